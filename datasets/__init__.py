@@ -1,0 +1,1 @@
+"""Videos, clips and pair plans: everything up to the tensors that a network sees."""

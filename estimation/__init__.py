@@ -1,0 +1,1 @@
+"""From features to numbers: store, moments, estimator, results and figures."""

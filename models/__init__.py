@@ -1,0 +1,1 @@
+"""Action-recognition networks: the table of them, their checkpoints, and taking stages by hooks."""

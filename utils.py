@@ -1,0 +1,144 @@
+"""Small things that every part shares: errors, seeds, devices, atomic files, progress."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+class UserError(Exception):
+    """A request or input that cannot be used; shown without a traceback, exit code 2."""
+
+
+class DataError(UserError):
+    """Data that does not fit its contract: a layout, a frame, a file of features."""
+
+
+def run(main: Callable[[], None]) -> int:
+    """Exit code of an entry point: 0, 2 after a UserError, 130 after Ctrl-C."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as interrupt:
+        print(f"\ninterrupted. {interrupt}".rstrip(), file=sys.stderr)
+        return 130
+    return 0
+
+
+def resolve_device(text: str | None) -> torch.device:
+    """The device for `--device`: cpu, cuda, cuda:1, mps, an integer (that GPU), or the best.
+
+    Raises UserError for a device that this machine does not have.
+    """
+    import torch
+
+    gpus = torch.cuda.device_count()
+    has_mps = torch.backends.mps.is_available()
+    if text is None:
+        return torch.device("cuda" if gpus else "mps" if has_mps else "cpu")
+    present = ["cpu", *(f"cuda:{i}" for i in range(gpus)), *(["mps"] if has_mps else [])]
+    name = f"cuda:{text}" if text.isdigit() else "cuda:0" if text == "cuda" else text
+    if name not in present:
+        raise UserError(
+            f"--device {text} is not on this machine. Present: {', '.join(present)}; "
+            "leave --device out to take the best"
+        )
+    return torch.device(name)
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends without error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes private files
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, completely or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON that any reader takes: no NaN (use None), two spaces of indent."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of equal keys as CSV with a header; None and NaN become empty cells."""
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: "" if value != value else value for key, value in row.items()})
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header, as text."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises DataError where it is missing or unreadable."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path} is not readable JSON: {error}") from None
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_npz(path: Path) -> dict[str, Any]:
+    """The arrays of an .npz file, without unpickling. Raises DataError if it is not one."""
+    import zipfile
+
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except (ValueError, OSError, zipfile.BadZipFile, AttributeError, EOFError) as error:
+        raise DataError(f"{path} is not a readable .npz file of plain arrays: {error}") from None
+
+
+def progress(items: Iterable, what: str, unit: str, total: int | None = None, done: int = 0):
+    """`items` with a progress bar (rate and time left) on a terminal, quiet when piped."""
+    from tqdm import tqdm
+
+    quiet = not sys.stderr.isatty()
+    return tqdm(items, desc=what, unit=unit, total=total, initial=done, disable=quiet)
