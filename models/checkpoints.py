@@ -13,17 +13,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from models.naming import translate_caffe2
-from models.registry import Network
+from models.registry import RANDOM, Network
 from utils import UserError, sha256
 
-RANDOM = "random"
 _WRAPPERS = re.compile(r"^(?:(?:module|model)\.)+")
 _STATE_KEYS = ("model_state", "state_dict", "model_state_dict", "model")
 _TORCH_ZIP = b"PK\x03\x04"
@@ -42,33 +41,6 @@ class Loaded:
     source: str
     sha256: str | None
     random_parameters: tuple[str, ...] = ()
-
-    @property
-    def weights(self) -> str:
-        """Short mark for result tables: "random" or the first 12 digits of the SHA-256."""
-        return self.sha256[:12] if self.sha256 else RANDOM
-
-
-def resolve(network: Network, checkpoint: str | None) -> str:
-    """The checkpoint to use: a path that exists, the network's bundled file, or "random".
-
-    Raises UserError that says where the weights are published if there is none.
-    """
-    if checkpoint == RANDOM:
-        return RANDOM
-    if not checkpoint and network.weights.bundled and network.weights.bundled.exists():
-        return str(network.weights.bundled)
-    if not checkpoint:
-        raise UserError(
-            f"network {network.name!r} needs trained weights: {network.weights.advice()}. "
-            "--checkpoint random measures an untrained network (marked so in every result)"
-        )
-    if not Path(checkpoint).is_file():
-        raise UserError(
-            f"--checkpoint {checkpoint} is not a file. Expected the weights of "
-            f"{network.name!r}: {network.weights.advice()}"
-        )
-    return checkpoint
 
 
 def load(
@@ -143,9 +115,7 @@ def load_state(
 
     left = tuple(n for n in (*missing, *shaped) if in_head(n)) if allow_other_head else ()
     missing = [n for n in missing if n not in left]
-    wrong = [
-        f"{n} {tuple(found[n].shape)}, expected {shapes[n]}" for n in shaped if n not in left
-    ]
+    wrong = [f"{n} {tuple(found[n].shape)}, expected {shapes[n]}" for n in shaped if n not in left]
     if missing or unexpected or wrong:
         raise CheckpointError(_misfit(path, missing, unexpected, wrong, shaped, in_head))
     module.load_state_dict({n: v for n, v in found.items() if n not in left}, strict=False)
@@ -218,7 +188,7 @@ class _ArraysOnly(pickle.Unpickler):
     """Admits NumPy arrays and plain containers; every other name is refused."""
 
     # `_codecs.encode` is how Python 3 writes bytes into the old protocols.
-    ADMITTED = {
+    ADMITTED: ClassVar[set[tuple[str, str]]] = {
         ("collections", "OrderedDict"),
         ("numpy", "ndarray"),
         ("numpy", "dtype"),

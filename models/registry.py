@@ -5,48 +5,19 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datasets.geometry import ClipGeometry
 from utils import UserError
 
 if TYPE_CHECKING:
     from torch import nn
 
 PATHS = ("slow", "fast", "cat")
-
-
-@dataclass(frozen=True)
-class ClipGeometry:
-    """How a network wants its clips.
-
-    inputs: (name, frames) of each input in the order the network takes them.
-    sampling_rate: raw frames between two input frames in training (of the last input).
-    window: raw frames that a clip spans; every input is a uniform subsample of it.
-    short_side, crop: pixels; frames are scaled to `short_side`, then centre-cropped to `crop`.
-    mean, std: per channel (RGB), for values in [0, 1].
-    """
-
-    inputs: tuple[tuple[str, int], ...]
-    sampling_rate: int
-    window: int = 64
-    short_side: int = 256
-    crop: int = 256
-    mean: tuple[float, float, float] = (0.45, 0.45, 0.45)
-    std: tuple[float, float, float] = (0.225, 0.225, 0.225)
-
-    @property
-    def alpha(self) -> int | None:
-        """Fast frames per slow frame, None for a network with one input."""
-        return self.inputs[1][1] // self.inputs[0][1] if len(self.inputs) == 2 else None
-
-    def resized(self, crop: int | None, window: int | None) -> ClipGeometry:
-        """The same geometry with another crop (short side in proportion) or window."""
-        short_side = self.short_side if crop is None else round(self.short_side * crop / self.crop)
-        return replace(
-            self, crop=crop or self.crop, short_side=short_side, window=window or self.window
-        )
+# What --checkpoint takes for an untrained network.
+RANDOM = "random"
 
 
 @dataclass(frozen=True)
@@ -69,7 +40,10 @@ class Weights:
         """What a user without a checkpoint should do, in one sentence."""
         if self.url:
             file = self.url.rsplit("/", 1)[-1]
-            return f"download {file} from {self.url} (listed at {self.page}) and give --checkpoint"
+            return (
+                f"Download {file} from {self.url} (listed at {self.page}) and give its path with "
+                "--checkpoint"
+            )
         return self.page
 
 
@@ -103,6 +77,24 @@ class Network:
         build = getattr(importlib.import_module(file), function)
         return build(self.spec, num_classes or self.num_classes).eval()
 
+    def checkpoint(self, given: str | None) -> str:
+        """The checkpoint to use: a file that exists, the bundled one, or "random".
+
+        Raises UserError that says where the weights are published if there is none.
+        """
+        bundled = self.weights.bundled
+        if given == RANDOM:
+            return RANDOM
+        if not given and bundled and bundled.exists():
+            return str(bundled)
+        if given and Path(given).is_file():
+            return given
+        found = f"--checkpoint {given} is not a file" if given else "--checkpoint is missing"
+        raise UserError(
+            f"{found}: network {self.name!r} needs trained weights. {self.weights.advice()}. "
+            "(--checkpoint random measures an untrained network, marked so in every result.)"
+        )
+
     def requested_stages(self, text: str | None) -> tuple[str, ...]:
         """The stages named by `--stg`: "5", "2,5", "all", or None for the last one.
 
@@ -125,7 +117,7 @@ class Network:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """" Did you mean ...?" with the nearest known name, or nothing."""
+    """ " Did you mean ...?" with the nearest known name, or nothing."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 

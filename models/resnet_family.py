@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from datasets.geometry import ClipGeometry
 from models.naming import pytorchvideo_name
-from models.registry import ClipGeometry, Network, Tap, Weights
+from models.registry import Network, Tap, Weights
 
 STAGES = ("1", "2", "3", "4", "5")
 
@@ -78,7 +79,7 @@ PYTORCHVIDEO_FILES = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/ssv2
 NONLOCAL_PAGE = "https://github.com/facebookresearch/video-nonlocal-net"
 NONLOCAL_FILES = "https://dl.fbaipublicfiles.com/video-nonlocal"
 FAST_ADVICE = (
-    "no weights of the fast pathway alone are published: train it with PySlowFast "
+    "No weights of the fast pathway alone are published: train it with PySlowFast "
     "(SLOWFAST_8x8_R50 without its slow pathway) and give the .pyth file with --checkpoint"
 )
 
@@ -129,7 +130,7 @@ def _zoo(file: str, folder: str = ZOO_FILES, page: str = ZOO_PAGE) -> Weights:
 def _demo(name: str, task: str, num_classes: int) -> Network:
     file = Path(__file__).parent / "weights" / f"{name}.safetensors"
     spec = ResNetSpec((DEMO,), blocks=(1, 1, 1, 1), head_window=None)
-    weights = Weights(f"python misc/train_demo.py makes {file.name}", bundled=file)
+    weights = Weights(f"Run python misc/train_demo.py, which makes {file.name}", bundled=file)
     clip = ClipGeometry((("video", 8),), 2, window=16, short_side=64, crop=64)
     return _network(
         name, spec, (8,), 2, weights, f"synthetic {task}", clip=clip, num_classes=num_classes

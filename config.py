@@ -1,0 +1,216 @@
+"""The command line: every option in one table, with its type, default, check and help.
+
+`Config` is the table; `parser` builds an argparse parser for all of it or for a few options.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets.layouts import LAYOUTS
+from datasets.plan import PAIRINGS
+from models.registry import PATHS
+from utils import UserError, read_json
+
+
+def boolean(text: str) -> bool:
+    """True or False from True/False/1/0 (any case)."""
+    values = {"true": True, "1": True, "false": False, "0": False}
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of True, False, 1, 0")
+    return values[text.lower()]
+
+
+def integer(low: int) -> Callable[[str], int]:
+    """A parser of integers of at least `low`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not an integer") from None
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{value} is below {low}")
+        return value
+
+    return parse
+
+
+def thresholds(text: str) -> tuple[float, ...]:
+    """One or more thresholds in [-1, 1), separated by commas."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of numbers like 0.3,0.5"
+        ) from None
+    if not all(-1 <= value < 1 for value in values):
+        raise argparse.ArgumentTypeError(f"{text!r}: thresholds lie in [-1, 1)")
+    return tuple(dict.fromkeys(values))
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Distinct names separated by commas."""
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not parts or len(set(parts)) < len(parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of distinct names like 1,2,3,4")
+    return parts
+
+
+def _option(default: Any, parse: Callable[[str], Any], text: str, **extra: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"type": parse, "help": text, **extra})
+
+
+# fmt: off
+@dataclass(frozen=True)
+class Config:
+    """The options of a run, checked; the names are those of the study's code."""
+
+    # What to measure.
+    model: str = _option("i3d", str, "network to measure")
+    checkpoint: str | None = _option(
+        None, str, "its weights: a file, or 'random' for an untrained network")
+    num_classes: int | None = _option(
+        None, integer(1), "classes of the checkpoint's classifier; default: as published")
+    allow_other_head: bool = _option(
+        False, boolean, "load weights whose classifier does not fit; it stays random")
+    stg: str | None = _option(None, str, "stage, stages (2,5) or all; default: the last")
+    path: str = _option("fast", str, "SlowFast: pathway to measure", choices=PATHS)
+    fuse: bool = _option(True, boolean, "SlowFast: stages 1 to 4 after the lateral connection")
+
+    # On which videos.
+    dataset: str = _option("StylizedActivityNet", str, "data set", choices=tuple(LAYOUTS))
+    stylized_data_dir: Path | None = _option(
+        None, Path, "folder with style_1, style_2, ... and the annotation files")
+    normal_data_dir: Path | None = _option(
+        None, Path, "folder of the unstylized videos; default: original/ in stylized_data_dir")
+    subset: str | None = _option(None, str, "annotated subset; default: that of the study")
+    styles: tuple[str, ...] = _option(("1", "2", "3", "4"), names, "ids of the styles")
+    n_sample_frames: int | None = _option(
+        None, integer(1), "raw frames that a clip spans; default: the network's, mostly 64")
+    image_size: int | None = _option(
+        None, integer(8), "crop in pixels; default: the network's, mostly 256")
+    on_bad_video: str = _option(
+        "stop", str, "what to do about an unreadable video", choices=("stop", "skip"))
+
+    # Which pairs.
+    random_seed: int = _option(1, integer(0), "seed of the pair plan and of random weights")
+    pairing: str = _option("anchored", str, "how pairs are drawn, see README", choices=PAIRINGS)
+    n_examples: int | None = _option(
+        None, integer(1), "number of pairs; default: one pass over the videos, 3000 at most")
+    pairs: Path | None = _option(None, Path, "a plan to use: the plan.csv of another run")
+    app_shuffle: bool = _option(
+        True, boolean, "static pair: a clip and its shuffle (False: two videos of two classes)")
+    use_normal_app: bool = _option(False, boolean, "static pair: of unstylized videos")
+    m_same: bool = _option(
+        True, boolean, "dynamic pair: one video in two styles (False: two videos of one class)")
+
+    # How to estimate.
+    n_factors: int = _option(3, integer(2), "number of factors, including the residual")
+    residual_index: int = _option(2, integer(-1), "id of the residual factor, -1 for none")
+    joint_encoding: bool = _option(False, boolean, "print the joint-encoding classes as well")
+    joint_encoding_thresh: tuple[float, ...] = _option(
+        (0.5,), thresholds, "thresholds of the joint-encoding classes")
+
+    # How to run.
+    save_dir: Path = _option(Path("dim_outputs"), Path, "folder for the folders of runs")
+    run_name: str | None = _option(
+        None, str, "folder of this run; default: network, data set and time")
+    resume: Path | None = _option(None, Path, "folder of an interrupted run to finish")
+    batch_size: int = _option(8, integer(1), "clips per forward")
+    num_workers: int = _option(2, integer(0), "processes that read frames, 0: none beside the main")
+    device: str | None = _option(
+        None, str, "cpu, cuda, cuda:1, mps or a GPU's number; default: the best present")
+# fmt: on
+
+
+def _as_text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def add_options(parser: argparse.ArgumentParser, only: Sequence[str] = ()) -> None:
+    """Add the options of `Config` to a parser, all or those named in `only`.
+
+    Those not given are left out of the parsed namespace: the defaults are in `Config` alone.
+    """
+    for option in dataclasses.fields(Config):
+        if only and option.name not in only:
+            continue
+        text = option.metadata["help"]
+        if option.default is not None:
+            text += f" (default: {_as_text(option.default)})"
+        choices = option.metadata.get("choices")
+        parser.add_argument(
+            f"--{option.name}",
+            type=option.metadata["type"],
+            default=argparse.SUPPRESS,
+            help=text,
+            choices=choices,
+            metavar=None if choices else option.name.upper(),
+        )
+
+
+def load_config(argv: Sequence[str] | None = None) -> Config:
+    """The configuration of a run from the command line; exits with code 2 for a bad option.
+
+    Raises UserError for options that contradict each other.
+    """
+    parser = argparse.ArgumentParser(
+        prog="main.py",
+        description="Measure how much static and dynamic information the stages and units of an "
+        "action-recognition network encode.",
+        allow_abbrev=False,
+    )
+    add_options(parser)
+    given = vars(parser.parse_args(argv))
+    saved = _saved_options(given["resume"]) if "resume" in given else {}
+    config = Config(**{**saved, **given})
+    check(config)
+    return config
+
+
+def _saved_options(folder: Path) -> dict[str, Any]:
+    """The options of the run in `folder`, which its resumption starts from."""
+    options = read_json(folder / "config.json")["options"]
+    parsers = {option.name: option.metadata["type"] for option in dataclasses.fields(Config)}
+    return {
+        name: parsers[name](_as_text(value))
+        for name, value in options.items()
+        if value is not None and name not in ("run_name", "resume")
+    }
+
+
+def check(config: Config) -> None:
+    """Raise UserError for options that contradict each other."""
+    if config.residual_index in (0, 1) or config.residual_index >= config.n_factors:
+        raise UserError(
+            f"--residual_index {config.residual_index} with --n_factors {config.n_factors}: "
+            f"expected -1 or 2..{config.n_factors - 1}; ids 0 and 1 are dynamic and static"
+        )
+    if config.n_factors > 4:
+        raise UserError(
+            f"--n_factors {config.n_factors}: pairs exist for 4 factors at most (dynamic, static, "
+            "different, same)"
+        )
+    if config.stylized_data_dir is None and config.dataset != "synthetic":
+        raise UserError(
+            "--stylized_data_dir is missing: the folder that holds style_1, style_2, ... "
+            "(--dataset synthetic needs none)"
+        )
+    if config.use_normal_app and not config.app_shuffle:
+        raise UserError("--use_normal_app True goes with --app_shuffle True")
+    if config.resume and config.run_name:
+        raise UserError("--resume names the folder already: leave out --run_name")
+
+
+def as_json(config: Config) -> dict[str, Any]:
+    """The configuration in JSON types."""
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in dataclasses.asdict(config).items()
+    }

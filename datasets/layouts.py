@@ -1,0 +1,192 @@
+"""The data sets: where each keeps its annotation, what its folders are called, what it leaves out.
+
+Sources: the loaders of the study (StylizedActivityNet.py, ssv2.py, Diving48.py) for the layouts
+and the rules. A new data set is a function that lists videos and a line in `LAYOUTS`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datasets.videos import Video, VideoSet, scan_frames, style_folders
+from utils import DataError, read_json
+
+MIN_FRAMES = 8
+_ACTIVITYNET_FPS = 5
+_ACTIVITYNET_MIN_FRAMES = 32
+_ACTIVITYNET_MIN_SEGMENT = 16
+
+
+@dataclass
+class Listing:
+    """What a layout found: usable videos, annotated ones left out by rule, and broken ones."""
+
+    videos: list[Video] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    problems: dict[str, str] = field(default_factory=dict)
+
+    def count(self, name: str, folder: Path) -> int | None:
+        """Number of frames in a folder, None (and a problem noted) if they are unusable."""
+        try:
+            return scan_frames(folder).count
+        except DataError as error:
+            self.problems[name] = str(error)
+            return None
+
+
+def _activitynet(root: Path, first_style: Path, subset: str) -> Listing:
+    """Videos of `activitynet_v13.json`: the first annotated segment, at 5 frames per second.
+
+    As in the study, videos under 32 frames or with any segment under 16 frames are left out.
+    """
+    path = root / "activitynet_v13.json"
+    listing = Listing()
+    for name, entry in _field(read_json(path), "database", path).items():
+        if _field(entry, "subset", path, name) != subset:
+            continue
+        folder = f"v_{name}"
+        annotations = _field(entry, "annotations", path, name)
+        if not (first_style / folder).is_dir():
+            listing.left_out["annotated but not among the stylized videos"] += 1
+            continue
+        # The public file has no frame counts; the study's own copy had.
+        count = entry.get("num_frames") or listing.count(name, first_style / folder)
+        if count is None:
+            continue
+        segments = [_segment(annotation, count, path, name) for annotation in annotations]
+        if count < _ACTIVITYNET_MIN_FRAMES:
+            listing.left_out[f"shorter than {_ACTIVITYNET_MIN_FRAMES} frames"] += 1
+        elif not segments or min(e - s for s, e in segments) < _ACTIVITYNET_MIN_SEGMENT:
+            listing.left_out[
+                f"with a segment under {_ACTIVITYNET_MIN_SEGMENT} frames, or none"
+            ] += 1
+        else:
+            listing.videos.append(Video(name, folder, *segments[0], label=annotations[0]["label"]))
+    return listing
+
+
+def _segment(annotation: dict, count: int, path: Path, name: str) -> tuple[int, int]:
+    start, end = _field(annotation, "segment", path, name)
+    return math.floor(start * _ACTIVITYNET_FPS), min(math.floor(end * _ACTIVITYNET_FPS), count)
+
+
+def _ssv2(root: Path, first_style: Path, subset: str) -> Listing:
+    """Stylized videos of `something-something-v2-validation.json` with at least 8 frames."""
+    path = root / f"something-something-v2-{subset}.json"
+    labels_path = root / "something-something-v2-labels.json"
+    labels = set(read_json(labels_path))
+    stylized = {folder.name for folder in first_style.iterdir()}
+    listing = Listing()
+    for entry in read_json(path):
+        name = str(_field(entry, "id", path))
+        label = _field(entry, "template", path, name).replace("[", "").replace("]", "")
+        if label not in labels:
+            raise DataError(f"{path}: template {label!r} of video {name} is not in {labels_path}")
+        if name not in stylized:
+            listing.left_out["annotated but not among the stylized videos"] += 1
+            continue
+        count = listing.count(name, first_style / name)
+        if count is None:
+            continue
+        if count < MIN_FRAMES:
+            listing.left_out[f"shorter than {MIN_FRAMES} frames"] += 1
+        else:
+            listing.videos.append(Video(name, name, 0, count, label))
+    return listing
+
+
+def _diving48(root: Path, first_style: Path, subset: str) -> Listing:
+    """Videos of `Diving48_V2_test.json`; frames are those between its start and end frame."""
+    path = root / f"Diving48_V2_{subset}.json"
+    listing = Listing()
+    for entry in read_json(path):
+        name = _field(entry, "vid_name", path)
+        count = _field(entry, "end_frame", path, name) - _field(entry, "start_frame", path, name)
+        if count < MIN_FRAMES:
+            listing.left_out[f"shorter than {MIN_FRAMES} frames"] += 1
+        elif not (first_style / name).is_dir():
+            listing.left_out["annotated but not among the stylized videos"] += 1
+        else:
+            listing.videos.append(
+                Video(name, name, 0, count, str(_field(entry, "label", path, name)))
+            )
+    return listing
+
+
+def _plain(root: Path, first_style: Path, subset: str) -> Listing:
+    """Every folder of the first style is a video without a label."""
+    listing = Listing()
+    for folder in sorted(path for path in first_style.iterdir() if path.is_dir()):
+        count = listing.count(folder.name, folder)
+        if count is None:
+            continue
+        if count < MIN_FRAMES:
+            listing.problems[folder.name] = (
+                f"too few frames: {folder} has {count}, at least {MIN_FRAMES} are needed"
+            )
+        else:
+            listing.videos.append(Video(folder.name, folder.name, 0, count))
+    return listing
+
+
+def _field(entry: object, key: str, path: Path, name: str = "") -> Any:
+    """entry[key], or DataError that names the file and the entry."""
+    if not isinstance(entry, dict) or key not in entry:
+        raise DataError(f"{path}: {name or 'an entry'} has no {key!r}")
+    return entry[key]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one data set lies on disk: the function that lists it, and its default subset."""
+
+    list_videos: Callable[[Path, Path, str], Listing]
+    subset: str = "validation"
+    random_start: bool = True
+
+
+LAYOUTS = {
+    "StylizedActivityNet": Layout(_activitynet, random_start=False),
+    "ssv2": Layout(_ssv2),
+    "Diving48": Layout(_diving48, subset="test"),
+    "plain": Layout(_plain),
+    "synthetic": Layout(_plain),
+}
+
+
+def find_videos(
+    dataset: str,
+    root: Path,
+    styles: Sequence[str],
+    subset: str | None = None,
+    normal_dir: Path | None = None,
+) -> VideoSet:
+    """The videos of a data set under `root`, listed from its annotation and its first style.
+
+    Raises DataError for a missing style folder, an unreadable annotation, or no video at all.
+    """
+    layout = LAYOUTS[dataset]
+    folders = style_folders(root, styles, normal_dir)
+    subset = subset or layout.subset
+    listing = layout.list_videos(root, folders[styles[0]], subset)
+    if not listing.videos:
+        reasons = [f"{count} {reason}" for reason, count in listing.left_out.items()]
+        reasons += list(listing.problems.values())[:3]
+        raise DataError(
+            f"{dataset}: no video to measure in {root} (subset {subset!r}). "
+            f"{'; '.join(reasons) or 'None is listed'}"
+        )
+    return VideoSet(
+        name=dataset,
+        videos={video.name: video for video in listing.videos},
+        styles=tuple(styles),
+        style_folders=folders,
+        random_start=layout.random_start,
+        left_out=dict(listing.left_out),
+        problems=listing.problems,
+    )

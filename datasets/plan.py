@@ -1,0 +1,266 @@
+"""The pair plan: which two clips are compared, drawn before anything is read.
+
+Every draw is a function of (seed, index) alone. A plan is a CSV file that a person can read and
+give back.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from datasets.videos import ORIGINAL, VideoSet
+from factors import DIFFERENT, DYNAMIC, FACTORS, STATIC
+from utils import DataError, UserError, read_csv, write_csv
+
+PAIRINGS = ("anchored", "sampled", "exhaustive")
+DEFAULT_EXAMPLES = 3000
+# The study starts short videos at most this many frames before their end.
+_SHORTEST_WINDOW = 8
+# Domains of the seeds, so that draws for different purposes are independent.
+_ORDER, _DRAW = 1, 2
+
+
+@dataclass(frozen=True, order=True)
+class Clip:
+    """One network input: frames of a video in a style from `start` on.
+
+    shuffle: 0 for the natural order of frames, else the seed of their permutation.
+    """
+
+    video: str
+    style: str
+    start: int
+    shuffle: int = 0
+
+    def __str__(self) -> str:
+        order = f", shuffle {self.shuffle}" if self.shuffle else ""
+        return f"{self.video} (style {self.style}, start {self.start}{order})"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two clips that share what `factor` names (an id: 0 dynamic, 1 static, ...)."""
+
+    factor: int
+    a: Clip
+    b: Clip
+
+
+@dataclass(frozen=True)
+class PlanRules:
+    """What a plan is drawn from, beside the videos.
+
+    factors: ids to draw pairs for. n_examples: number of pairs, None for one pass over the videos
+    (3000 pairs at most). same_video: a dynamic pair shows one video (else two of one class).
+    shuffle_static: a static pair is a clip and its shuffle (else two videos of different classes).
+    original_static: static pairs show unstylized videos.
+    """
+
+    seed: int
+    factors: tuple[int, ...] = (DYNAMIC, STATIC)
+    pairing: str = "anchored"
+    n_examples: int | None = None
+    window: int = 64
+    same_video: bool = True
+    shuffle_static: bool = True
+    original_static: bool = False
+
+
+def draw_pairs(videos: VideoSet, rules: PlanRules) -> list[Pair]:
+    """The pairs of a plan, in order.
+
+    anchored: every drawn video gives one pair of each factor, which share their first clip.
+    sampled: every drawn video gives one pair of one random factor, as the study drew.
+    exhaustive: every video gives every pair of styles (dynamic) and the shuffle of every style
+    (static), each from one window.
+
+    Raises UserError where the rules cannot be met.
+    """
+    _check_rules(videos, rules)
+    if rules.pairing == "exhaustive":
+        return list(_exhaustive(videos, rules))
+    per_draw = len(rules.factors) if rules.pairing == "anchored" else 1
+    one_pass = min(DEFAULT_EXAMPLES, per_draw * len(videos.videos))
+    n_pairs = one_pass if rules.n_examples is None else rules.n_examples
+    draws = (_draw(videos, rules, index) for index in itertools.count())
+    return list(itertools.islice(itertools.chain.from_iterable(draws), n_pairs))
+
+
+def _check_rules(videos: VideoSet, rules: PlanRules) -> None:
+    if len(videos.styles) < 2 and {DYNAMIC, DIFFERENT} & set(rules.factors):
+        raise UserError(
+            f"a dynamic pair needs two styles, --styles {','.join(videos.styles)} gives "
+            f"{len(videos.styles)}"
+        )
+    if rules.pairing == "exhaustive":
+        if rules.n_examples is not None:
+            raise UserError(
+                "--pairing exhaustive takes every pair: leave out --n_examples, or use anchored"
+            )
+        if set(rules.factors) != {DYNAMIC, STATIC} or not rules.same_video:
+            raise UserError("--pairing exhaustive goes with 3 factors and --m_same True")
+    labels = {video.label for video in videos.videos.values()}
+    if not rules.same_video and None in labels:
+        raise UserError(
+            f"--m_same False needs action classes, which data set {videos.name!r} does not have"
+        )
+    if not rules.shuffle_static and len(videos.videos) < 2:
+        raise UserError("--app_shuffle False needs at least two videos")
+    if not rules.shuffle_static and None not in labels and len(labels) < 2:
+        raise UserError("--app_shuffle False needs videos of at least two classes")
+
+
+def _start(videos: VideoSet, name: str, window: int, rng: np.random.Generator) -> int:
+    """First frame of a window, by the study's rules."""
+    video = videos.videos[name]
+    if not videos.random_start:
+        return video.start
+    shortest = window if video.length > window else min(_SHORTEST_WINDOW, video.length)
+    return video.start + int(rng.integers(0, video.length - shortest, endpoint=True))
+
+
+def _draw(videos: VideoSet, rules: PlanRules, index: int) -> Iterator[Pair]:
+    """The pairs of draw `index`: a video by a seeded order of all, then one pair per factor."""
+    names = list(videos.videos)
+    passes, position = divmod(index, len(names))
+    order = np.random.default_rng([rules.seed, _ORDER, passes]).permutation(len(names))
+    rng = np.random.default_rng([rules.seed, _DRAW, index])
+    name = names[order[position]]
+    style = str(rng.choice(videos.styles))
+    anchor = Clip(name, style, _start(videos, name, rules.window, rng))
+    factors = rules.factors
+    if rules.pairing == "sampled":
+        factors = (int(rng.choice(rules.factors)),)
+    for factor in factors:
+        yield _pair(videos, rules, factor, anchor, rng)
+
+
+def _pair(videos: VideoSet, rules: PlanRules, factor: int, anchor: Clip, rng) -> Pair:
+    if factor == DYNAMIC:
+        return Pair(factor, anchor, _other_style(videos, rules, anchor, rng))
+    if factor == STATIC:
+        if rules.original_static:
+            anchor = Clip(anchor.video, ORIGINAL, anchor.start)
+        if rules.shuffle_static:
+            return Pair(factor, anchor, _shuffled(anchor, rng))
+        other = _other_class(videos, anchor.video, rng)
+        start = _start(videos, other, rules.window, rng)
+        return Pair(factor, anchor, Clip(other, anchor.style, start))
+    if factor == DIFFERENT:
+        return Pair(factor, anchor, _shuffled(_other_style(videos, rules, anchor, rng), rng))
+    return Pair(factor, anchor, anchor)
+
+
+def _shuffled(clip: Clip, rng: np.random.Generator) -> Clip:
+    return Clip(clip.video, clip.style, clip.start, int(rng.integers(1, 2**31)))
+
+
+def _other_style(videos: VideoSet, rules: PlanRules, anchor: Clip, rng) -> Clip:
+    style = str(rng.choice([style for style in videos.styles if style != anchor.style]))
+    if rules.same_video:
+        return Clip(anchor.video, style, anchor.start)
+    label = videos.videos[anchor.video].label
+    alike = [v.name for v in videos.videos.values() if v.label == label and v.name != anchor.video]
+    if not alike:
+        raise UserError(f"--m_same False: {anchor.video} is the only video of class {label!r}")
+    other = str(rng.choice(alike))
+    return Clip(other, style, _start(videos, other, rules.window, rng))
+
+
+def _other_class(videos: VideoSet, name: str, rng: np.random.Generator) -> str:
+    """A video of another class (drawn first), or simply another video where there are none."""
+    label = videos.videos[name].label
+    if label is None:
+        return str(rng.choice([other for other in videos.videos if other != name]))
+    labels = sorted({v.label for v in videos.videos.values() if v.label and v.label != label})
+    chosen = str(rng.choice(labels))
+    return str(rng.choice([v.name for v in videos.videos.values() if v.label == chosen]))
+
+
+def _exhaustive(videos: VideoSet, rules: PlanRules) -> Iterator[Pair]:
+    for index, name in enumerate(videos.videos):
+        rng = np.random.default_rng([rules.seed, _DRAW, index])
+        start = _start(videos, name, rules.window, rng)
+        clips = [Clip(name, style, start) for style in videos.styles]
+        yield from (Pair(DYNAMIC, a, b) for a, b in itertools.combinations(clips, 2))
+        yield from (_pair(videos, rules, STATIC, clip, rng) for clip in clips)
+
+
+def distinct_clips(pairs: Iterable[Pair]) -> list[Clip]:
+    """Every clip of the plan once; those that show the same frames stand together."""
+    clips = dict.fromkeys(clip for pair in pairs for clip in (pair.a, pair.b))
+    groups: dict[tuple[str, str, int], list[Clip]] = {}
+    for clip in clips:
+        groups.setdefault((clip.video, clip.style, clip.start), []).append(clip)
+    return [clip for group in groups.values() for clip in group]
+
+
+_COLUMNS = ("video", "style", "start", "shuffle")
+
+
+def write_plan(path: Path, pairs: Sequence[Pair]) -> None:
+    """Write a plan as CSV, one row a pair."""
+    rows = [
+        {
+            "pair": index,
+            "factor": FACTORS[pair.factor],
+            **{f"{key}_a": value for key, value in asdict(pair.a).items()},
+            **{f"{key}_b": value for key, value in asdict(pair.b).items()},
+        }
+        for index, pair in enumerate(pairs)
+    ]
+    write_csv(path, rows)
+
+
+def read_plan(path: Path, videos: VideoSet) -> list[Pair]:
+    """The pairs of a plan file, checked against the videos and styles at hand.
+
+    Raises DataError with the line of the first row that cannot be used.
+    """
+    try:
+        rows = read_csv(path)
+    except OSError as error:
+        raise DataError(f"--pairs {path} cannot be read: {error}") from None
+    expected = {"factor", *(f"{column}_{side}" for column in _COLUMNS for side in "ab")}
+    if not rows or not expected <= set(rows[0]):
+        raise DataError(
+            f"--pairs {path}: expected a header with {', '.join(sorted(expected))} and at least "
+            f"one row; found {', '.join(rows[0]) if rows else 'no row'}"
+        )
+    return [_read_pair(row, f"{path}, line {line}", videos) for line, row in enumerate(rows, 2)]
+
+
+def _read_pair(row: dict[str, str], where: str, videos: VideoSet) -> Pair:
+    if row["factor"] not in FACTORS:
+        raise DataError(f"{where}: factor {row['factor']!r} is none of {', '.join(FACTORS)}")
+    a, b = (_read_clip(row, side, where, videos) for side in "ab")
+    return Pair(FACTORS.index(row["factor"]), a, b)
+
+
+def _read_clip(row: dict[str, str], side: str, where: str, videos: VideoSet) -> Clip:
+    name, style = row[f"video_{side}"], row[f"style_{side}"]
+    try:
+        start, shuffle = int(row[f"start_{side}"]), int(row[f"shuffle_{side}"] or 0)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{where}: start_{side} {row[f'start_{side}']!r} and shuffle_{side} "
+            f"{row[f'shuffle_{side}']!r} must be integers"
+        ) from None
+    if name not in videos.videos:
+        raise DataError(f"{where}: video {name!r} is not among the {len(videos.videos)} videos")
+    if style not in videos.style_folders:
+        raise DataError(
+            f"{where}: style {style!r} is not among {', '.join(videos.style_folders)} (--styles)"
+        )
+    video = videos.videos[name]
+    if not video.start <= start < video.end or shuffle < 0:
+        raise DataError(
+            f"{where}: start {start} of {name} is not in {video.start}..{video.end - 1}, or "
+            f"shuffle {shuffle} is negative"
+        )
+    return Clip(name, style, start, shuffle)

@@ -1,0 +1,190 @@
+"""Videos as folders of frames, one per style: names, counts, and what is wrong with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from utils import DataError, UserError
+
+# The unstylized videos, as a style of a clip.
+ORIGINAL = "original"
+_FRAME = re.compile(r"^(?P<prefix>.*?)(?P<number>\d+)(?P<ext>\.(?:jpe?g|png))$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The frames of one folder: names are prefix, zero-filled number and extension."""
+
+    folder: Path
+    prefix: str
+    first: int
+    digits: int
+    ext: str
+    count: int
+
+    def path(self, position: int) -> Path:
+        """Path of the frame at `position`, counted from 0 whatever the first number is."""
+        return self.folder / f"{self.prefix}{self.first + position:0{self.digits}d}{self.ext}"
+
+
+def scan_frames(folder: Path) -> Frames:
+    """The frames in `folder`, their name template and first number detected.
+
+    Raises DataError if there is no folder or frame, if names mix, or if a number is missing.
+    """
+    try:
+        names = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    except FileNotFoundError:
+        raise DataError(f"{folder} does not exist") from None
+    except NotADirectoryError:
+        raise DataError(f"{folder} is not a folder of frames") from None
+    matches = [match for match in map(_FRAME.match, names) if match]
+    if not matches:
+        raise DataError(f"{folder} holds no numbered .jpg or .png frames")
+    numbers = sorted((int(match["number"]), match.string) for match in matches)
+    templates = {(match["prefix"], match["ext"]) for match in matches}
+    if len(templates) > 1:
+        found = ", ".join(sorted(f"{prefix}N{ext}" for prefix, ext in templates))
+        raise DataError(f"{folder} mixes frame names ({found}); expected one template")
+    first, last = numbers[0][0], numbers[-1][0]
+    first_name = _FRAME.match(numbers[0][1])
+    assert first_name is not None
+    (prefix, ext), digits = templates.pop(), len(first_name["number"])
+    frames = Frames(folder, prefix, first, digits, ext, len(numbers))
+    if last - first + 1 != len(numbers) or frames.path(len(numbers) - 1).name != numbers[-1][1]:
+        present = {name for _, name in numbers}
+        hole = next(
+            (p for i in range(last - first + 1) if (p := frames.path(i)).name not in present),
+            folder,
+        )
+        raise DataError(f"{hole} is missing: {len(numbers)} frames, numbered {first} to {last}")
+    return frames
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video: its id, its folder's name inside each style, and what may be shown of it.
+
+    start, end: frame positions [start, end) that clips are taken from.
+    label: action class, None where the data set has none.
+    """
+
+    name: str
+    folder: str
+    start: int
+    end: int
+    label: str | None = None
+
+    @property
+    def length(self) -> int:
+        """Number of frames that clips may show."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class VideoSet:
+    """The videos of a data set, by name, and where their frames lie by style.
+
+    styles: the ids of `--styles`, in order. random_start: a window starts anywhere (else at the
+    segment's start). left_out: reason -> number of annotated videos not used by rule.
+    problems: video -> what is wrong with it; such videos are not in `videos`.
+    """
+
+    name: str
+    videos: dict[str, Video]
+    styles: tuple[str, ...]
+    style_folders: dict[str, Path]
+    random_start: bool
+    left_out: dict[str, int] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+    def folder(self, video: str, style: str) -> Path:
+        """Folder of the frames of `video` in `style`."""
+        return self.style_folders[style] / self.videos[video].folder
+
+    def positions(self, video: str, start: int, window: int) -> list[int]:
+        """The `window` raw frame positions of a clip: from `start`, repeated if the video ends.
+
+        Same as the original: short videos cycle over what follows `start`.
+        """
+        end = min(start + window, self.videos[video].end)
+        span = range(start, end)
+        return [span[i % len(span)] for i in range(window)]
+
+
+def style_folders(root: Path, styles: Iterable[str], normal_dir: Path | None) -> dict[str, Path]:
+    """Folder of each style under `root`, and of the unstylized videos if `normal_dir` is given.
+
+    Raises DataError for a missing one, with those that exist.
+    """
+    if not root.is_dir():
+        raise DataError(
+            f"--stylized_data_dir {root} is not a folder; expected style_1, style_2, ..."
+        )
+    folders = {style: root / f"style_{style}" for style in styles}
+    if normal_dir is not None:
+        folders[ORIGINAL] = normal_dir
+    missing = [str(folder) for folder in folders.values() if not folder.is_dir()]
+    if missing:
+        present = sorted(p.name for p in root.glob("style_*") if p.is_dir())
+        ids = ",".join(name.removeprefix("style_") for name in present)
+        advice = f"give --styles {ids}" if ids else "is this the folder that holds the styles?"
+        raise DataError(
+            f"missing style folders: {', '.join(missing)}. Present in {root}: "
+            f"{', '.join(present) or 'none'}; {advice}"
+        )
+    return folders
+
+
+def check_frames(
+    video_set: VideoSet, wanted: Iterable[tuple[str, str]]
+) -> tuple[dict[tuple[str, str], Frames], dict[str, str]]:
+    """Frames by (video, style) for all wanted, and problems by video.
+
+    A problem is a missing or broken folder, styles with unequal frame counts, or fewer frames
+    than the annotated end.
+    """
+    frames: dict[tuple[str, str], Frames] = {}
+    problems: dict[str, str] = {}
+    first: dict[str, Frames] = {}
+    for video, style in dict.fromkeys(wanted):
+        try:
+            found = scan_frames(video_set.folder(video, style))
+        except DataError as error:
+            problems.setdefault(video, str(error))
+            continue
+        frames[video, style] = found
+        reference = first.setdefault(video, found)
+        if found.count != reference.count:
+            problems.setdefault(
+                video,
+                f"unequal frame counts: {found.folder} has {found.count}, "
+                f"{reference.folder} has {reference.count}",
+            )
+        elif found.count < video_set.videos[video].end:
+            problems.setdefault(
+                video,
+                f"too few frames: {found.folder} has {found.count}, "
+                f"{video_set.videos[video].end} are needed",
+            )
+    return frames, problems
+
+
+def stop_or_skip(problems: dict[str, str], policy: str) -> None:
+    """With policy "stop" and any problem raise DataError that lists them; "skip" returns."""
+    if problems and policy == "stop":
+        shown = [f"  {video}: {problem}" for video, problem in list(problems.items())[:5]]
+        more = [f"  ... and {len(problems) - 5} more"] if len(problems) > 5 else []
+        raise UserError(
+            "\n".join(
+                [
+                    f"{len(problems)} of the videos to measure cannot be used:",
+                    *shown,
+                    *more,
+                    "Mend them, or give --on_bad_video skip to leave these videos out.",
+                ]
+            )
+        )

@@ -1,0 +1,135 @@
+"""The feature store: features of every distinct clip at every stage, on disk.
+
+A folder with `clips.csv` (one row a clip), one float32 array [clips, units] per stage
+(`<stage>.npy`, opened as a memory map), `done.npy` (which rows are there) and `identity.json`
+(what the features depend on). It can be interrupted at any time and filled later.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from estimation.estimator import require_finite
+from estimation.moments import PairMoments
+from utils import DataError, UserError, atomic_path, read_json, write_csv, write_json
+
+_CHUNK = 1024
+
+
+class FeatureStore:
+    """Features of clips at stages; see the module for the files."""
+
+    def __init__(self, folder: Path, stages: Sequence[str], clips: Sequence[str]):
+        self.folder, self.stages, self.clips = folder, tuple(stages), list(clips)
+        self._arrays: dict[str, np.ndarray] = {}
+        self._done = np.lib.format.open_memmap(folder / "done.npy", mode="r+")
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        stages: Sequence[str],
+        rows: Sequence[Mapping[str, Any]],
+        identity: Mapping[str, Any],
+    ) -> FeatureStore:
+        """A new, empty store for one clip per row (the columns of `clips.csv`)."""
+        write_csv(folder / "clips.csv", rows)
+        with atomic_path(folder / "done.npy") as path:
+            np.save(path, np.zeros(len(rows), dtype=bool))
+        write_json(folder / "identity.json", dict(identity))
+        return cls(folder, stages, _labels(rows))
+
+    @classmethod
+    def resume(
+        cls,
+        folder: Path,
+        stages: Sequence[str],
+        rows: Sequence[Mapping[str, Any]],
+        identity: Mapping[str, Any],
+    ) -> FeatureStore:
+        """The store in `folder`, to be filled further; a new one if none was begun there.
+
+        Raises UserError if its features were made from anything else than `identity`.
+        """
+        if not (folder / "identity.json").exists():
+            return cls.create(folder, stages, rows, identity)
+        found = read_json(folder / "identity.json")
+        other = [key for key in identity if found.get(key) != identity[key]]
+        if other:
+            key = other[0]
+            raise UserError(
+                f"--resume: the features in {folder} were made with another {', '.join(other)} "
+                f"({key}: {found.get(key)!r} there, {identity[key]!r} now). Resume with the "
+                "options of that run, or start a new one"
+            )
+        return cls(folder, stages, _labels(rows))
+
+    @staticmethod
+    def is_complete(folder: Path) -> bool:
+        """Whether `folder` holds a store with every clip computed."""
+        path = folder / "done.npy"
+        return path.exists() and bool(np.load(path).all())
+
+    @property
+    def done(self) -> np.ndarray:
+        """Which clips are computed, bool [clips]."""
+        return np.asarray(self._done)
+
+    def path(self, stage: str) -> Path:
+        """File of a stage's array; characters that file names cannot hold are escaped."""
+        return self.folder / f"{quote(stage, safe=',#@ ')}.npy"
+
+    def write(self, rows: Sequence[int], features: Mapping[str, np.ndarray]) -> None:
+        """Store the features [len(rows), C] of some clips at every stage.
+
+        Raises DataError, with nothing stored, at the first NaN or inf.
+        """
+        for stage in self.stages:
+            require_finite(features[stage], stage, [self.clips[row] for row in rows])
+        for stage in self.stages:
+            array = self._array(stage, features[stage].shape[1])
+            array[list(rows)] = features[stage]
+        self._done[list(rows)] = True
+
+    def features(self, stage: str) -> np.ndarray:
+        """The features of a stage, float32 [clips, C], as a read-only memory map."""
+        return np.load(self.path(stage), mmap_mode="r")
+
+    def _array(self, stage: str, units: int) -> np.ndarray:
+        if stage not in self._arrays:
+            path, shape = self.path(stage), (len(self.clips), units)
+            if not path.exists():
+                with atomic_path(path) as temporary:
+                    _write_zeros(temporary, shape)
+            array = np.lib.format.open_memmap(path, mode="r+")
+            if array.shape != shape:
+                raise DataError(f"{path} has shape {array.shape}, expected {shape}")
+            self._arrays[stage] = array
+        return self._arrays[stage]
+
+    def moments(self, stage: str, a: np.ndarray, b: np.ndarray) -> PairMoments:
+        """Moments of the pairs (row a[i], row b[i]) of a stage, read in chunks of fixed size."""
+        array = self.features(stage)
+        return PairMoments.merged(
+            PairMoments.of(array[a[i : i + _CHUNK]], array[b[i : i + _CHUNK]])
+            for i in range(0, len(a), _CHUNK)
+        )
+
+
+def _labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [", ".join(f"{key} {value}" for key, value in row.items()) for row in rows]
+
+
+def _write_zeros(path: Path, shape: tuple[int, int]) -> None:
+    """A .npy file of float32 zeros with its space reserved, so that a full disk fails here."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    del array
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

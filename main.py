@@ -1,0 +1,108 @@
+"""Measure how much static and dynamic information an action-recognition network encodes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pipeline
+import runs
+from config import Config, load_config
+from estimation.results import Results
+from estimation.store import FeatureStore
+from measurement import Measurement, prepare
+from utils import resolve_device, run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves: its folder, its results and the paths of its figures."""
+
+    folder: Path
+    results: Results
+    figures: list[Path]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line, measure, and print the numbers and where they are."""
+    config = load_config(argv)
+    outcome = measure(config)
+    print(runs.summary(outcome.results, config.joint_encoding))
+    print(f"tables:  {outcome.folder}")
+    print(f"figures: {', '.join(map(str, outcome.figures))}")
+
+
+def measure(config: Config) -> Outcome:
+    """One run: videos -> pair plan -> features of its distinct clips -> estimates -> results.
+
+    Raises UserError before the first expensive step for anything that is wrong with the request.
+    """
+    plan = prepare(config)
+    print(plan.describe(), flush=True)
+    folder, store, bad_videos = compute_features(plan)
+    pairs = pipeline.without_videos(plan.pairs, bad_videos)
+    if bad_videos:
+        print(f"left out: {len(bad_videos)} unreadable videos, see {folder}/skipped_videos.csv")
+    estimates = pipeline.estimate_stages(
+        store, pairs, plan.rows, n_factors=config.n_factors, residual_index=config.residual_index
+    )
+    results = Results(
+        model=plan.network.name,
+        path=plan.path,
+        dataset=config.dataset,
+        weights=plan.weights[:12],
+        estimates=estimates,
+        thresholds=config.joint_encoding_thresh,
+    )
+    return Outcome(folder, results, runs.save_results(folder, results, bad_videos))
+
+
+def compute_features(plan: Measurement) -> tuple[Path, FeatureStore, dict[str, str]]:
+    """The run's folder, its store with every clip's features, and all bad videos.
+
+    The network is loaded before the folder is made, and not at all if no clip is left to compute.
+    """
+    resume = plan.config.resume
+    finished = resume is not None and FeatureStore.is_complete(resume / "features")
+    network, record = (None, {}) if finished else load_network(plan)
+    folder = runs.open_folder(
+        plan.config, plan.network.name, plan.pairs, {**record, **plan.identity}
+    )
+    clips = [asdict(clip) for clip in plan.rows]
+    store = FeatureStore.resume(folder / "features", plan.stages, clips, plan.identity)
+    if network is None:
+        return folder, store, plan.bad_videos
+    todo = [clip for clip, row in plan.rows.items() if not store.done[row]]
+    batches = plan.batches(todo, network.device.type)
+    try:
+        bad = pipeline.fill_store(store, network, batches, plan.rows, plan.config.on_bad_video)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"{store.done.sum()} of {len(clips)} clips are kept; finish with "
+            f"python main.py --resume {folder}"
+        ) from None
+    return folder, store, {**plan.bad_videos, **bad}
+
+
+def load_network(plan: Measurement) -> tuple[pipeline.FrozenNetwork, dict]:
+    """The network with its weights on its device, and a record of where they came from."""
+    from models.checkpoints import load
+
+    config, network = plan.config, plan.network
+    device = resolve_device(config.device)
+    module, loaded = load(
+        network,
+        plan.checkpoint,
+        num_classes=config.num_classes,
+        allow_other_head=config.allow_other_head,
+        seed=config.random_seed,
+    )
+    taps = {stage: network.taps(stage, config.path, config.fuse) for stage in plan.stages}
+    frozen = pipeline.FrozenNetwork(module.to(device), taps, device)
+    return frozen, {"checkpoint": asdict(loaded), "device": str(device)}
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

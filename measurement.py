@@ -1,0 +1,169 @@
+"""A measurement of an action-recognition network, all of it checked before any computing."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pipeline
+from config import Config, check
+from datasets.geometry import ClipGeometry
+from datasets.layouts import find_videos
+from datasets.plan import Clip, Pair, PlanRules, distinct_clips, draw_pairs, read_plan
+from datasets.videos import Frames, VideoSet, check_frames, stop_or_skip
+from factors import FACTORS
+from models.registry import RANDOM, Network, find
+from utils import sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from datasets.clips import BadVideo, Batch
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What will be measured. bad_videos: those dropped already (`--on_bad_video skip`), and why."""
+
+    config: Config
+    network: Network
+    geometry: ClipGeometry
+    checkpoint: str
+    stages: tuple[str, ...]
+    videos: VideoSet
+    pairs: list[Pair]
+    frames: dict[tuple[str, str], Frames]
+    bad_videos: dict[str, str]
+
+    @cached_property
+    def rows(self) -> dict[Clip, int]:
+        """Every distinct clip and its row in the feature store."""
+        return {clip: row for row, clip in enumerate(distinct_clips(self.pairs))}
+
+    @property
+    def path(self) -> str:
+        """Which pathway is measured, empty for a network with one."""
+        if len(self.geometry.inputs) == 1:
+            return ""
+        return self.config.path if self.config.fuse else f"{self.config.path}, not fused"
+
+    @cached_property
+    def weights(self) -> str:
+        """ "random" or the SHA-256 of the checkpoint."""
+        return RANDOM if self.checkpoint == RANDOM else sha256(Path(self.checkpoint))
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """All that the features depend on, in JSON types."""
+        pairs = "\n".join(f"{pair.factor} {pair.a} {pair.b}" for pair in self.pairs)
+        return {
+            "network": self.network.name,
+            "weights": self.weights,
+            "weights_seed": self.config.random_seed if self.weights == RANDOM else None,
+            "stages": list(self.stages),
+            "path": self.path,
+            "clip": {k: _listed(v) for k, v in dataclasses.asdict(self.geometry).items()},
+            "plan": hashlib.sha256(pairs.encode()).hexdigest(),
+        }
+
+    def describe(self) -> str:
+        """What will be measured, for the screen."""
+        factors = Counter(FACTORS[pair.factor] for pair in self.pairs)
+        n_videos = len({clip.video for clip in self.rows})
+        frames = " + ".join(f"{n} {name}" for name, n in self.geometry.inputs)
+        lines = [
+            f"network: {self.network.name} (trained on {self.network.trained_on}), weights "
+            f"{self.checkpoint}, stages {', '.join(self.stages)}"
+            + (f", path {self.path}" if self.path else ""),
+            f"clips: {frames} frames from a window of {self.geometry.window}, "
+            f"{self.geometry.crop}x{self.geometry.crop} pixels",
+            f"videos: {n_videos} of {len(self.videos.videos)} ({self.config.dataset}); "
+            f"{len(self.pairs)} pairs ({', '.join(f'{n} {name}' for name, n in factors.items())}), "
+            f"{len(self.rows)} distinct clips",
+        ]
+        lines += [f"left out: {n} videos {why}" for why, n in self.videos.left_out.items()]
+        return "\n".join(lines)
+
+    def batches(self, clips: list[Clip], device_type: str) -> Iterator[Batch | BadVideo]:
+        """The input batches of some of the clips."""
+        from datasets.clips import iter_batches
+
+        return iter_batches(
+            clips,
+            self.videos,
+            self.frames,
+            self.geometry,
+            batch_size=self.config.batch_size,
+            num_workers=self.config.num_workers,
+            pin_memory=device_type == "cuda",
+        )
+
+
+def _listed(value: Any) -> Any:
+    """Tuples as lists, also nested: what JSON gives back."""
+    return [_listed(v) for v in value] if isinstance(value, tuple) else value
+
+
+def prepare(config: Config) -> Measurement:
+    """Resolve network, stages, videos and plan, and check the frames of every planned clip.
+
+    Raises UserError for anything that is wrong with the request or the data.
+    """
+    check(config)
+    network = find(config.model, config.dataset)
+    geometry = network.clip.resized(config.image_size, config.n_sample_frames)
+    stages = network.requested_stages(config.stg)
+    checkpoint = network.checkpoint(config.checkpoint)
+    videos = _find_videos(config)
+    stop_or_skip(videos.problems, config.on_bad_video)
+    pairs = _plan_pairs(config, videos, geometry.window)
+    wanted = ((clip.video, clip.style) for clip in distinct_clips(pairs))
+    frames, problems = check_frames(videos, wanted)
+    stop_or_skip(problems, config.on_bad_video)
+    pairs = pipeline.without_videos(pairs, problems)
+    pipeline.require_factors(pairs, config.n_factors, config.residual_index)
+    return Measurement(
+        config,
+        network,
+        geometry,
+        checkpoint,
+        stages,
+        videos,
+        pairs,
+        frames,
+        {**videos.problems, **problems},
+    )
+
+
+def _find_videos(config: Config) -> VideoSet:
+    root = config.stylized_data_dir
+    if config.dataset == "synthetic":
+        from datasets.synthetic import make
+
+        root = root or config.save_dir / "synthetic_videos"
+        make(root)
+    assert root is not None
+    normal = (config.normal_data_dir or root / "original") if config.use_normal_app else None
+    return find_videos(config.dataset, root, config.styles, config.subset, normal)
+
+
+def _plan_pairs(config: Config, videos: VideoSet, window: int) -> list[Pair]:
+    given = config.resume / "plan.csv" if config.resume else config.pairs
+    if given:
+        return read_plan(given, videos)
+    rules = PlanRules(
+        seed=config.random_seed,
+        factors=tuple(k for k in range(config.n_factors) if k != config.residual_index),
+        pairing=config.pairing,
+        n_examples=config.n_examples,
+        window=window,
+        same_video=config.m_same,
+        shuffle_static=config.app_shuffle,
+        original_static=config.use_normal_app,
+    )
+    return draw_pairs(videos, rules)

@@ -1,0 +1,116 @@
+"""The two halves of a measurement: clips to features, and pairs of features to estimates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from datasets.plan import Clip, Pair
+from estimation.estimator import Estimate, estimate
+from estimation.store import FeatureStore
+from factors import factor_names
+from utils import DataError, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+    from torch import nn
+
+    from datasets.clips import BadVideo, Batch
+    from models.registry import Tap
+
+
+@dataclass(frozen=True)
+class FrozenNetwork:
+    """A network ready to be measured: its module on a device, and the taps of each stage."""
+
+    module: nn.Module
+    taps: Mapping[str, Sequence[Tap]]
+    device: torch.device
+
+    def features(self, inputs: Sequence[torch.Tensor]) -> dict[str, np.ndarray]:
+        """Features of every stage from one forward, float32 [B, C] each."""
+        from models.capture import stage_features
+
+        moved = [x.to(self.device, non_blocking=True) for x in inputs]
+        pooled = stage_features(self.module, moved, self.taps)
+        return {stage: values.float().cpu().numpy() for stage, values in pooled.items()}
+
+
+def fill_store(
+    store: FeatureStore,
+    network: FrozenNetwork,
+    batches: Iterator[Batch | BadVideo],
+    rows: Mapping[Clip, int],
+    on_bad_video: str,
+) -> dict[str, str]:
+    """Compute and store the features of all clips in `batches`; returns bad videos and why.
+
+    Raises DataError at the first unreadable video, unless `on_bad_video` is "skip".
+    """
+    from datasets.clips import BadVideo
+
+    bad: dict[str, str] = {}
+    done = int(store.done.sum())
+    with progress((), "clips", "clip", total=len(store.clips), done=done) as bar:
+        for batch in batches:
+            if isinstance(batch, BadVideo):
+                if on_bad_video == "stop":
+                    raise DataError(
+                        f"video {batch.video}: a frame cannot be read: {batch.reason}. Mend it, "
+                        "or give --on_bad_video skip to leave such videos out"
+                    )
+                bad.setdefault(batch.video, batch.reason)
+                continue
+            features = network.features(batch.inputs)
+            store.write([rows[clip] for clip in batch.clips], features)
+            bar.update(len(batch.clips))
+    return bad
+
+
+def without_videos(pairs: Sequence[Pair], bad: Mapping[str, str]) -> list[Pair]:
+    """The pairs in which no clip is of a bad video: such a video is dropped for all factors."""
+    return [pair for pair in pairs if pair.a.video not in bad and pair.b.video not in bad]
+
+
+def estimate_stages(
+    store: FeatureStore,
+    pairs: Sequence[Pair],
+    rows: Mapping[Clip, int],
+    *,
+    n_factors: int,
+    residual_index: int,
+) -> dict[str, Estimate]:
+    """The estimate of every stage of a store. Memory does not grow with the number of pairs
+    beyond three integers a pair.
+
+    Raises DataError if a factor has no pairs (see `estimation.estimator.estimate`).
+    """
+    factor = np.array([pair.factor for pair in pairs], dtype=np.int64)
+    a = np.array([rows[pair.a] for pair in pairs], dtype=np.int64)
+    b = np.array([rows[pair.b] for pair in pairs], dtype=np.int64)
+    estimates = {}
+    for stage in store.stages:
+        moments = {
+            int(f): store.moments(stage, a[factor == f], b[factor == f]) for f in set(factor)
+        }
+        try:
+            estimates[stage] = estimate(moments, n_factors=n_factors, residual_index=residual_index)
+        except DataError as error:
+            raise DataError(f"stage {stage}: {error}") from None
+    return estimates
+
+
+def require_factors(pairs: Sequence[Pair], n_factors: int, residual_index: int) -> None:
+    """Raise DataError if a factor to estimate has fewer than two pairs; before any work is done."""
+    for index, name in enumerate(factor_names(n_factors, residual_index)):
+        found = sum(pair.factor == index for pair in pairs)
+        if index != residual_index and found < 2:
+            raise DataError(
+                f"the plan has {found} pairs for the factor {name!r}, at least 2 are needed: "
+                "raise --n_examples, or give other --pairs"
+            )
