@@ -185,13 +185,18 @@ def _saved_options(folder: Path) -> dict[str, Any]:
     }
 
 
-def check(config: Config) -> None:
-    """Raise UserError for options that contradict each other."""
+def check_factors(config: Config) -> None:
+    """Raise UserError for a residual index that is no factor, or the dynamic or static one."""
     if config.residual_index in (0, 1) or config.residual_index >= config.n_factors:
         raise UserError(
             f"--residual_index {config.residual_index} with --n_factors {config.n_factors}: "
             f"expected -1 or 2..{config.n_factors - 1}; ids 0 and 1 are dynamic and static"
         )
+
+
+def check(config: Config) -> None:
+    """Raise UserError for options that contradict each other."""
+    check_factors(config)
     if config.n_factors > 4:
         raise UserError(
             f"--n_factors {config.n_factors}: pairs exist for 4 factors at most (dynamic, static, "

@@ -117,8 +117,11 @@ def read_json(path: Path) -> Any:
 
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def open_npz(path: Path) -> dict[str, Any]:
@@ -134,6 +137,14 @@ def open_npz(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} does not exist") from None
     except (ValueError, OSError, zipfile.BadZipFile, AttributeError, EOFError) as error:
         raise DataError(f"{path} is not a readable .npz file of plain arrays: {error}") from None
+
+
+def save_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write an .npz file, completely or not at all, under exactly this name."""
+    import numpy as np
+
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def progress(items: Iterable, what: str, unit: str, total: int | None = None, done: int = 0):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +28,7 @@ COLOURS = {
     "same": "#E69F00",
 }
 _MARKERS = {"dynamic": "o", "static": "s", "different": "^", "same": "D"}
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.spines.top": False,
@@ -106,7 +106,7 @@ def _draw_shares(panel: Axes, results: Results) -> None:
         panel.bar(positions + offset, shares, width, label=factor, color=_colour(factor))
     _stage_axis(panel, list(results.estimates))
     panel.set_ylim(0, 58)
-    panel.set_ylabel("share of units (%)")
+    panel.set_ylabel("share (%)")
     panel.legend(ncols=len(estimates[0].factors), loc="upper center", columnspacing=1)
 
 

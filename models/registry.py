@@ -115,6 +115,10 @@ class Network:
             raise UserError(f"--stg {text!r} names no stage. Available: {', '.join(self.stages)}")
         return tuple(dict.fromkeys(wanted))
 
+    def stage_taps(self, text: str | None, path: str, fuse: bool) -> dict[str, tuple[Tap, ...]]:
+        """Where the stages named by `--stg` are taken, by stage."""
+        return {stage: self.taps(stage, path, fuse) for stage in self.requested_stages(text)}
+
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """ " Did you mean ...?" with the nearest known name, or nothing."""
