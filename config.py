@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,14 @@ def load_config(argv: Sequence[str] | None = None) -> Config:
         allow_abbrev=False,
     )
     add_options(parser)
-    given = vars(parser.parse_args(argv))
+    return from_given(vars(parser.parse_args(argv)))
+
+
+def from_given(given: Mapping[str, Any]) -> Config:
+    """The configuration from the options given: the others as in the resumed run, or default.
+
+    Raises UserError for options that contradict each other.
+    """
     saved = _saved_options(given["resume"]) if "resume" in given else {}
     config = Config(**{**saved, **given})
     check(config)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from datasets.clips import BadVideo, Batch
 
+# Size of the set that `--dataset synthetic` makes where there is none yet.
+SYNTHETIC_VIDEOS = 64
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -141,13 +144,11 @@ def prepare(config: Config) -> Measurement:
 
 
 def _find_videos(config: Config) -> VideoSet:
-    root = config.stylized_data_dir
-    if config.dataset == "synthetic":
+    root = config.stylized_data_dir or config.save_dir / "synthetic_videos"
+    if config.dataset == "synthetic" and not root.exists():
         from datasets.synthetic import make
 
-        root = root or config.save_dir / "synthetic_videos"
-        make(root)
-    assert root is not None
+        make(root, SYNTHETIC_VIDEOS)
     normal = (config.normal_data_dir or root / "original") if config.use_normal_app else None
     return find_videos(config.dataset, root, config.styles, config.subset, normal)
 

@@ -143,17 +143,19 @@ def _field(entry: object, key: str, path: Path, name: str = "") -> Any:
 
 @dataclass(frozen=True)
 class Layout:
-    """How one data set lies on disk: the function that lists it, and its default subset."""
+    """How one data set lies on disk: the function that lists it, its default subset, and where
+    clips start (see `VideoSet`)."""
 
     list_videos: Callable[[Path, Path, str], Listing]
     subset: str = "validation"
     random_start: bool = True
+    shortest_window: int | None = None
 
 
 LAYOUTS = {
     "StylizedActivityNet": Layout(_activitynet, random_start=False),
-    "ssv2": Layout(_ssv2),
-    "Diving48": Layout(_diving48, subset="test"),
+    "ssv2": Layout(_ssv2, shortest_window=MIN_FRAMES),
+    "Diving48": Layout(_diving48, subset="test", shortest_window=MIN_FRAMES),
     "plain": Layout(_plain),
     "synthetic": Layout(_plain),
 }
@@ -187,6 +189,7 @@ def find_videos(
         styles=tuple(styles),
         style_folders=folders,
         random_start=layout.random_start,
+        shortest_window=layout.shortest_window,
         left_out=dict(listing.left_out),
         problems=listing.problems,
     )

@@ -19,8 +19,6 @@ from utils import DataError, UserError, read_csv, write_csv
 
 PAIRINGS = ("anchored", "sampled", "exhaustive")
 DEFAULT_EXAMPLES = 3000
-# The study starts short videos at most this many frames before their end.
-_SHORTEST_WINDOW = 8
 # Domains of the seeds, so that draws for different purposes are independent.
 _ORDER, _DRAW = 1, 2
 
@@ -116,11 +114,13 @@ def _check_rules(videos: VideoSet, rules: PlanRules) -> None:
 
 
 def _start(videos: VideoSet, name: str, window: int, rng: np.random.Generator) -> int:
-    """First frame of a window, by the study's rules."""
+    """First frame of a window; what a window lacks at the video's end is filled by cycling."""
     video = videos.videos[name]
     if not videos.random_start:
         return video.start
-    shortest = window if video.length > window else min(_SHORTEST_WINDOW, video.length)
+    shortest = min(window, video.length)
+    if video.length <= window and videos.shortest_window:
+        shortest = min(videos.shortest_window, video.length)
     return video.start + int(rng.integers(0, video.length - shortest, endpoint=True))
 
 

@@ -89,7 +89,9 @@ class VideoSet:
     """The videos of a data set, by name, and where their frames lie by style.
 
     styles: the ids of `--styles`, in order. random_start: a window starts anywhere (else at the
-    segment's start). left_out: reason -> number of annotated videos not used by rule.
+    segment's start). shortest_window: where a video is not longer than the window, the start is
+    drawn up to this many frames before its end, as in the study; None: such a video is shown from
+    its first frame. left_out: reason -> number of annotated videos not used by rule.
     problems: video -> what is wrong with it; such videos are not in `videos`.
     """
 
@@ -98,6 +100,7 @@ class VideoSet:
     styles: tuple[str, ...]
     style_folders: dict[str, Path]
     random_start: bool
+    shortest_window: int | None = None
     left_out: dict[str, int] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
 

@@ -143,7 +143,7 @@ def layerwise_table(results: Results) -> str:
         + [f"{100 * share:.1f}" for share in e.shares]
         for stage, e in results.estimates.items()
     ]
-    return _table(["stage", "units", *heads], rows)
+    return format_table(["stage", "units", *heads], rows)
 
 
 def joint_table(results: Results, threshold: float) -> str:
@@ -152,10 +152,11 @@ def joint_table(results: Results, threshold: float) -> str:
     for stage, counts in class_counts(results, threshold).items():
         total = sum(counts.values())
         rows.append([stage, *(f"{100 * counts[name] / total:.1f}" for name in CLASSES)])
-    return _table(["stage", *(f"{name} %" for name in CLASSES)], rows)
+    return format_table(["stage", *(f"{name} %" for name in CLASSES)], rows)
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def format_table(head: list[str], rows: list[list[str]]) -> str:
+    """Rows of text under a head, columns aligned to the right."""
     lines = [head, *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     return "\n".join(

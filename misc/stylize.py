@@ -1,0 +1,188 @@
+"""Stylize videos with four simple built-in styles, into the plain layout.
+
+    python misc/stylize.py VIDEOS STYLIZED --short_side 256
+    python main.py --dataset plain --stylized_data_dir STYLIZED --model i3d ...
+
+VIDEOS holds video files, and folders of frames (FOLDER/*.jpg or FOLDER/frames/*.jpg). STYLIZED
+gets style_1 ... style_4 and original, each with VIDEO/00001.jpg ... The styles are filters, frame
+by frame and deterministic; they change appearance less than neural style transfer does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps  # noqa: E402
+
+from config import integer, names  # noqa: E402
+from datasets.videos import ORIGINAL, scan_frames  # noqa: E402
+from utils import DataError, UserError, progress, run  # noqa: E402
+
+SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg")
+
+
+def gouache(image: Image.Image) -> Image.Image:
+    """Flat, saturated areas of colour."""
+    flat = ImageOps.posterize(image.filter(ImageFilter.ModeFilter(7)), 2)
+    return ImageEnhance.Color(flat).enhance(2.0)
+
+
+def blueprint(image: Image.Image) -> Image.Image:
+    """Light contours on dark blue."""
+    soft = image.convert("L").filter(ImageFilter.GaussianBlur(1))
+    contours = ImageOps.autocontrast(soft.filter(ImageFilter.FIND_EDGES), cutoff=1)
+    return ImageOps.colorize(contours, "#0b2a5b", "#f2f6ff")
+
+
+def mosaic(image: Image.Image) -> Image.Image:
+    """Tiles of 4 pixels, hues turned by a third of the circle."""
+    small = image.resize(
+        (max(1, image.width // 4), max(1, image.height // 4)), Image.Resampling.BOX
+    )
+    hue, saturation, value = small.convert("HSV").split()
+    turned = Image.merge("HSV", (hue.point(lambda h: (h + 85) % 256), saturation, value))
+    return turned.convert("RGB").resize(image.size, Image.Resampling.NEAREST)
+
+
+def halftone(image: Image.Image) -> Image.Image:
+    """Black dots on orange, as in print: an ordered dither with 4x4 thresholds."""
+    grey = np.asarray(ImageOps.autocontrast(image.convert("L")), dtype=np.float32)
+    bayer = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
+    tiles = -(-np.array(grey.shape) // 4)
+    thresholds = np.tile((bayer + 0.5) * 16, tiles)[: grey.shape[0], : grey.shape[1]]
+    dots = Image.fromarray(np.where(grey > thresholds, 255, 0).astype(np.uint8))
+    return ImageOps.colorize(dots, "#20120a", "#ff9a3c")
+
+
+STYLES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "1": gouache,
+    "2": blueprint,
+    "3": mosaic,
+    "4": halftone,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, stylize every video, count what was done."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("videos", type=Path, help="folder of video files and folders of frames")
+    parser.add_argument("stylized", type=Path, help="folder to write")
+    parser.add_argument("--styles", type=names, default=tuple(STYLES), help="default: 1,2,3,4")
+    parser.add_argument("--short_side", type=integer(16), default=256, help="default: 256 pixels")
+    parser.add_argument("--max_frames", type=integer(1), help="of each video; default: all")
+    parser.add_argument("--num_workers", type=integer(1), default=2, help="default: 2")
+    options = parser.parse_args(argv)
+    unknown = [style for style in options.styles if style not in STYLES]
+    if unknown:
+        raise UserError(f"--styles {','.join(unknown)}: the built-in ones are {','.join(STYLES)}")
+    sources = find_sources(options.videos)
+    work = partial(
+        stylize_video,
+        stylized=options.stylized,
+        styles=options.styles,
+        short_side=options.short_side,
+        max_frames=options.max_frames,
+    )
+    with ProcessPoolExecutor(min(options.num_workers, len(sources))) as pool:
+        counts = list(progress(pool.map(work, sources), "videos", "video", total=len(sources)))
+    done = sum(count is not None for count in counts)
+    print(f"{done} videos stylized, {len(counts) - done} were there already: {options.stylized}")
+
+
+def find_sources(folder: Path) -> list[Path]:
+    """Video files and folders of frames in `folder`. Raises DataError if there are none."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder")
+    sources = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in SUFFIXES or (path.is_dir() and not path.name.startswith("."))
+    ]
+    if not sources:
+        raise DataError(f"{folder} holds no video ({', '.join(SUFFIXES)}) and no folder of frames")
+    stems = [path.stem for path in sources]
+    twins = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twins:
+        raise DataError(f"{folder}: several videos are called {', '.join(twins)}; rename them")
+    return sources
+
+
+def stylize_video(
+    source: Path,
+    stylized: Path,
+    styles: Sequence[str],
+    short_side: int,
+    max_frames: int | None,
+) -> int | None:
+    """Write one video in every style; returns its frames, None if it was complete already.
+
+    A video appears in a style only when all its frames are written.
+    """
+    folders = {style: stylized / f"style_{style}" / source.stem for style in styles}
+    folders[ORIGINAL] = stylized / ORIGINAL / source.stem
+    todo = {style: folder for style, folder in folders.items() if not folder.exists()}
+    if not todo:
+        return None
+    stylized.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with tempfile.TemporaryDirectory(dir=stylized, prefix=".partial-") as name:
+        partial_folders = {style: Path(name) / style for style in todo}
+        for folder in partial_folders.values():
+            folder.mkdir()
+        for count, image in enumerate(read_frames(source, max_frames), 1):
+            frame = _scaled(image, short_side)
+            for style, folder in partial_folders.items():
+                drawn = frame if style == ORIGINAL else STYLES[style](frame)
+                drawn.save(folder / f"{count:05d}.jpg", quality=95)
+        if not count:
+            raise DataError(f"{source} holds no frame that can be decoded")
+        for style, folder in partial_folders.items():
+            todo[style].parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(todo[style])
+    return count
+
+
+def read_frames(source: Path, max_frames: int | None) -> Iterator[Image.Image]:
+    """The frames of a video file or a folder, RGB, at most `max_frames`."""
+    if source.is_dir():
+        folder = source / "frames" if (source / "frames").is_dir() else source
+        frames = scan_frames(folder)
+        for position in range(min(frames.count, max_frames or frames.count)):
+            with Image.open(frames.path(position)) as image:
+                yield image.convert("RGB")
+        return
+    import cv2
+
+    capture = cv2.VideoCapture(str(source))
+    try:
+        count = 0
+        while max_frames is None or count < max_frames:
+            there, frame = capture.read()
+            if not there:
+                break
+            yield Image.fromarray(np.ascontiguousarray(frame[:, :, ::-1]))
+            count += 1
+    finally:
+        capture.release()
+
+
+def _scaled(image: Image.Image, short_side: int) -> Image.Image:
+    scale = short_side / min(image.size)
+    size = (round(image.width * scale), round(image.height * scale))
+    return image.resize(size, Image.Resampling.BICUBIC) if size != image.size else image
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
