@@ -183,6 +183,8 @@ def from_given(given: Mapping[str, Any]) -> Config:
 
 def _saved_options(folder: Path) -> dict[str, Any]:
     """The options of the run in `folder`, which its resumption starts from."""
+    if not (folder / "config.json").exists():
+        raise UserError(f"--resume {folder} is not the folder of a run: it has no config.json")
     options = read_json(folder / "config.json")["options"]
     parsers = {option.name: option.metadata["type"] for option in dataclasses.fields(Config)}
     return {

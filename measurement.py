@@ -18,7 +18,7 @@ from datasets.plan import Clip, Pair, PlanRules, distinct_clips, draw_pairs, rea
 from datasets.videos import Frames, VideoSet, check_frames, stop_or_skip
 from factors import FACTORS
 from models.registry import RANDOM, Network, find
-from utils import sha256
+from utils import resolve_device, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,6 +118,7 @@ def prepare(config: Config) -> Measurement:
     Raises UserError for anything that is wrong with the request or the data.
     """
     check(config)
+    resolve_device(config.device)
     network = find(config.model, config.dataset)
     geometry = network.clip.resized(config.image_size, config.n_sample_frames)
     stages = network.requested_stages(config.stg)

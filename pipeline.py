@@ -111,6 +111,6 @@ def require_factors(pairs: Sequence[Pair], n_factors: int, residual_index: int) 
         found = sum(pair.factor == index for pair in pairs)
         if index != residual_index and found < 2:
             raise DataError(
-                f"the plan has {found} pairs for the factor {name!r}, at least 2 are needed: "
+                f"the plan has too few pairs for the factor {name!r}: {found}, at least 2 needed; "
                 "raise --n_examples, or give other --pairs"
             )

@@ -6,6 +6,7 @@ give back.
 
 from __future__ import annotations
 
+import csv
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -224,13 +225,13 @@ def read_plan(path: Path, videos: VideoSet) -> list[Pair]:
     """
     try:
         rows = read_csv(path)
-    except OSError as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"--pairs {path} cannot be read: {error}") from None
     expected = {"factor", *(f"{column}_{side}" for column in _COLUMNS for side in "ab")}
     if not rows or not expected <= set(rows[0]):
         raise DataError(
             f"--pairs {path}: expected a header with {', '.join(sorted(expected))} and at least "
-            f"one row; found {', '.join(rows[0]) if rows else 'no row'}"
+            f"one row; found {', '.join(map(str, rows[0])) if rows else 'no row'}"
         )
     return [_read_pair(row, f"{path}, line {line}", videos) for line, row in enumerate(rows, 2)]
 
