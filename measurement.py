@@ -79,9 +79,10 @@ class Measurement:
         factors = Counter(FACTORS[pair.factor] for pair in self.pairs)
         n_videos = len({clip.video for clip in self.rows})
         frames = " + ".join(f"{n} {name}" for name, n in self.geometry.inputs)
+        bundled = self.checkpoint == str(self.network.weights.bundled)
         lines = [
             f"network: {self.network.name} (trained on {self.network.trained_on}), weights "
-            f"{self.checkpoint}, stages {', '.join(self.stages)}"
+            f"{'as shipped' if bundled else self.checkpoint}, stages {', '.join(self.stages)}"
             + (f", path {self.path}" if self.path else ""),
             f"clips: {frames} frames from a window of {self.geometry.window}, "
             f"{self.geometry.crop}x{self.geometry.crop} pixels",

@@ -105,9 +105,13 @@ def _draw_shares(panel: Axes, results: Results) -> None:
         shares = [100 * e.shares[k] for e in estimates]
         panel.bar(positions + offset, shares, width, label=factor, color=_colour(factor))
     _stage_axis(panel, list(results.estimates))
-    panel.set_ylim(0, 58)
     panel.set_ylabel("share (%)")
-    panel.legend(ncols=len(estimates[0].factors), loc="upper center", columnspacing=1)
+    panel.legend(
+        ncols=len(estimates[0].factors),
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1),
+        columnspacing=1,
+    )
 
 
 def _colour(factor: str) -> str:

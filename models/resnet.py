@@ -19,19 +19,24 @@ from utils import UserError
 
 def build(spec: ResNetSpec, num_classes: int) -> nn.Module:
     """A network of the family with He-initialised weights, its parameters named as published."""
-    network = VideoResNet(spec, num_classes)
-    for module in network.modules():
-        if isinstance(module, nn.Conv3d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    network = initialise(VideoResNet(spec, num_classes))
     if spec.naming == "pytorchvideo":
         install_published_names(network, two_pathways=len(spec.pathways) == 2)
     return network
 
 
-def _conv(channels_in: int, channels_out: int, kernel, stride=1) -> nn.Conv3d:
+def initialise(network: nn.Module) -> nn.Module:
+    """The network with He-initialised convolutions (fan out, as PySlowFast's)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return network
+
+
+def conv(channels_in: int, channels_out: int, kernel, stride=1, groups: int = 1) -> nn.Conv3d:
     """A convolution without bias that keeps the size, up to its stride."""
     padding = tuple(extent // 2 for extent in kernel)
-    return nn.Conv3d(channels_in, channels_out, kernel, stride, padding, bias=False)
+    return nn.Conv3d(channels_in, channels_out, kernel, stride, padding, groups=groups, bias=False)
 
 
 class Stem(nn.Module):
@@ -39,7 +44,7 @@ class Stem(nn.Module):
 
     def __init__(self, pathway: Pathway):
         super().__init__()
-        self.conv = _conv(3, pathway.width, (pathway.stem_kernel, 7, 7), (1, 2, 2))
+        self.conv = conv(3, pathway.width, (pathway.stem_kernel, 7, 7), (1, 2, 2))
         self.bn = nn.BatchNorm3d(pathway.width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,11 +57,11 @@ class Bottleneck(nn.Module):
 
     def __init__(self, channels_in: int, inner: int, channels_out: int, kernel: int, stride: int):
         super().__init__()
-        self.a = _conv(channels_in, inner, (kernel, 1, 1))
+        self.a = conv(channels_in, inner, (kernel, 1, 1))
         self.a_bn = nn.BatchNorm3d(inner)
-        self.b = _conv(inner, inner, (1, 3, 3), (1, stride, stride))
+        self.b = conv(inner, inner, (1, 3, 3), (1, stride, stride))
         self.b_bn = nn.BatchNorm3d(inner)
-        self.c = _conv(inner, channels_out, (1, 1, 1))
+        self.c = conv(inner, channels_out, (1, 1, 1))
         self.c_bn = nn.BatchNorm3d(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,15 +71,15 @@ class Bottleneck(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """A bottleneck and its shortcut, a projection where the shape changes, then ReLU."""
+    """A branch and its shortcut, a projection where the shape changes, then ReLU."""
 
-    def __init__(self, channels_in: int, inner: int, channels_out: int, kernel: int, stride: int):
+    def __init__(self, channels_in: int, channels_out: int, stride: int, branch: nn.Module):
         super().__init__()
         self.project = channels_in != channels_out or stride != 1
         if self.project:
-            self.branch1 = _conv(channels_in, channels_out, (1, 1, 1), (1, stride, stride))
+            self.branch1 = conv(channels_in, channels_out, (1, 1, 1), (1, stride, stride))
             self.branch1_bn = nn.BatchNorm3d(channels_out)
-        self.branch2 = Bottleneck(channels_in, inner, channels_out, kernel, stride)
+        self.branch2 = branch
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = self.branch1_bn(self.branch1(x)) if self.project else x
@@ -134,11 +139,10 @@ class ParallelStage(nn.Module):
             for block in range(spec.blocks[row]):
                 kernel = pathway.kernels[row][block % len(pathway.kernels[row])]
                 stride = 2 if block == 0 and number > 2 else 1
+                block_in = inner * 4 if block else channels
+                branch = Bottleneck(block_in, inner, inner * 4, kernel, stride)
                 chain.append(f"pathway{pathway.number}_res{block}")
-                self.add_module(
-                    chain[-1],
-                    ResBlock(inner * 4 if block else channels, inner, inner * 4, kernel, stride),
-                )
+                self.add_module(chain[-1], ResBlock(block_in, inner * 4, stride, branch))
                 if block in spec.nonlocal_after[row]:
                     chain.append(f"pathway{pathway.number}_nonlocal{block}")
                     self.add_module(chain[-1], NonLocal(inner * 4))
@@ -158,7 +162,7 @@ class FastToSlow(nn.Module):
 
     def __init__(self, channels_fast: int, kernel: int, alpha: int):
         super().__init__()
-        self.conv_f2s = _conv(channels_fast, 2 * channels_fast, (kernel, 1, 1), (alpha, 1, 1))
+        self.conv_f2s = conv(channels_fast, 2 * channels_fast, (kernel, 1, 1), (alpha, 1, 1))
         self.bn = nn.BatchNorm3d(2 * channels_fast)
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
