@@ -35,8 +35,8 @@ other to name the style it is painted in. Both now see pairs of clips that share
   static pair    one style, the second clip with its frames shuffled: a network that encodes
                  appearance reacts alike to both
 
-How alike, over all units of a stage, is the score: about 1 for the same reaction, 0 for an unrelated
-one, below 0 for opposite ones.
+How alike, over all units of a stage, is the score: about 1 for the same reaction, 0 for an
+unrelated one, below 0 for opposite ones.
 """
 EXPECTED = {"demo_motion": "motion", "demo_appearance": "appearance"}
 # None of these videos was seen in training, which used other seeds.

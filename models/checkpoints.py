@@ -161,7 +161,9 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # An open file: given a path, torch.load goes by its suffix instead of its content.
+        with path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         blocked = re.search(r"GLOBAL ([\w.]+)", str(error))
         reason = f"it holds {blocked[1]}" if blocked else str(error).splitlines()[0]
