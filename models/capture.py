@@ -19,7 +19,13 @@ class _Enough(Exception):
 
 
 def pool_units(x: Tensor) -> Tensor:
-    """Mean over all but clips and units: [B, C, T, H, W] or [B, C, H, W] to [B, C]."""
+    """Mean over all but clips and units, [B, C].
+
+    Units are the channels of maps [B, C, T, H, W] and [B, C, H, W], and the last axis of tokens
+    [B, N, C], over which the mean includes a class token.
+    """
+    if x.ndim == 3:
+        return x.mean(1)
     return x.mean(tuple(range(2, x.ndim))) if x.ndim > 2 else x
 
 

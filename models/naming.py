@@ -45,18 +45,26 @@ def pytorchvideo_name(name: str, two_pathways: bool) -> str:
     return ".".join("norm" if part == "bn" else part for part in parts)
 
 
-def install_published_names(network: nn.Module, two_pathways: bool) -> None:
-    """Make `network` save and load its state under PyTorchVideo's names."""
-    published = {name: pytorchvideo_name(name, two_pathways) for name in network.state_dict()}
+def install_published_names(
+    network: nn.Module, names: Mapping[str, str], leading_axes: Mapping[str, int] | None = None
+) -> None:
+    """Make `network` save and load its state under published names (`names`: own to published).
+
+    leading_axes: for some of its own names, how many axes of size 1 the published shape has in
+    front.
+    """
+    axes = leading_axes or {}
+    shapes = {own: value.shape for own, value in network.state_dict().items()}
 
     def rename_saved(module, state, prefix, metadata):
-        for own, name in published.items():
-            state[prefix + name] = state.pop(prefix + own)
+        for own, name in names.items():
+            value = state.pop(prefix + own)
+            state[prefix + name] = value.reshape((1,) * axes.get(own, 0) + tuple(value.shape))
 
     def rename_loaded(module, state, prefix, *ignored):
-        for own, name in published.items():
+        for own, name in names.items():
             if prefix + name in state:
-                state[prefix + own] = state.pop(prefix + name)
+                state[prefix + own] = state.pop(prefix + name).reshape(shapes[own])
 
     network.register_state_dict_post_hook(rename_saved)
     network.register_load_state_dict_pre_hook(rename_loaded)

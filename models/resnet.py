@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.naming import install_published_names
+from models.naming import install_published_names, pytorchvideo_name
 from models.resnet_family import Pathway, ResNetSpec
 from utils import UserError
 
@@ -21,7 +21,10 @@ def build(spec: ResNetSpec, num_classes: int) -> nn.Module:
     """A network of the family with He-initialised weights, its parameters named as published."""
     network = initialise(VideoResNet(spec, num_classes))
     if spec.naming == "pytorchvideo":
-        install_published_names(network, two_pathways=len(spec.pathways) == 2)
+        two = len(spec.pathways) == 2
+        install_published_names(
+            network, {own: pytorchvideo_name(own, two) for own in network.state_dict()}
+        )
     return network
 
 
