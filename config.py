@@ -14,6 +14,7 @@ from typing import Any
 
 from datasets.layouts import LAYOUTS
 from datasets.plan import PAIRINGS
+from factors import FACTORS
 from models.registry import PATHS
 from utils import UserError, read_json
 
@@ -127,6 +128,8 @@ class Config:
     device: str | None = _option(
         None, str, "cpu, cuda, cuda:1, mps or a GPU's number; default: the best present")
 # fmt: on
+# The options that only matter where pairs are drawn.
+_DRAWING = ("pairing", "n_examples", "app_shuffle", "use_normal_app", "m_same")
 
 
 def _as_text(value: Any) -> str:
@@ -175,7 +178,12 @@ def from_given(given: Mapping[str, Any]) -> Config:
 
     Raises UserError for options that contradict each other.
     """
-    saved = _saved_options(given["resume"]) if "resume" in given else {}
+    saved: dict[str, Any] = {}
+    if "resume" in given:
+        saved = _saved_options(given["resume"])
+        drawn = [name for name in ("pairs", *_DRAWING) if name in given]
+        if drawn:
+            raise UserError(f"--resume goes on with the pairs of that run: leave out --{drawn[0]}")
     config = Config(**{**saved, **given})
     check(config)
     return config
@@ -185,31 +193,39 @@ def _saved_options(folder: Path) -> dict[str, Any]:
     """The options of the run in `folder`, which its resumption starts from."""
     if not (folder / "config.json").exists():
         raise UserError(f"--resume {folder} is not the folder of a run: it has no config.json")
-    options = read_json(folder / "config.json")["options"]
+    record = read_json(folder / "config.json")
     parsers = {option.name: option.metadata["type"] for option in dataclasses.fields(Config)}
-    return {
-        name: parsers[name](_as_text(value))
-        for name, value in options.items()
-        if value is not None and name not in ("run_name", "resume")
-    }
+    try:
+        return {
+            name: parsers[name](_as_text(value))
+            for name, value in record["options"].items()
+            if value is not None and name not in ("run_name", "resume")
+        }
+    except (KeyError, TypeError, AttributeError, ValueError, argparse.ArgumentTypeError) as error:
+        raise UserError(
+            f"--resume: {folder / 'config.json'} is not the record of a run of this version: "
+            f"{type(error).__name__} {error}"
+        ) from None
 
 
 def check_factors(config: Config) -> None:
     """Raise UserError for a residual index that is no factor, or the dynamic or static one."""
-    if config.residual_index in (0, 1) or config.residual_index >= config.n_factors:
+    allowed = [-1, *range(2, config.n_factors)]
+    if config.residual_index not in allowed:
         raise UserError(
             f"--residual_index {config.residual_index} with --n_factors {config.n_factors}: "
-            f"expected -1 or 2..{config.n_factors - 1}; ids 0 and 1 are dynamic and static"
+            f"expected {' or '.join(map(str, allowed))}, ids 0 and 1 are dynamic and static; "
+            f"give --residual_index {allowed[-1]}"
         )
 
 
 def check(config: Config) -> None:
     """Raise UserError for options that contradict each other."""
     check_factors(config)
-    if config.n_factors > 4:
+    if config.n_factors > len(FACTORS):
         raise UserError(
-            f"--n_factors {config.n_factors}: pairs exist for 4 factors at most (dynamic, static, "
-            "different, same)"
+            f"--n_factors {config.n_factors}: pairs exist for {len(FACTORS)} factors at most "
+            f"({', '.join(FACTORS)})"
         )
     if config.stylized_data_dir is None and config.dataset != "synthetic":
         raise UserError(
@@ -220,6 +236,9 @@ def check(config: Config) -> None:
         raise UserError("--use_normal_app True goes with --app_shuffle True")
     if config.resume and config.run_name:
         raise UserError("--resume names the folder already: leave out --run_name")
+    drawn = [name for name in _DRAWING if getattr(config, name) != getattr(Config, name)]
+    if config.pairs and drawn:
+        raise UserError(f"--pairs {config.pairs} holds the pairs already: leave out --{drawn[0]}")
 
 
 def as_json(config: Config) -> dict[str, Any]:

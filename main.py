@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pipeline
 import runs
@@ -64,12 +65,14 @@ def compute_features(plan: Measurement) -> tuple[Path, FeatureStore, dict[str, s
 
     The network is loaded before the folder is made, and not at all if no clip is left to compute.
     """
-    resume = plan.config.resume
-    finished = resume is not None and FeatureStore.is_complete(resume / "features")
-    network, record = (None, {}) if finished else load_network(plan)
-    folder = runs.open_folder(
-        plan.config, plan.network.name, plan.pairs, {**record, **plan.identity}
-    )
+    folder = runs.choose_folder(plan.config, plan.network.name)
+    network = None
+    record: dict[str, Any] = {}
+    if not FeatureStore.is_complete(folder / "features"):
+        network, record = load_network(plan)
+    if not plan.config.resume:
+        record |= {**plan.identity, "bad_videos": plan.bad_videos}
+        runs.make_folder(folder, plan.config, plan.pairs, record)
     clips = [asdict(clip) for clip in plan.rows]
     store = FeatureStore.resume(folder / "features", plan.stages, clips, plan.identity)
     if network is None:

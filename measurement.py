@@ -18,10 +18,10 @@ from datasets.plan import Clip, Pair, PlanRules, distinct_clips, draw_pairs, rea
 from datasets.videos import Frames, VideoSet, check_frames, stop_or_skip
 from factors import FACTORS
 from models.registry import RANDOM, Network, find
-from utils import resolve_device, sha256
+from utils import read_json, resolve_device, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from datasets.clips import BadVideo, Batch
 
@@ -63,16 +63,28 @@ class Measurement:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """All that the features depend on, in JSON types."""
-        pairs = "\n".join(f"{pair.factor} {pair.a} {pair.b}" for pair in self.pairs)
         return {
             "network": self.network.name,
             "weights": self.weights,
-            "weights_seed": self.config.random_seed if self.weights == RANDOM else None,
+            "random": self._random_weights,
             "stages": list(self.stages),
             "path": self.path,
             "clip": {k: _listed(v) for k, v in dataclasses.asdict(self.geometry).items()},
-            "plan": hashlib.sha256(pairs.encode()).hexdigest(),
+            "plan": _digest(f"{pair.factor} {pair.a} {pair.b}" for pair in self.pairs),
+            "videos": _digest(self._fingerprints()),
         }
+
+    @property
+    def _random_weights(self) -> dict[str, Any] | None:
+        """What random weights depend on: the seed, and the classifier's size, drawn before some."""
+        if self.weights != RANDOM:
+            return None
+        return {"seed": self.config.random_seed, "num_classes": self.config.num_classes}
+
+    def _fingerprints(self) -> Iterator[str]:
+        """A line per folder of frames that tells other videos of the same name apart."""
+        for (video, style), frames in sorted(self.frames.items()):
+            yield f"{video} {style} {frames.count} {frames.path(0).stat().st_size}"
 
     def describe(self) -> str:
         """What will be measured, for the screen."""
@@ -108,6 +120,10 @@ class Measurement:
         )
 
 
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def _listed(value: Any) -> Any:
     """Tuples as lists, also nested: what JSON gives back."""
     return [_listed(v) for v in value] if isinstance(value, tuple) else value
@@ -141,8 +157,13 @@ def prepare(config: Config) -> Measurement:
         videos,
         pairs,
         frames,
-        {**videos.problems, **problems},
+        {**_recorded_bad_videos(config), **videos.problems, **problems},
     )
+
+
+def _recorded_bad_videos(config: Config) -> dict[str, str]:
+    """The videos that the run to resume dropped: its plan no longer holds them."""
+    return read_json(config.resume / "config.json")["bad_videos"] if config.resume else {}
 
 
 def _find_videos(config: Config) -> VideoSet:

@@ -11,7 +11,7 @@ import numpy as np
 from datasets.plan import Clip, Pair
 from estimation.estimator import Estimate, estimate
 from estimation.store import FeatureStore
-from factors import factor_names
+from factors import FACTORS, factor_names
 from utils import DataError, progress
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def estimate_stages(
 
 
 def require_factors(pairs: Sequence[Pair], n_factors: int, residual_index: int) -> None:
-    """Raise DataError if a factor to estimate has fewer than two pairs; before any work is done."""
+    """Raise DataError if a factor to estimate has fewer than two pairs, or another has any."""
     for index, name in enumerate(factor_names(n_factors, residual_index)):
         found = sum(pair.factor == index for pair in pairs)
         if index != residual_index and found < 2:
@@ -114,3 +114,11 @@ def require_factors(pairs: Sequence[Pair], n_factors: int, residual_index: int) 
                 f"the plan has too few pairs for the factor {name!r}: {found}, at least 2 needed; "
                 "raise --n_examples, or give other --pairs"
             )
+    estimated = {k for k in range(n_factors) if k != residual_index}
+    others = {FACTORS[pair.factor] for pair in pairs if pair.factor not in estimated}
+    if others:
+        raise DataError(
+            f"the plan has pairs of the factors {', '.join(sorted(others))}, which are not among "
+            f"those to estimate: give --n_factors {len(FACTORS)} --residual_index -1, or other "
+            "--pairs"
+        )

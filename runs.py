@@ -8,6 +8,7 @@ skipped_videos.csv            only if a video was left out
 
 from __future__ import annotations
 
+import itertools
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -22,39 +23,50 @@ from estimation.results import Results, joint_table, layerwise_table, write_tabl
 from utils import UserError, write_csv, write_json
 
 
-def open_folder(config: Config, model: str, pairs: Sequence[Pair], record: dict[str, Any]) -> Path:
-    """The folder of this run: a new one with its plan and record, or the one to resume.
+def choose_folder(config: Config, model: str) -> Path:
+    """The folder of this run: the one to resume, or the name of a new one.
 
-    Raises UserError if a new one would overwrite another run.
+    Raises UserError if the name is taken.
     """
     if config.resume:
         return config.resume
+    if config.run_name:
+        folder = config.save_dir / config.run_name
+        if folder.exists():
+            raise UserError(
+                f"{folder} exists and is not overwritten: give another --run_name, or finish that "
+                f"run with --resume {folder}"
+            )
+        return folder
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = config.save_dir / (config.run_name or f"{model}_{config.dataset}_{stamp}")
+    base = f"{model}_{config.dataset}_{stamp}"
+    names = itertools.chain([base], (f"{base}-{k}" for k in itertools.count(2)))
+    return next(path for name in names if not (path := config.save_dir / name).exists())
+
+
+def make_folder(
+    folder: Path, config: Config, pairs: Sequence[Pair], record: dict[str, Any]
+) -> None:
+    """Make the folder of a new run, with its plan and its record.
+
+    Raises UserError where it cannot be made.
+    """
     try:
         folder.mkdir(parents=True)
-    except FileExistsError:
-        raise UserError(
-            f"{folder} exists and is not overwritten: give another --run_name, or finish that "
-            f"run with --resume {folder}"
-        ) from None
     except OSError as error:
         raise UserError(f"--save_dir: {folder} cannot be made: {error}") from None
     write_plan(folder / "plan.csv", pairs)
     packages = ("torch", "torchvision", "numpy", "scipy", "pillow")
+    versions = {"python": platform.python_version(), **{name: version(name) for name in packages}}
     write_json(
         folder / "config.json",
         {
             "started": datetime.now().isoformat(timespec="seconds"),
             "options": as_json(config),
             **record,
-            "versions": {
-                "python": platform.python_version(),
-                **{name: version(name) for name in packages},
-            },
+            "versions": versions,
         },
     )
-    return folder
 
 
 def save_results(folder: Path, results: Results, bad_videos: Mapping[str, str]) -> list[Path]:

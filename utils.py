@@ -101,8 +101,14 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file with a header, as text."""
+    return [row for _, row in read_numbered_csv(path)]
+
+
+def read_numbered_csv(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """The line number and the cells, as text, of every row of a CSV file with a header."""
     with path.open(newline="", encoding="utf-8-sig") as file:
-        return list(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        return [(reader.line_num, row) for row in reader]
 
 
 def read_json(path: Path) -> Any:

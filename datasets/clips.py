@@ -62,6 +62,8 @@ def read_frame(path: Path) -> np.ndarray:
     """A frame as uint8 RGB [H, W, 3]. Raises FrameError if it cannot be decoded."""
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise FrameError(f"{path}: pixels of mode {image.mode}, expected 8 bits a channel")
             opaque = image.convert("RGBA") if "transparency" in image.info else image
             return np.asarray(opaque.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -39,23 +39,26 @@ class Listing:
             return None
 
 
-def _activitynet(root: Path, first_style: Path, subset: str) -> Listing:
+def _activitynet(root: Path, styles: list[Path], subset: str) -> Listing:
     """Videos of `activitynet_v13.json`: the first annotated segment, at 5 frames per second.
 
     As in the study, videos under 32 frames or with any segment under 16 frames are left out.
     """
     path = root / "activitynet_v13.json"
     listing = Listing()
-    for name, entry in _field(read_json(path), "database", path).items():
+    database = _field(read_json(path), "database", path)
+    if not isinstance(database, dict):
+        raise DataError(f"{path}: 'database' is a {type(database).__name__}, expected an object")
+    for name, entry in database.items():
         if _field(entry, "subset", path, name) != subset:
             continue
         folder = f"v_{name}"
         annotations = _field(entry, "annotations", path, name)
-        if not (first_style / folder).is_dir():
+        if not (styles[0] / folder).is_dir():
             listing.left_out["annotated but not among the stylized videos"] += 1
             continue
         # The public file has no frame counts; the study's own copy had.
-        count = entry.get("num_frames") or listing.count(name, first_style / folder)
+        count = entry.get("num_frames") or listing.count(name, styles[0] / folder)
         if count is None:
             continue
         segments = [_segment(annotation, count, path, name) for annotation in annotations]
@@ -66,21 +69,29 @@ def _activitynet(root: Path, first_style: Path, subset: str) -> Listing:
                 f"with a segment under {_ACTIVITYNET_MIN_SEGMENT} frames, or none"
             ] += 1
         else:
-            listing.videos.append(Video(name, folder, *segments[0], label=annotations[0]["label"]))
+            listing.videos.append(
+                Video(name, folder, *segments[0], label=_field(annotations[0], "label", path, name))
+            )
     return listing
 
 
 def _segment(annotation: dict, count: int, path: Path, name: str) -> tuple[int, int]:
-    start, end = _field(annotation, "segment", path, name)
-    return math.floor(start * _ACTIVITYNET_FPS), min(math.floor(end * _ACTIVITYNET_FPS), count)
+    segment = _field(annotation, "segment", path, name)
+    try:
+        start, end = (math.floor(time * _ACTIVITYNET_FPS) for time in segment)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(
+            f"{path}: {name} has the segment {segment!r}, expected [start, end] in seconds"
+        ) from None
+    return start, min(end, count)
 
 
-def _ssv2(root: Path, first_style: Path, subset: str) -> Listing:
+def _ssv2(root: Path, styles: list[Path], subset: str) -> Listing:
     """Stylized videos of `something-something-v2-validation.json` with at least 8 frames."""
     path = root / f"something-something-v2-{subset}.json"
     labels_path = root / "something-something-v2-labels.json"
     labels = set(read_json(labels_path))
-    stylized = {folder.name for folder in first_style.iterdir()}
+    stylized = {folder.name for folder in styles[0].iterdir()}
     listing = Listing()
     for entry in read_json(path):
         name = str(_field(entry, "id", path))
@@ -90,7 +101,7 @@ def _ssv2(root: Path, first_style: Path, subset: str) -> Listing:
         if name not in stylized:
             listing.left_out["annotated but not among the stylized videos"] += 1
             continue
-        count = listing.count(name, first_style / name)
+        count = listing.count(name, styles[0] / name)
         if count is None:
             continue
         if count < MIN_FRAMES:
@@ -100,7 +111,7 @@ def _ssv2(root: Path, first_style: Path, subset: str) -> Listing:
     return listing
 
 
-def _diving48(root: Path, first_style: Path, subset: str) -> Listing:
+def _diving48(root: Path, styles: list[Path], subset: str) -> Listing:
     """Videos of `Diving48_V2_test.json`; frames are those between its start and end frame."""
     path = root / f"Diving48_V2_{subset}.json"
     listing = Listing()
@@ -109,7 +120,7 @@ def _diving48(root: Path, first_style: Path, subset: str) -> Listing:
         count = _field(entry, "end_frame", path, name) - _field(entry, "start_frame", path, name)
         if count < MIN_FRAMES:
             listing.left_out[f"shorter than {MIN_FRAMES} frames"] += 1
-        elif not (first_style / name).is_dir():
+        elif not (styles[0] / name).is_dir():
             listing.left_out["annotated but not among the stylized videos"] += 1
         else:
             listing.videos.append(
@@ -118,19 +129,20 @@ def _diving48(root: Path, first_style: Path, subset: str) -> Listing:
     return listing
 
 
-def _plain(root: Path, first_style: Path, subset: str) -> Listing:
-    """Every folder of the first style is a video without a label."""
+def _plain(root: Path, styles: list[Path], subset: str) -> Listing:
+    """Every folder in a style is a video without a label; one missing in a style is a problem."""
     listing = Listing()
-    for folder in sorted(path for path in first_style.iterdir() if path.is_dir()):
-        count = listing.count(folder.name, folder)
+    names = {path.name for style in styles for path in style.iterdir() if path.is_dir()}
+    for name in sorted(names):
+        count = listing.count(name, styles[0] / name)
         if count is None:
             continue
         if count < MIN_FRAMES:
-            listing.problems[folder.name] = (
-                f"too few frames: {folder} has {count}, at least {MIN_FRAMES} are needed"
+            listing.problems[name] = (
+                f"too few frames: {styles[0] / name} has {count}, at least {MIN_FRAMES} are needed"
             )
         else:
-            listing.videos.append(Video(folder.name, folder.name, 0, count))
+            listing.videos.append(Video(name, name, 0, count))
     return listing
 
 
@@ -146,7 +158,7 @@ class Layout:
     """How one data set lies on disk: the function that lists it, its default subset, and where
     clips start (see `VideoSet`)."""
 
-    list_videos: Callable[[Path, Path, str], Listing]
+    list_videos: Callable[[Path, list[Path], str], Listing]
     subset: str = "validation"
     random_start: bool = True
     shortest_window: int | None = None
@@ -175,7 +187,7 @@ def find_videos(
     layout = LAYOUTS[dataset]
     folders = style_folders(root, styles, normal_dir)
     subset = subset or layout.subset
-    listing = layout.list_videos(root, folders[styles[0]], subset)
+    listing = layout.list_videos(root, [folders[style] for style in styles], subset)
     if not listing.videos:
         reasons = [f"{count} {reason}" for reason, count in listing.left_out.items()]
         reasons += list(listing.problems.values())[:3]

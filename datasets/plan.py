@@ -16,7 +16,7 @@ import numpy as np
 
 from datasets.videos import ORIGINAL, VideoSet
 from factors import DIFFERENT, DYNAMIC, FACTORS, STATIC
-from utils import DataError, UserError, read_csv, write_csv
+from utils import DataError, UserError, read_numbered_csv, write_csv
 
 PAIRINGS = ("anchored", "sampled", "exhaustive")
 DEFAULT_EXAMPLES = 3000
@@ -224,16 +224,17 @@ def read_plan(path: Path, videos: VideoSet) -> list[Pair]:
     Raises DataError with the line of the first row that cannot be used.
     """
     try:
-        rows = read_csv(path)
+        rows = read_numbered_csv(path)
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"--pairs {path} cannot be read: {error}") from None
     expected = {"factor", *(f"{column}_{side}" for column in _COLUMNS for side in "ab")}
-    if not rows or not expected <= set(rows[0]):
+    found = list(map(str, rows[0][1])) if rows else []
+    if not expected <= set(found):
         raise DataError(
             f"--pairs {path}: expected a header with {', '.join(sorted(expected))} and at least "
-            f"one row; found {', '.join(map(str, rows[0])) if rows else 'no row'}"
+            f"one row; found {', '.join(found) or 'no row'}"
         )
-    return [_read_pair(row, f"{path}, line {line}", videos) for line, row in enumerate(rows, 2)]
+    return [_read_pair(row, f"{path}, line {line}", videos) for line, row in rows]
 
 
 def _read_pair(row: dict[str, str], where: str, videos: VideoSet) -> Pair:
@@ -254,6 +255,8 @@ def _read_clip(row: dict[str, str], side: str, where: str, videos: VideoSet) -> 
         ) from None
     if name not in videos.videos:
         raise DataError(f"{where}: video {name!r} is not among the {len(videos.videos)} videos")
+    if style == ORIGINAL and style not in videos.style_folders:
+        raise DataError(f"{where}: unstylized clips need --use_normal_app True")
     if style not in videos.style_folders:
         raise DataError(
             f"{where}: style {style!r} is not among {', '.join(videos.style_folders)} (--styles)"

@@ -25,9 +25,13 @@ class Frames:
     ext: str
     count: int
 
+    def name(self, position: int) -> str:
+        """File name of the frame at `position`, counted from 0 whatever the first number is."""
+        return f"{self.prefix}{self.first + position:0{self.digits}d}{self.ext}"
+
     def path(self, position: int) -> Path:
-        """Path of the frame at `position`, counted from 0 whatever the first number is."""
-        return self.folder / f"{self.prefix}{self.first + position:0{self.digits}d}{self.ext}"
+        """Path of the frame at `position`."""
+        return self.folder / self.name(position)
 
 
 def scan_frames(folder: Path) -> Frames:
@@ -49,18 +53,17 @@ def scan_frames(folder: Path) -> Frames:
     if len(templates) > 1:
         found = ", ".join(sorted(f"{prefix}N{ext}" for prefix, ext in templates))
         raise DataError(f"{folder} mixes frame names ({found}); expected one template")
-    first, last = numbers[0][0], numbers[-1][0]
-    first_name = _FRAME.match(numbers[0][1])
-    assert first_name is not None
-    (prefix, ext), digits = templates.pop(), len(first_name["number"])
+    (first, first_name), (last, _) = numbers[0], numbers[-1]
+    (prefix, ext) = templates.pop()
+    digits = len(first_name) - len(prefix) - len(ext)
     frames = Frames(folder, prefix, first, digits, ext, len(numbers))
-    if last - first + 1 != len(numbers) or frames.path(len(numbers) - 1).name != numbers[-1][1]:
-        present = {name for _, name in numbers}
-        hole = next(
-            (p for i in range(last - first + 1) if (p := frames.path(i)).name not in present),
-            folder,
-        )
-        raise DataError(f"{hole} is missing: {len(numbers)} frames, numbered {first} to {last}")
+    present = {name for _, name in numbers}
+    for position in range(last - first + 1):
+        if frames.name(position) not in present:
+            raise DataError(
+                f"{frames.path(position)} is missing: {len(numbers)} frames, numbered {first} to "
+                f"{last}"
+            )
     return frames
 
 

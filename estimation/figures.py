@@ -156,7 +156,7 @@ def _draw_units(panel: Axes, results: Results, threshold: float) -> None:
             )
     panel.axvline(threshold, color="#888888", lw=0.6, ls="--")
     panel.axhline(threshold, color="#888888", lw=0.6, ls="--")
-    low = min(0.0, np.nanmin([dynamic, static], initial=0.0)) - 0.05
+    low = np.nan_to_num([dynamic, static]).min(initial=0.0) - 0.05
     panel.set_xlim(low, 1.05)
     panel.set_ylim(low, 1.05)
     panel.set_aspect("equal")

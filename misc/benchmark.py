@@ -49,8 +49,11 @@ def floor_seconds(plan: Measurement) -> float:
     """Seconds of one bare forward per batch, the clips being in memory."""
     import torch
 
+    from datasets.clips import Batch
+
     network, _ = load_network(plan)
-    batches = [batch.inputs for batch in plan.batches(list(plan.rows), network.device.type)]
+    ready = plan.batches(list(plan.rows), network.device.type)
+    batches = [batch.inputs for batch in ready if isinstance(batch, Batch)]
 
     def synchronize() -> None:
         if network.device.type == "cuda":

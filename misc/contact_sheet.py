@@ -82,8 +82,8 @@ def draw_sheet(path: Path, pairs: Sequence[Pair], frames: dict[Clip, np.ndarray]
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.2, 2.25 * len(pairs)), dpi=110, layout="constrained")
-    blocks = np.atleast_1d(figure.subfigures(len(pairs), 1))
-    for block, pair in zip(blocks, pairs, strict=True):
+    blocks = figure.subfigures(len(pairs), 1, squeeze=False)
+    for block, pair in zip(blocks[:, 0], pairs, strict=True):
         _draw_pair(block, pair, frames)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")

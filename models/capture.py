@@ -50,11 +50,10 @@ def capture(network: nn.Module, taps: Sequence[Tap], *, stop: bool) -> Iterator[
 
         return store
 
-    handles = [
-        network.get_submodule(name).register_forward_hook(hook(own))
-        for name, own in by_module.items()
-    ]
+    handles = []
     try:
+        for name, own in by_module.items():
+            handles.append(network.get_submodule(name).register_forward_hook(hook(own)))
         yield pooled
     except _Enough:
         pass

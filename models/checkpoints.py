@@ -172,7 +172,7 @@ def _read_torch(path: Path) -> Any:
             "trust its source, re-save the state dict alone: "
             "torch.save(torch.load(FILE, weights_only=False)[...], NEW_FILE)"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # a damaged file can raise anything
         raise CheckpointError(f"{path} is damaged or cut off: {error}") from None
 
 
@@ -200,15 +200,16 @@ class _ArraysOnly(pickle.Unpickler):
             for core in ("core", "_core")
             for name in ("_reconstruct", "scalar")
         ),
+        *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
     }
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.ADMITTED:
             raise pickle.UnpicklingError(f"{module}.{name}")
-        if module.startswith("numpy.") and not hasattr(np, "_core"):
-            module = "numpy.core.multiarray"
-        elif module.startswith("numpy."):
-            module = "numpy._core.multiarray"
+        if module.startswith("numpy."):
+            # NumPy 2 renamed the package; files name either.
+            core = "_core" if hasattr(np, "_core") else "core"
+            module = f"numpy.{core}.{module.rsplit('.', 1)[-1]}"
         return super().find_class(module, name)
 
 
