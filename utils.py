@@ -130,18 +130,27 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def check_output(path: Path) -> str:
+    """ " (replaced)" if a file stands at `path`, else nothing; for the line that reports it.
+
+    Raises UserError, before any work is done, if no file can be written there.
+    """
+    existing = next(parent for parent in path.absolute().parents if parent.exists())
+    if path.is_dir() or not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UserError(f"--save {path} cannot be written: expected a file in a writable folder")
+    return " (replaced)" if path.exists() else ""
+
+
 def open_npz(path: Path) -> dict[str, Any]:
     """The arrays of an .npz file, without unpickling. Raises DataError if it is not one."""
-    import zipfile
-
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
-    except (ValueError, OSError, zipfile.BadZipFile, AttributeError, EOFError) as error:
+    except Exception as error:  # a damaged file can raise anything
         raise DataError(f"{path} is not a readable .npz file of plain arrays: {error}") from None
 
 

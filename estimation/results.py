@@ -77,7 +77,7 @@ def unit_rows(results: Results) -> list[dict[str, Any]]:
                     **results._key(stage),
                     "unit": unit,
                     **{f"score_{e.factors[k]}": float(e.unit_scores[k, unit]) for k in scored},
-                    **{f"class_at_{t:g}": classes[t][unit] for t in results.thresholds},
+                    **{f"class_at_{t}": classes[t][unit] for t in results.thresholds},
                 }
             )
     return rows

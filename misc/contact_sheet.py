@@ -25,7 +25,7 @@ from datasets.plan import Clip, Pair  # noqa: E402
 from estimation.figures import COLOURS  # noqa: E402
 from factors import FACTORS  # noqa: E402
 from measurement import Measurement, prepare  # noqa: E402
-from utils import DataError, atomic_path, run  # noqa: E402
+from utils import DataError, atomic_path, check_output, run  # noqa: E402
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
@@ -43,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--save", type=Path, default=Path("pairs.png"), help="PNG to write")
     options = vars(parser.parse_args(argv))
     rows, save = options.pop("rows"), options.pop("save")
+    replaced = check_output(save)
     plan = prepare(from_given(options))
     pairs = choose_pairs(plan.pairs, rows)
-    replaced = " (replaced)" if save.exists() else ""
     draw_sheet(save, pairs, clip_frames(plan, pairs))
     print(f"{len(pairs)} pairs: {save}{replaced}")
 

@@ -27,7 +27,7 @@ from estimation.estimator import (  # noqa: E402
     require_finite,
 )
 from estimation.moments import PairMoments  # noqa: E402
-from utils import DataError, open_npz, run, write_json  # noqa: E402
+from utils import DataError, check_output, open_npz, run, write_json  # noqa: E402
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,11 +42,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     features, save = options.pop("features"), options.pop("save")
     config = Config(**options)
     check_factors(config)
+    replaced = check_output(save)
 
     a, b, factor = read_pairs(features)
     moments = {int(f): PairMoments.of(a[factor == f], b[factor == f]) for f in np.unique(factor)}
     result = estimate(moments, n_factors=config.n_factors, residual_index=config.residual_index)
-    replaced = " (replaced)" if save.exists() else ""
     write_json(save, as_json(result, config.joint_encoding_thresh))
     for k, name in enumerate(result.factors):
         print(
@@ -94,7 +94,7 @@ def as_json(result: Estimate, thresholds: Sequence[float]) -> dict[str, Any]:
             for row in result.unit_scores
         ],
         "joint_encoding": {
-            f"{threshold:g}": {
+            str(threshold): {
                 name: units.tolist()
                 for name, units in joint_encoding(result.unit_scores, threshold).items()
             }

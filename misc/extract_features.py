@@ -21,12 +21,15 @@ import numpy as np  # noqa: E402
 
 from config import Config, add_options  # noqa: E402
 from models.registry import Network, find  # noqa: E402
-from utils import DataError, open_npz, progress, resolve_device, run, save_npz  # noqa: E402
+from utils import DataError, check_output, open_npz, progress, resolve_device, run, save_npz  # noqa: E402
 
 OPTIONS = (
     *("model", "checkpoint", "num_classes", "allow_other_head", "stg", "path", "fuse"),
     *("dataset", "random_seed", "batch_size", "device"),
 )
+
+# Five stages halve the frame: below this, the last of them is empty.
+MIN_SIZE = 32
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,12 +45,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     clips, save, logits = options.pop("clips"), options.pop("save"), options.pop("logits")
     config = Config(**options)
 
+    replaced = check_output(save)
     network = find(config.model, config.dataset)
     network.requested_stages(config.stg)
     checkpoint = network.checkpoint(config.checkpoint)
     inputs = read_inputs(clips, network)
     features = extract(config, network, checkpoint, inputs, logits=logits)
-    replaced = " (replaced)" if save.exists() else ""
     save_npz(save, features)
     for name, values in features.items():
         print(f"{name}: {values.shape[0]} clips x {values.shape[1]}")
@@ -73,10 +76,20 @@ def read_inputs(path: Path, network: Network) -> list[np.ndarray]:
                 f"{path}: {name!r} is {array.dtype} {list(array.shape)}; {network.name} takes "
                 f"float32 [B, 3, {frames}, H, W]"
             )
+        if min(array.shape[3:]) < MIN_SIZE:
+            raise DataError(
+                f"{path}: {name!r} is {list(array.shape)}; frames must be at least "
+                f"{MIN_SIZE}x{MIN_SIZE} pixels"
+            )
         if not np.isfinite(array).all():
             raise DataError(f"{path}: {name!r} holds NaN or inf")
-    if len({len(array) for array in arrays.values()}) > 1 or not len(next(iter(arrays.values()))):
-        raise DataError(f"{path}: inputs must hold the same number of clips, at least one")
+    sizes = {(len(array), *array.shape[3:]) for array in arrays.values()}
+    if len(sizes) > 1 or 0 in next(iter(sizes)):
+        shapes = ", ".join(f"{name!r} {list(array.shape)}" for name, array in arrays.items())
+        raise DataError(
+            f"{path}: inputs must hold the same number of clips, at least one, and frames of the "
+            f"same size: {shapes}"
+        )
     return [arrays[name].astype(np.float32, copy=False) for name in expected]
 
 

@@ -1,0 +1,201 @@
+"""Batches of clips: which frames are read, how often, in which order, and what is unreadable."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datasets import clips as clips_module
+from datasets.clips import BadVideo, Batch, iter_batches, permutation, preprocess, read_frame
+from datasets.geometry import ClipGeometry
+from datasets.layouts import find_videos
+from datasets.plan import Clip, PlanRules, distinct_clips, draw_pairs
+from datasets.videos import check_frames
+from tests.datasets.helpers import noise, write_frames
+
+ONE = ClipGeometry((("video", 4),), 1, window=10, short_side=16, crop=16)
+TWO = ClipGeometry((("slow", 4), ("fast", 8)), 1, window=10, short_side=16, crop=16)
+# What ONE and TWO take of a window of 10: i * 9 / 3, and i * 9 / 7 truncated.
+SLOW, FAST = [0, 3, 6, 9], [0, 1, 2, 3, 5, 6, 7, 9]
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """Videos a (12 frames) and b (8 frames, so they cycle) in styles 1 and 2."""
+    for index, (video, style) in enumerate([("a", 1), ("a", 2), ("b", 1), ("b", 2)]):
+        count = {"a": 12, "b": 8}[video]
+        write_frames(tmp_path / f"style_{style}" / video, noise(count, seed=index))
+    return tmp_path
+
+
+def batches(root: Path, clips: list[Clip], geometry: ClipGeometry = ONE, **options) -> list:
+    videos = find_videos("plain", root, "12")
+    frames, problems = check_frames(videos, [(v, s) for v in videos.videos for s in "12"])
+    assert not problems
+    return list(iter_batches(clips, videos, frames, geometry, **{"batch_size": 1, **options}))
+
+
+def expected(root: Path, video: str, style: str, positions: list[int]) -> torch.Tensor:
+    """The input made of the frames at `positions`, read one by one."""
+    folder = root / f"style_{style}" / video
+    frames = [Image.open(folder / f"{p + 1:06d}.png").convert("RGB") for p in positions]
+    return preprocess(torch.from_numpy(np.stack([np.asarray(f) for f in frames])), ONE)
+
+
+def test_clip_shows_a_subsample_of_its_window(root):
+    (batch,) = batches(root, [Clip("a", "2", 1)])
+    (x,) = batch.inputs
+    assert (x.shape, x.dtype) == ((1, 3, 4, 16, 16), torch.float32)
+    torch.testing.assert_close(x[0], expected(root, "a", "2", [1, 4, 7, 10]))
+
+
+def test_short_video_cycles(root):
+    # Frames 2..7, then 2..5 again: positions 0, 3, 6, 9 of the window are 2, 5, 2, 5.
+    (batch,) = batches(root, [Clip("b", "1", 2)])
+    torch.testing.assert_close(batch.inputs[0][0], expected(root, "b", "1", [2, 5, 2, 5]))
+
+
+def test_both_inputs_of_slowfast_are_subsamples_of_one_window(root):
+    (batch,) = batches(root, [Clip("a", "1", 2)], TWO)
+    slow, fast = batch.inputs
+    torch.testing.assert_close(slow[0], expected(root, "a", "1", [2 + p for p in SLOW]))
+    torch.testing.assert_close(fast[0], expected(root, "a", "1", [2 + p for p in FAST]))
+
+
+def test_shuffled_clip_is_its_anchor_with_frames_permuted(root):
+    anchor, shuffled = Clip("a", "1", 1), Clip("a", "1", 1, 99)
+    (batch,) = batches(root, [anchor, shuffled], batch_size=2)
+    first, second = batch.inputs[0]
+    order = permutation(99, 0, 4)
+    assert order.tolist() != [0, 1, 2, 3]
+    assert torch.equal(second, first[:, order])
+
+
+def test_slowfast_shuffles_each_input_by_its_own_permutation(root):
+    (batch,) = batches(root, [Clip("a", "1", 1), Clip("a", "1", 1, 5)], TWO, batch_size=2)
+    orders = []
+    for x, n in zip(batch.inputs, (4, 8), strict=True):
+        anchor, shuffled = x
+        same = [[torch.equal(shuffled[:, i], anchor[:, j]) for j in range(n)] for i in range(n)]
+        order = [row.index(True) for row in same]
+        assert sorted(order) == list(range(n)) != order
+        orders.append(order)
+    assert orders == [permutation(5, 0, 4).tolist(), permutation(5, 1, 8).tolist()]
+
+
+def test_dynamic_pair_shows_the_same_frames_in_two_styles(root):
+    # The frames carry their number in their grey value, so that it can be read off the inputs.
+    for style in "12":
+        grey = [np.full((16, 16, 3), 10 * i + int(style), np.uint8) for i in range(12)]
+        write_frames(root / f"style_{style}" / "a", grey)
+    (one, two) = batches(root, [Clip("a", "1", 2), Clip("a", "2", 2)])
+    numbers = [
+        ((b.inputs[0][0, 0, :, 8, 8] * 0.225 + 0.45) * 255).round().long() for b in (one, two)
+    ]
+    assert numbers[0].tolist() == [21, 51, 81, 111]
+    assert numbers[1].tolist() == [22, 52, 82, 112]
+
+
+@pytest.mark.parametrize("geometry", [ONE, TWO], ids=["one input", "slow and fast"])
+def test_only_the_frames_that_are_seen_are_read(root, geometry):
+    (sound,) = batches(root, [Clip("a", "1", 1)], geometry)
+    seen = {1 + p for p in (SLOW if geometry is ONE else SLOW + FAST)}
+    unseen = [p for p in range(12) if p not in seen]
+    assert len(unseen) >= 3
+    for position in unseen:
+        (root / "style_1" / "a" / f"{position + 1:06d}.png").write_bytes(b"broken")
+    (batch,) = batches(root, [Clip("a", "1", 1)], geometry)
+    assert all(torch.equal(x, y) for x, y in zip(batch.inputs, sound.inputs, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("geometry", "clip", "positions"),
+    [
+        pytest.param(ONE, Clip("a", "1", 1), [1, 4, 7, 10], id="one input"),
+        pytest.param(TWO, Clip("a", "1", 1), [1, 2, 3, 4, 6, 7, 8, 10], id="slow and fast"),
+        pytest.param(ONE, Clip("b", "1", 2), [2, 5], id="a cycling video"),
+    ],
+)
+def test_each_frame_is_decoded_once(root, monkeypatch, geometry, clip, positions):
+    read: Counter[str] = Counter()
+
+    def counting(path: Path) -> np.ndarray:
+        read[path.name] += 1
+        return read_frame(path)
+
+    monkeypatch.setattr(clips_module, "read_frame", counting)
+    shuffles = [Clip(clip.video, clip.style, clip.start, seed) for seed in (7, 8)]
+    batches(root, [clip, *shuffles], geometry, batch_size=2)
+    assert read == {f"{position + 1:06d}.png": 1 for position in positions}
+
+
+class TestOrder:
+    def plan(self, root: Path) -> list[Clip]:
+        rules = PlanRules(seed=1, n_examples=14, window=10)
+        return distinct_clips(draw_pairs(find_videos("plain", root, "12"), rules))
+
+    @pytest.mark.parametrize("batch_size", [1, 3, 4, 100])
+    def test_clips_keep_their_order_and_the_last_batch_may_be_smaller(self, root, batch_size):
+        clips = self.plan(root)
+        made = batches(root, clips, batch_size=batch_size)
+        assert [clip for batch in made for clip in batch.clips] == clips
+        sizes = [len(batch.clips) for batch in made]
+        assert sizes[:-1] == [batch_size] * (len(sizes) - 1)
+        assert 1 <= sizes[-1] <= batch_size
+        assert [len(batch.inputs[0]) for batch in made] == sizes
+
+    @pytest.mark.parametrize("geometry", [ONE, TWO], ids=["one input", "slow and fast"])
+    def test_batch_size_and_workers_change_nothing(self, root, geometry):
+        clips = self.plan(root)
+        reference = [x for b in batches(root, clips, geometry) for x in zip(*b.inputs, strict=True)]
+        made = batches(root, clips, geometry, batch_size=4, num_workers=2)
+        inputs = [x for batch in made for x in zip(*batch.inputs, strict=True)]
+        assert [clip for batch in made for clip in batch.clips] == clips
+        assert len(inputs) == len(reference) == len(clips)
+        for own, other in zip(inputs, reference, strict=True):
+            assert all(torch.equal(x, y) for x, y in zip(own, other, strict=True))
+
+    def test_no_clips_no_batches(self, root):
+        assert batches(root, [], num_workers=2) == []
+
+
+class TestUnreadable:
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_corrupt_frame_gives_its_video_and_path_and_the_rest_goes_on(self, root, workers):
+        broken = root / "style_1" / "b" / "000003.png"
+        broken.write_bytes(b"broken")
+        clips = [Clip("a", "1", 0), Clip("b", "1", 2), Clip("b", "1", 2, 9), Clip("b", "2", 2)]
+        made = batches(root, clips, batch_size=8, num_workers=workers)
+        (found,) = [item for item in made if isinstance(item, BadVideo)]
+        assert found.video == "b"
+        assert str(broken) in found.reason
+        (batch,) = [item for item in made if isinstance(item, Batch)]
+        assert batch.clips == [clips[0], clips[3]]
+
+    def test_truncated_frame_gives_its_path(self, root):
+        path = root / "style_2" / "a" / "000001.png"
+        path.write_bytes(path.read_bytes()[:900])
+        (bad,) = batches(root, [Clip("a", "2", 0)])
+        assert isinstance(bad, BadVideo)
+        assert str(path) in bad.reason
+
+    def test_frames_of_unequal_size_give_folder_and_sizes(self, root):
+        write_frames(root / "style_1" / "a", noise(1, 0, height=30), first=4)
+        (bad,) = batches(root, [Clip("a", "1", 0)])
+        assert bad.video == "a"
+        assert str(root / "style_1" / "a") in bad.reason
+        assert "unequal size" in bad.reason
+        assert "30" in bad.reason
+        assert "32" in bad.reason
+
+    @pytest.mark.parametrize("mode", ["L", "RGBA", "P"])
+    def test_one_frame_of_another_mode_is_no_problem(self, root, mode):
+        path = root / "style_1" / "a" / "000004.png"
+        Image.open(path).convert(mode).save(path)
+        (batch,) = batches(root, [Clip("a", "1", 0)])
+        torch.testing.assert_close(batch.inputs[0][0], expected(root, "a", "1", [0, 3, 6, 9]))

@@ -1,0 +1,122 @@
+"""Plan files: written, read back, and refused with the line that is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from datasets.plan import Clip, Pair, PlanRules, draw_pairs, read_plan, write_plan
+from datasets.videos import ORIGINAL, Video
+from factors import DYNAMIC, STATIC
+from tests.datasets.helpers import toy, video_set
+from utils import DataError
+
+
+@pytest.fixture
+def rows(tmp_path) -> list[str]:
+    write_plan(tmp_path / "plan.csv", draw_pairs(toy(), PlanRules(seed=3)))
+    return (tmp_path / "plan.csv").read_text().splitlines()
+
+
+@pytest.mark.parametrize("pairing", ["anchored", "sampled", "exhaustive"])
+def test_round_trip(tmp_path, pairing):
+    pairs = draw_pairs(toy(), PlanRules(seed=3, pairing=pairing))
+    write_plan(tmp_path / "plan.csv", pairs)
+    assert read_plan(tmp_path / "plan.csv", toy()) == pairs
+
+
+def test_round_trip_of_all_factors_and_odd_names(tmp_path):
+    names = ['comma, "quote"', "spaces  two", "ünï", "line\nbreak", "007"]
+    videos = video_set([Video(n, n, 0, 90) for n in names], styles=["1", "van gogh, late"])
+    pairs = draw_pairs(videos, PlanRules(seed=3, factors=(0, 1, 2, 3)))
+    write_plan(tmp_path / "plan.csv", pairs)
+    assert read_plan(tmp_path / "plan.csv", videos) == pairs
+
+
+def test_a_person_can_read_and_write_it(tmp_path):
+    (tmp_path / "mine.csv").write_text(
+        "factor,video_a,style_a,start_a,shuffle_a,video_b,style_b,start_b,shuffle_b,note\n"
+        "static,a,1,0,,a,1,0,77,by hand\n"
+        "dynamic,b,1,5,0,b,3,5,0,\n"
+    )
+    assert read_plan(tmp_path / "mine.csv", toy()) == [
+        Pair(STATIC, Clip("a", "1", 0), Clip("a", "1", 0, 77)),
+        Pair(DYNAMIC, Clip("b", "1", 5), Clip("b", "3", 5)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("0,motion,a,1,0,0,a,2,0,0", "factor 'motion' is none of dynamic, static"),
+        ("0,dynamic,z,1,0,0,a,2,0,0", "video 'z' is not among the 5 videos"),
+        ("0,dynamic,a,1,0,0,a,9,0,0", "style '9' is not among 1, 2, 3"),
+        ("0,dynamic,a,1,0,0,a,2,90,0", r"start 90 of a is not in 0\.\.89"),
+        ("0,dynamic,a,1,-1,0,a,2,0,0", r"start -1 of a is not in 0\.\.89"),
+        ("0,dynamic,a,1,x,0,a,2,0,0", "start_a 'x' .* must be integers"),
+        ("0,static,a,1,0,0,a,1,0,-5", "shuffle -5 is negative"),
+        ("0,static,a,1,0,0,a,1,0,1.5", "shuffle_b '1.5' must be integers"),
+        ("0,dynamic,a,1", r"start_a None .* must be integers"),
+    ],
+    ids=[
+        "factor",
+        "video",
+        "style",
+        "late",
+        "early",
+        "text",
+        "negative",
+        "fraction",
+        "cut off",
+    ],
+)
+def test_unusable_row_is_refused_with_its_line(tmp_path, rows, row, words):
+    path = tmp_path / "bad.csv"
+    path.write_text("\n".join([*rows[:4], row, *rows[4:]]))
+    with pytest.raises(DataError, match=rf"bad\.csv, line 5: .*{words}"):
+        read_plan(path, toy())
+
+
+def test_line_numbers_count_blank_lines(tmp_path, rows):
+    # Fails: csv.DictReader skips blank lines, `enumerate` does not see them.
+    path = tmp_path / "bad.csv"
+    path.write_text("\n".join([*rows[:4], "", "0,motion,a,1,0,0,a,2,0,0"]))
+    with pytest.raises(DataError, match=r"bad\.csv, line 6"):
+        read_plan(path, toy())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"factor,video_a\ndynamic,a\n", id="columns missing"),
+        pytest.param(b"pair;factor;video_a\n0;dynamic;a\n", id="semicolons"),
+        pytest.param(b"factor\x00\nx\n", id="NUL byte"),
+        pytest.param(b"\x93NUMPY\x01\x00v\x00{'descr'\xff", id="binary"),
+    ],
+)
+def test_what_is_no_plan_is_refused_with_its_path(tmp_path, content):
+    (tmp_path / "bad.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"--pairs .*bad\.csv"):
+        read_plan(tmp_path / "bad.csv", toy())
+
+
+def test_header_alone_is_refused(tmp_path, rows):
+    (tmp_path / "bad.csv").write_text(rows[0] + "\n")
+    with pytest.raises(DataError, match="at least one row"):
+        read_plan(tmp_path / "bad.csv", toy())
+
+
+def test_missing_file_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"--pairs .*nowhere\.csv cannot be read"):
+        read_plan(tmp_path / "nowhere.csv", toy())
+
+
+def test_unstylized_clips_without_their_folder_name_the_option(tmp_path):
+    # Fails: the message blames --styles; what is missing is --use_normal_app True.
+    videos = toy()
+    videos.style_folders[ORIGINAL] = Path("original")
+    write_plan(tmp_path / "plan.csv", draw_pairs(videos, PlanRules(seed=3, original_static=True)))
+    with pytest.raises(DataError, match="--use_normal_app True"):
+        read_plan(tmp_path / "plan.csv", toy())

@@ -1,0 +1,74 @@
+"""A tiny data set with real pictures, and the options of quick runs on it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.datasets.helpers import noise, write_frames
+
+VIDEOS = {"arms": 20, "ball": 18, "chess": 16, "dance": 12, "eggs": 9}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny networks are slower on several threads, above all beside other processes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    """The data set, made once for a module: not to be changed."""
+    return write_videos(tmp_path_factory.mktemp("videos"), VIDEOS)
+
+
+def write_videos(root: Path, counts: Mapping[str, int], styles: str = "123") -> Path:
+    """Make a plain data set: smooth moving patterns in a colour per style; returns the root."""
+    y, x = np.mgrid[:32, :40] / 8.0
+    for index, (video, count) in enumerate(counts.items()):
+        phase = np.random.default_rng(index).uniform(1, 3, 4)
+        for style in styles:
+            colour = np.random.default_rng(int(style)).uniform(60, 250, 3)
+            grain = noise(1, 10 * index + int(style))[0] / 8
+            waves = (
+                np.sin(phase[0] * x + phase[1] * y + phase[2] * t + phase[3]) for t in range(count)
+            )
+            frames = ((wave[..., None] + 1.2) / 2.4 * colour * 0.8 + grain for wave in waves)
+            write_frames(root / f"style_{style}" / video, (f.astype(np.uint8) for f in frames))
+    return root
+
+
+def options(data: Path, save_dir: Path, **more) -> dict:
+    """Options of a small and quick run on a set made by `write_videos`."""
+    return {
+        "stylized_data_dir": data,
+        "save_dir": save_dir,
+        "dataset": "plain",
+        "styles": ("1", "2", "3"),
+        "model": "demo_motion",
+        "checkpoint": "random",
+        "image_size": 32,
+        "device": "cpu",
+        "num_workers": 0,
+        **more,
+    }
+
+
+def as_argv(chosen: Mapping[str, object]) -> list[str]:
+    """The same options as a command line."""
+    texts = ((k, ",".join(v) if isinstance(v, tuple) else str(v)) for k, v in chosen.items())
+    return [part for name, text in texts for part in (f"--{name}", text)]
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,208 @@
+"""Interrupted runs: nothing computed twice, nothing mixed, nothing overwritten."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import main
+import pipeline
+import runs
+from config import Config
+from measurement import prepare
+from tests import helpers_runs
+from tests.helpers_runs import VIDEOS, options, read_rows, write_videos
+from utils import UserError
+
+one_thread, data = helpers_runs.one_thread, helpers_runs.videos
+TABLES = ("plan.csv", "layerwise.csv", "units.csv", "joint_encoding.csv")
+
+
+class Counter:
+    """Stands before the features of the network: counts clips, interrupts after some batches."""
+
+    def __init__(self, monkeypatch, interrupt_after: int | None = None):
+        self.sizes: list[int] = []
+        self.left = interrupt_after
+        original = pipeline.FrozenNetwork.features
+
+        def features(network, inputs):
+            if self.left is not None and len(self.sizes) == self.left:
+                raise KeyboardInterrupt
+            self.sizes.append(len(inputs[0]))
+            return original(network, inputs)
+
+        monkeypatch.setattr(pipeline.FrozenNetwork, "features", features)
+
+
+@pytest.fixture
+def interrupted(data, tmp_path):
+    """A function that runs with some options until Ctrl-C after k batches; gives the folder."""
+
+    def run(k: int, **more) -> Path:
+        chosen = options(data, tmp_path, stg="all", batch_size=4, run_name="broken", **more)
+        with pytest.MonkeyPatch.context() as patch:
+            Counter(patch, interrupt_after=k)
+            with contextlib.suppress(KeyboardInterrupt):
+                main.compute_features(prepare(Config(**chosen)))
+        return tmp_path / "broken"
+
+    return run
+
+
+@pytest.mark.parametrize("k", [0, 1, 3])
+def test_resume_alone_computes_the_rest_and_gives_the_same_numbers(
+    data, tmp_path, interrupted, monkeypatch, k
+):
+    folder = interrupted(k)
+    counter = Counter(monkeypatch)
+    main.main(["--resume", str(folder)])
+    assert counter.sizes == [4, 4, 4, 3][k:]
+    whole = main.measure(Config(**options(data, tmp_path, stg="all", batch_size=4, run_name="ok")))
+    for name in TABLES:
+        assert (folder / name).read_bytes() == (whole.folder / name).read_bytes()
+    for stage in "12345":
+        stored = (np.load(f / "features" / f"{stage}.npy") for f in (folder, whole.folder))
+        np.testing.assert_array_equal(*stored)
+
+
+def test_interruption_says_how_to_go_on(data, tmp_path, monkeypatch):
+    Counter(monkeypatch, interrupt_after=2)
+    config = Config(**options(data, tmp_path, batch_size=4, run_name="broken"))
+    with pytest.raises(KeyboardInterrupt, match=r"8 of 15 clips .*--resume .*broken"):
+        main.measure(config)
+
+
+def test_plan_and_record_are_there_before_anything_is_computed(interrupted):
+    folder = interrupted(0)
+    assert {path.name for path in folder.iterdir()} == {"plan.csv", "config.json", "features"}
+    assert not np.load(folder / "features" / "done.npy").any()
+
+
+def test_other_batch_size_and_workers_may_finish_a_run(interrupted, monkeypatch):
+    folder = interrupted(1)
+    counter = Counter(monkeypatch)
+    main.main(["--resume", str(folder), "--batch_size", "16", "--num_workers", "1"])
+    assert counter.sizes == [11]
+
+
+def test_finished_run_is_estimated_anew_without_the_network(interrupted, monkeypatch):
+    folder = interrupted(4)
+    main.main(["--resume", str(folder)])
+    before = (folder / "layerwise.csv").read_bytes()
+    monkeypatch.setattr(main, "load_network", lambda plan: pytest.fail("the network is loaded"))
+    main.main(["--resume", str(folder), "--joint_encoding_thresh", "0.1,0.2"])
+    assert (folder / "layerwise.csv").read_bytes() == before
+    assert {"class_at_0.1", "class_at_0.2"} < set(read_rows(folder / "units.csv")[0])
+
+
+@pytest.mark.parametrize("done", [1, 4], ids=["unfinished", "finished"])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--model", "demo_appearance"),
+        ("--stg", "5"),
+        ("--random_seed", "2"),
+        ("--image_size", "40"),
+        ("--n_sample_frames", "12"),
+        # Fails: the classifier is made first, so its size decides which random weights the rest
+        # gets; `Measurement.identity` must hold the number of classes where weights are random.
+        ("--num_classes", "5"),
+    ],
+)
+def test_option_that_changes_features_is_refused(interrupted, monkeypatch, option, value, done):
+    folder = interrupted(done)
+    assert np.load(folder / "features" / "done.npy").sum() == min(4 * done, 15)
+    store = {path.name: path.read_bytes() for path in (folder / "features").iterdir()}
+    counter = Counter(monkeypatch)
+    with pytest.raises(UserError, match=r"--resume.*made with another"):
+        main.main(["--resume", str(folder), option, value])
+    assert counter.sizes == []
+    assert {path.name: path.read_bytes() for path in (folder / "features").iterdir()} == store
+
+
+def test_slowfast_path_is_part_of_what_was_computed(interrupted):
+    folder = interrupted(1, model="slowfast_r50_4x16", n_examples=4, path="slow")
+    for option, value in (("--path", "cat"), ("--fuse", "False")):
+        with pytest.raises(UserError, match="made with another path"):
+            main.main(["--resume", str(folder), "--stg", "all", option, value])
+
+
+def test_other_videos_are_refused(interrupted, tmp_path):
+    # Fails: the identity of a store does not hold the frames, so that features of two data sets
+    # are mixed without a word. Suggested: a fingerprint of the frames, say names and sizes.
+    folder = interrupted(1)
+    others = write_videos(tmp_path / "others", VIDEOS, styles="321")
+    for style in "12":  # the same names, other pictures
+        shutil.rmtree(others / f"style_{style}")
+        shutil.copytree(others / "style_3", others / f"style_{style}")
+    with pytest.raises(UserError, match="made with another"):
+        main.main(["--resume", str(folder), "--stylized_data_dir", str(others)])
+
+
+def test_moved_videos_are_accepted(interrupted, data, tmp_path):
+    folder = interrupted(1)
+    shutil.copytree(data, tmp_path / "moved")
+    main.main(["--resume", str(folder), "--stylized_data_dir", str(tmp_path / "moved")])
+    assert (folder / "layerwise.csv").exists()
+
+
+def test_changed_plan_is_refused(interrupted):
+    folder = interrupted(1)
+    lines = (folder / "plan.csv").read_text().splitlines()
+    (folder / "plan.csv").write_text("\n".join(lines[:-2]) + "\n")
+    with pytest.raises(UserError, match="made with another plan"):
+        main.main(["--resume", str(folder)])
+
+
+def test_videos_dropped_before_the_interruption_stay_listed(data, tmp_path):
+    # Fails: the saved plan no longer holds the dropped video, and nothing else remembers it.
+    broken = tmp_path / "videos"
+    shutil.copytree(data, broken)
+    for style in "23":
+        (broken / f"style_{style}" / "ball" / "000005.png").unlink()
+    chosen = options(broken, tmp_path, run_name="run", on_bad_video="skip", batch_size=4)
+    with pytest.MonkeyPatch.context() as patch:
+        Counter(patch, interrupt_after=1)
+        with pytest.raises(KeyboardInterrupt):
+            main.measure(Config(**chosen))
+    main.main(["--resume", str(tmp_path / "run")])
+    assert [r["video"] for r in read_rows(tmp_path / "run" / "skipped_videos.csv")] == ["ball"]
+
+
+class TestNoOverwriting:
+    def test_same_name_twice_is_refused(self, data, tmp_path):
+        chosen = options(data, tmp_path, run_name="twice")
+        main.compute_features(prepare(Config(**chosen)))
+        files = {p: p.read_bytes() for p in (tmp_path / "twice").rglob("*") if p.is_file()}
+        with pytest.raises(UserError, match=r"twice exists and is not overwritten.*--run_name"):
+            main.measure(Config(**chosen))
+        assert {p: p.read_bytes() for p in (tmp_path / "twice").rglob("*") if p.is_file()} == files
+
+    def test_refused_before_the_network_is_loaded(self, data, tmp_path, monkeypatch):
+        # Fails: the folder is opened after the network is loaded (main.compute_features).
+        (tmp_path / "taken").mkdir()
+        monkeypatch.setattr(main, "load_network", lambda plan: pytest.fail("the network is loaded"))
+        with pytest.raises(UserError, match="taken exists"):
+            main.measure(Config(**options(data, tmp_path, run_name="taken")))
+
+    def test_runs_of_the_same_second_have_folders_of_their_own(self, data, tmp_path, monkeypatch):
+        # Fails: the default name holds the second, and the later run is refused.
+        clock = SimpleNamespace(now=lambda: datetime(2022, 6, 19, 10, 15))
+        monkeypatch.setattr(runs, "datetime", clock)
+        folders = set()
+        for seed in (1, 2):
+            chosen = options(data, tmp_path, random_seed=seed)
+            folders.add(main.compute_features(prepare(Config(**chosen)))[0])
+        assert len(folders) == 2
+
+    def test_folder_that_cannot_be_made(self, data, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(UserError, match=r"--save_dir: .* cannot be made"):
+            main.measure(Config(**options(data, tmp_path / "file", run_name="run")))
