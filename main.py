@@ -102,6 +102,8 @@ def load_network(plan: Measurement) -> tuple[pipeline.FrozenNetwork, dict]:
         allow_other_head=config.allow_other_head,
         seed=config.random_seed,
     )
+    if loaded.note:
+        print(f"checkpoint: {loaded.note}")
     taps = network.stage_taps(config.stg, config.path, config.fuse)
     frozen = pipeline.FrozenNetwork(module.to(device), taps, device)
     return frozen, {"checkpoint": asdict(loaded), "device": str(device)}

@@ -36,11 +36,13 @@ class CheckpointError(UserError):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What happened: the file and its SHA-256 ("random", None) and parameters left random."""
+    """What happened: the file and its SHA-256 ("random", None), parameters left random, and what
+    form of the network the file turned out to hold, where there are several."""
 
     source: str
     sha256: str | None
     random_parameters: tuple[str, ...] = ()
+    note: str = ""
 
 
 def load(
@@ -58,18 +60,28 @@ def load(
 
     Raises CheckpointError with the missing, unexpected and wrong-shaped parameters.
     """
+    if checkpoint == RANDOM:
+        return _built(network, network.spec, num_classes, seed), Loaded(RANDOM, None)
+    path = Path(checkpoint)
+    state = read_state(path)
+    variant = network.variant(state)
+    module = _built(network, variant.spec, num_classes, seed)
+    left = load_state(module, state, path, network.head, allow_other_head)
+    return module, Loaded(str(path), sha256(path), left, variant.note)
+
+
+def _built(network: Network, spec: object, num_classes: int | None, seed: int) -> nn.Module:
+    """The network with random weights from `seed`, which no other draw depends on."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = network.module(num_classes)
-    if checkpoint == RANDOM:
-        return module, Loaded(RANDOM, None)
-    path = Path(checkpoint)
-    left = load_state(module, read_state(path, module), path, network.head, allow_other_head)
-    return module, Loaded(str(path), sha256(path), left)
+        return network.module(num_classes, spec)
 
 
-def read_state(path: Path, module: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, as the file has them (Caffe2: under our names)."""
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, as the file has them (Caffe2: under our names).
+
+    Raises CheckpointError for a file that is none, is damaged, or is not safe to read.
+    """
     with path.open("rb") as file:
         start = file.read(64)
     if start.startswith((_TORCH_ZIP, _TORCH_LEGACY)):
@@ -77,8 +89,7 @@ def read_state(path: Path, module: nn.Module) -> dict[str, Tensor]:
     if len(start) > 8 and start[8:9] == b"{":
         return _read_safetensors(path)
     if start[:1] == b"\x80" or start[:1] in (b"(", b"}", b"c"):
-        shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-        return translate_caffe2(_read_caffe2(path), shapes)
+        return translate_caffe2(_read_caffe2(path))
     raise CheckpointError(
         f"{path} is no checkpoint: it begins with {start[:24]!r}. Expected a PyTorch (.pyth, "
         ".pth, .pt), safetensors or Caffe2 (.pkl) file; is the download complete?"
@@ -105,7 +116,7 @@ def load_state(
         if known is None or known in found:
             unexpected.append(name)
         else:
-            found[known] = value
+            found[known] = _with_trailing_axes(value, len(shapes[known]))
     # Counters of seen batches: Caffe2 has none, and nothing depends on them in evaluation.
     missing = [n for n in shapes if n not in found and not n.endswith("num_batches_tracked")]
     shaped = [n for n, value in found.items() if tuple(value.shape) != shapes[n]]
@@ -120,6 +131,11 @@ def load_state(
         raise CheckpointError(_misfit(path, missing, unexpected, wrong, shaped, in_head))
     module.load_state_dict({n: v for n, v in found.items() if n not in left}, strict=False)
     return left
+
+
+def _with_trailing_axes(value: Tensor, ndim: int) -> Tensor:
+    """The same values with axes of size 1 added: old files keep 1x1x1 kernels as matrices."""
+    return value.reshape(tuple(value.shape) + (1,) * (ndim - value.ndim))
 
 
 def _misfit(path, missing, unexpected, wrong, shaped, in_head) -> str:

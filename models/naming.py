@@ -115,16 +115,6 @@ def caffe2_name(blob: str) -> str | None:
     return blob
 
 
-def translate_caffe2(blobs: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict:
-    """Blobs under PySlowFast's names; one with fewer dimensions than its parameter gets 1s.
-
-    `shapes` are those of the parameters; the oldest files keep 1x1x1 kernels as matrices.
-    """
-    state = {}
-    for blob, value in blobs.items():
-        name = caffe2_name(blob)
-        if name is None:
-            continue
-        missing = len(shapes.get(name, ())) - value.ndim
-        state[name] = value.reshape(*value.shape, *[1] * missing) if missing > 0 else value
-    return state
+def translate_caffe2(blobs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Blobs under PySlowFast's names, without the trainer's bookkeeping."""
+    return {name: value for blob, value in blobs.items() if (name := caffe2_name(blob))}

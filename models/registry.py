@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +48,14 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """A form of a network: its spec, and a note on it for the record."""
+
+    spec: object
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Network:
     """All that belongs to one network.
 
@@ -55,6 +63,8 @@ class Network:
     stages: names in order of depth; `taps(stage, path, fuse)` says where each is taken.
     num_classes: of the published weights, which were trained on `trained_on`.
     by_dataset: other entries that this name stands for, by data set.
+    recognise: the form of the network that a checkpoint with these parameter names holds; None
+        where there is one form only.
     head: how the published names of the classifier's parameters begin.
     """
 
@@ -70,12 +80,17 @@ class Network:
     weights: Weights
     head: str
     by_dataset: Mapping[str, str] = field(default_factory=dict)
+    recognise: Callable[[Collection[str]], Variant] | None = None
 
-    def module(self, num_classes: int | None = None) -> nn.Module:
-        """A new module with random weights, in evaluation mode."""
+    def module(self, num_classes: int | None = None, spec: object = None) -> nn.Module:
+        """A new module with random weights, in evaluation mode; of `spec`, the entry's if None."""
         file, function = self.build.split(":")
         build = getattr(importlib.import_module(file), function)
-        return build(self.spec, num_classes or self.num_classes).eval()
+        return build(spec or self.spec, num_classes or self.num_classes).eval()
+
+    def variant(self, names: Collection[str]) -> Variant:
+        """The form of the network that a checkpoint with these parameter names holds."""
+        return self.recognise(names) if self.recognise else Variant(self.spec)
 
     def checkpoint(self, given: str | None) -> str:
         """The checkpoint to use: a file that exists, the bundled one, or "random".
@@ -128,9 +143,9 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 def networks() -> dict[str, Network]:
     """Every known network by name."""
-    from models import resnet_family
+    from models import resnet_family, transformer_family, x3d_family
 
-    tables = (resnet_family.NETWORKS,)
+    tables = (resnet_family.NETWORKS, x3d_family.NETWORKS, transformer_family.NETWORKS)
     return {network.name: network for table in tables for network in table}
 
 

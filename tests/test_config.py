@@ -177,7 +177,6 @@ class TestRefusals:
             pytest.param("--residual_index 1", "dynamic and static", id="residual is static"),
             pytest.param("--residual_index 3", "expected -1 or 2", id="residual out of range"),
             pytest.param("--n_factors 5", "4 factors at most", id="five factors"),
-            # Fails: the message says "expected -1 or 2..1".
             pytest.param(
                 "--n_factors 2", r"give --residual_index -1", id="two factors and a residual"
             ),
@@ -186,7 +185,7 @@ class TestRefusals:
                 "--use_normal_app True goes with --app_shuffle True",
                 id="unstylized, not shuffled",
             ),
-            # Fail: given pairs win and the other option is ignored without a word.
+            # Given pairs would win, and the other option be ignored without a word.
             pytest.param("--pairs plan.csv --n_examples 9", "--n_examples", id="pairs, n_examples"),
             pytest.param("--pairs plan.csv --pairing sampled", "--pairing", id="pairs, pairing"),
             pytest.param("--pairs plan.csv --m_same False", "--m_same", id="pairs, m_same"),
@@ -248,7 +247,6 @@ class TestResume:
         ["--pairs other.csv", "--n_examples 99", "--pairing sampled", "--m_same False"],
     )
     def test_what_the_saved_plan_overrules_is_refused(self, folder, argv):
-        # Fails: the plan of the folder is used and the option is ignored without a word.
         with pytest.raises(UserError, match=argv.split()[0]):
             load_config(["--resume", str(folder), *argv.split()])
 
@@ -260,7 +258,6 @@ class TestResume:
         "content",
         [
             pytest.param("{", id="cut off"),
-            # Fail: KeyError, TypeError, argparse.ArgumentTypeError.
             pytest.param("{}", id="no options"),
             pytest.param("[]", id="a list"),
             pytest.param('{"options": {"batch_size": 0}}', id="value out of range"),

@@ -163,8 +163,6 @@ class TestBadFolders:
         assert not (found.folder / "skipped_videos.csv").exists()
 
     def test_folder_missing_in_the_first_style_is_a_problem(self, data, tmp_path):
-        # Fails: the plain layout lists the first style alone, so the video silently vanishes,
-        # while one missing in another style is a problem.
         shutil.rmtree(data / "style_1" / "ball")
         with pytest.raises(UserError, match="ball"):
             main.measure(Config(**options(data, tmp_path)))

@@ -111,8 +111,7 @@ def test_finished_run_is_estimated_anew_without_the_network(interrupted, monkeyp
         ("--random_seed", "2"),
         ("--image_size", "40"),
         ("--n_sample_frames", "12"),
-        # Fails: the classifier is made first, so its size decides which random weights the rest
-        # gets; `Measurement.identity` must hold the number of classes where weights are random.
+        # The classifier's size decides which random weights the convolutions get.
         ("--num_classes", "5"),
     ],
 )
@@ -135,8 +134,6 @@ def test_slowfast_path_is_part_of_what_was_computed(interrupted):
 
 
 def test_other_videos_are_refused(interrupted, tmp_path):
-    # Fails: the identity of a store does not hold the frames, so that features of two data sets
-    # are mixed without a word. Suggested: a fingerprint of the frames, say names and sizes.
     folder = interrupted(1)
     others = write_videos(tmp_path / "others", VIDEOS, styles="321")
     for style in "12":  # the same names, other pictures
@@ -153,6 +150,22 @@ def test_moved_videos_are_accepted(interrupted, data, tmp_path):
     assert (folder / "layerwise.csv").exists()
 
 
+def test_run_stopped_by_a_corrupt_frame_goes_on_when_it_is_mended(data, tmp_path):
+    # Fails: the size of a folder's first frame is part of the identity, so that mending this very
+    # frame, as the message advises, makes the run impossible to resume. Suggested: compare the
+    # fingerprints of the folders of clips that are done, those alone.
+    shutil.copytree(data, tmp_path / "videos")
+    frame = tmp_path / "videos" / "style_2" / "eggs" / "000001.png"
+    content = frame.read_bytes()
+    frame.write_bytes(content[: len(content) // 2])
+    chosen = options(tmp_path / "videos", tmp_path, run_name="run", batch_size=1)
+    with pytest.raises(UserError, match=r"000001\.png.*Mend it"):
+        main.measure(Config(**chosen))
+    frame.write_bytes(content)
+    main.main(["--resume", str(tmp_path / "run")])
+    assert (tmp_path / "run" / "layerwise.csv").exists()
+
+
 def test_changed_plan_is_refused(interrupted):
     folder = interrupted(1)
     lines = (folder / "plan.csv").read_text().splitlines()
@@ -161,12 +174,17 @@ def test_changed_plan_is_refused(interrupted):
         main.main(["--resume", str(folder)])
 
 
-def test_videos_dropped_before_the_interruption_stay_listed(data, tmp_path):
-    # Fails: the saved plan no longer holds the dropped video, and nothing else remembers it.
+@pytest.mark.parametrize("defect", ["a hole", "unequal counts"])
+def test_videos_dropped_before_the_interruption_stay_listed(data, tmp_path, defect):
     broken = tmp_path / "videos"
     shutil.copytree(data, broken)
-    for style in "23":
-        (broken / f"style_{style}" / "ball" / "000005.png").unlink()
+    # Fails for unequal counts: `Measurement.frames` holds this video in the first run, but not in
+    # the resumed one, so `identity["videos"]` differs. Suggested: leave problems out of `frames`.
+    folder = broken / "style_3" / "ball"
+    if defect == "a hole":
+        (folder / "000005.png").unlink()
+    else:
+        shutil.copy(folder / "000018.png", folder / "000019.png")
     chosen = options(broken, tmp_path, run_name="run", on_bad_video="skip", batch_size=4)
     with pytest.MonkeyPatch.context() as patch:
         Counter(patch, interrupt_after=1)
@@ -186,14 +204,12 @@ class TestNoOverwriting:
         assert {p: p.read_bytes() for p in (tmp_path / "twice").rglob("*") if p.is_file()} == files
 
     def test_refused_before_the_network_is_loaded(self, data, tmp_path, monkeypatch):
-        # Fails: the folder is opened after the network is loaded (main.compute_features).
         (tmp_path / "taken").mkdir()
         monkeypatch.setattr(main, "load_network", lambda plan: pytest.fail("the network is loaded"))
         with pytest.raises(UserError, match="taken exists"):
             main.measure(Config(**options(data, tmp_path, run_name="taken")))
 
     def test_runs_of_the_same_second_have_folders_of_their_own(self, data, tmp_path, monkeypatch):
-        # Fails: the default name holds the second, and the later run is refused.
         clock = SimpleNamespace(now=lambda: datetime(2022, 6, 19, 10, 15))
         monkeypatch.setattr(runs, "datetime", clock)
         folders = set()

@@ -120,8 +120,7 @@ class TestRequireFactors:
 
     @pytest.mark.parametrize("factor", [DIFFERENT, SAME])
     def test_pairs_of_a_factor_that_is_not_estimated_are_refused(self, factor):
-        # Fails: a plan with 'same' pairs, read back for 3 factors, is refused by the estimator
-        # only, after all features are computed; 'different' pairs silently count as residual.
+        # Such a plan comes from a run with 4 factors, and is read back for 3.
         pairs = [pair(DYNAMIC, 0, 1), pair(STATIC, 0, 2), pair(factor, 0, 3)] * 2
         with pytest.raises(DataError, match=r"different|same"):
             pipeline.require_factors(pairs, 3, 2)

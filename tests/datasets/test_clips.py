@@ -163,8 +163,7 @@ class TestReadFrame:
 
     @pytest.mark.parametrize("transparency", [None, 0, b"\x00\x80"], ids=["none", "index", "bytes"])
     def test_palette(self, tmp_path, transparency):
-        # Fails for bytes: Pillow warns in convert("RGB"), and here warnings are errors. Suggested:
-        # convert palette images with transparency to RGBA first.
+        # Pillow warns where it converts bytes of transparency to RGB; here warnings are errors.
         image = Image.new("P", (6, 4), 1)
         image.putpalette([0, 0, 0, 200, 100, 50])
         options = {} if transparency is None else {"transparency": transparency}
@@ -172,8 +171,7 @@ class TestReadFrame:
         assert (read_frame(tmp_path / "1.png") == (200, 100, 50)).all()
 
     def test_sixteen_bits_are_not_clipped(self, tmp_path):
-        # Fails: Pillow's convert("RGB") clips 16-bit values at 255, so any frame is white. Refuse
-        # such a file, or scale it: grey 0x8000 is half of white.
+        # Pillow's convert("RGB") would make any such frame white. Half of white is 0x8000.
         Image.fromarray(np.full((4, 6), 0x8000, dtype=np.uint16)).save(tmp_path / "1.png")
         with contextlib.suppress(FrameError):
             assert (read_frame(tmp_path / "1.png") == 128).all()

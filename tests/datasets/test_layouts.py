@@ -111,13 +111,11 @@ class TestActivityNet:
                 "abc has no 'segment'",
                 id="no segment",
             ),
-            # Fails: KeyError from datasets/layouts.py, `annotations[0]["label"]` (use `_field`).
             pytest.param(
                 {"subset": "validation", "annotations": [{"segment": [0.0, 8.0]}]},
                 "abc has no 'label'",
                 id="no label",
             ),
-            # Fail: ValueError and TypeError from `_segment`.
             pytest.param(
                 {"subset": "validation", "annotations": [{"segment": [3], "label": "Rowing"}]},
                 "abc.*segment",
@@ -143,7 +141,6 @@ class TestActivityNet:
             pytest.param("", "is not readable JSON", id="empty"),
             pytest.param({"videos": {}}, "has no 'database'", id="no database"),
             pytest.param([], "has no 'database'", id="a list"),
-            # Fails: AttributeError, `.items()` of a list.
             pytest.param({"database": []}, "database", id="database is a list"),
         ],
     )

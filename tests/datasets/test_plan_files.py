@@ -79,7 +79,6 @@ def test_unusable_row_is_refused_with_its_line(tmp_path, rows, row, words):
 
 
 def test_line_numbers_count_blank_lines(tmp_path, rows):
-    # Fails: csv.DictReader skips blank lines, `enumerate` does not see them.
     path = tmp_path / "bad.csv"
     path.write_text("\n".join([*rows[:4], "", "0,motion,a,1,0,0,a,2,0,0"]))
     with pytest.raises(DataError, match=r"bad\.csv, line 6"):
@@ -114,7 +113,6 @@ def test_missing_file_is_refused(tmp_path):
 
 
 def test_unstylized_clips_without_their_folder_name_the_option(tmp_path):
-    # Fails: the message blames --styles; what is missing is --use_normal_app True.
     videos = toy()
     videos.style_folders[ORIGINAL] = Path("original")
     write_plan(tmp_path / "plan.csv", draw_pairs(videos, PlanRules(seed=3, original_static=True)))

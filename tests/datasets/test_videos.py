@@ -68,7 +68,6 @@ def test_other_files_are_ignored(tmp_path):
         pytest.param(["a_1.jpg", "b_2.jpg"], r"a_N\.jpg, b_N\.jpg", id="two prefixes"),
         pytest.param(["1.jpg", "002.jpg"], "missing", id="two paddings at the end"),
         pytest.param(["1.jpg", "01.jpg", "2.jpg"], "missing", id="one number twice"),
-        # Fail: `scan_frames` compares the count and the last name alone; compare every name.
         pytest.param(["1.jpg", "002.jpg", "3.jpg"], "missing", id="two paddings inside"),
         pytest.param(["01.jpg", "1.jpg", "03.jpg"], "missing", id="one number twice, and a hole"),
     ],

@@ -59,6 +59,9 @@ def test_layerwise_rows():
         assert [row["n_pairs"] for row in own] == [20, 20, 0]
         assert own[2]["score"] == 1.0
         assert own[0]["score"] == results.estimates[stage].scores[0]
+        assert [row["dims_percent"] for row in own] == [
+            round(100 * row["dims"] / n_units, 1) for row in own
+        ]
 
 
 def test_unit_rows():

@@ -36,18 +36,11 @@ def test_unknown_blobs_keep_their_name(blob):
     assert caffe2_name(blob) == blob
 
 
-def test_blobs_get_trailing_dimensions_of_size_one():
+def test_blobs_are_renamed_and_bookkeeping_is_left_out():
     blob = torch.arange(6.0).reshape(2, 3)
-    state = translate_caffe2({"conv1_w": blob}, {"s1.pathway0_stem.conv.weight": (2, 3, 1, 1, 1)})
-    value = state["s1.pathway0_stem.conv.weight"]
-    assert value.shape == (2, 3, 1, 1, 1)
-    assert torch.equal(value.flatten(), blob.flatten())
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 1), (6,)], ids=str)
-def test_blobs_with_as_many_or_more_dimensions_keep_their_shape(shape):
-    state = translate_caffe2({"pred_w": torch.zeros(shape)}, {"head.projection.weight": (6,)})
-    assert state["head.projection.weight"].shape == shape
+    state = translate_caffe2({"conv1_w": blob, "lr": blob, "mystery": blob})
+    assert list(state) == ["s1.pathway0_stem.conv.weight", "mystery"]
+    assert state["mystery"] is blob
 
 
 @pytest.mark.parametrize(
