@@ -129,7 +129,7 @@ class Config:
         None, str, "cpu, cuda, cuda:1, mps or a GPU's number; default: the best present")
 # fmt: on
 # The options that only matter where pairs are drawn.
-_DRAWING = ("pairing", "n_examples", "app_shuffle", "use_normal_app", "m_same")
+_DRAWING = ("pairing", "n_examples", "app_shuffle", "m_same")
 
 
 def _as_text(value: Any) -> str:
@@ -181,7 +181,7 @@ def from_given(given: Mapping[str, Any]) -> Config:
     saved: dict[str, Any] = {}
     if "resume" in given:
         saved = _saved_options(given["resume"])
-        drawn = [name for name in ("pairs", *_DRAWING) if name in given]
+        drawn = [name for name in ("pairs", "use_normal_app", *_DRAWING) if name in given]
         if drawn:
             raise UserError(f"--resume goes on with the pairs of that run: leave out --{drawn[0]}")
     config = Config(**{**saved, **given})

@@ -73,8 +73,7 @@ def compute_features(plan: Measurement) -> tuple[Path, FeatureStore, dict[str, s
     if not plan.config.resume:
         record |= {**plan.identity, "bad_videos": plan.bad_videos}
         runs.make_folder(folder, plan.config, plan.pairs, record)
-    clips = [asdict(clip) for clip in plan.rows]
-    store = FeatureStore.resume(folder / "features", plan.stages, clips, plan.identity)
+    store = FeatureStore.resume(folder / "features", plan.stages, plan.store_rows(), plan.identity)
     if network is None:
         return folder, store, plan.bad_videos
     todo = [clip for clip, row in plan.rows.items() if not store.done[row]]
@@ -83,7 +82,7 @@ def compute_features(plan: Measurement) -> tuple[Path, FeatureStore, dict[str, s
         bad = pipeline.fill_store(store, network, batches, plan.rows, plan.config.on_bad_video)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"{store.done.sum()} of {len(clips)} clips are kept; finish with "
+            f"{store.done.sum()} of {len(store.clips)} clips are kept; finish with "
             f"python main.py --resume {folder}"
         ) from None
     return folder, store, {**plan.bad_videos, **bad}

@@ -21,7 +21,7 @@ from models.registry import RANDOM, Network, find
 from utils import read_json, resolve_device, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from datasets.clips import BadVideo, Batch
 
@@ -62,7 +62,8 @@ class Measurement:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """All that the features depend on, in JSON types."""
+        """All that the features depend on beside the videos, in JSON types."""
+        pairs = "\n".join(f"{pair.factor} {pair.a} {pair.b}" for pair in self.pairs)
         return {
             "network": self.network.name,
             "weights": self.weights,
@@ -70,8 +71,7 @@ class Measurement:
             "stages": list(self.stages),
             "path": self.path,
             "clip": {k: _listed(v) for k, v in dataclasses.asdict(self.geometry).items()},
-            "plan": _digest(f"{pair.factor} {pair.a} {pair.b}" for pair in self.pairs),
-            "videos": _digest(self._fingerprints()),
+            "plan": hashlib.sha256(pairs.encode()).hexdigest(),
         }
 
     @property
@@ -81,10 +81,18 @@ class Measurement:
             return None
         return {"seed": self.config.random_seed, "num_classes": self.config.num_classes}
 
-    def _fingerprints(self) -> Iterator[str]:
-        """A line per folder of frames that tells other videos of the same name apart."""
-        for (video, style), frames in sorted(self.frames.items()):
-            yield f"{video} {style} {frames.count} {frames.path(0).stat().st_size}"
+    def store_rows(self) -> list[dict[str, Any]]:
+        """The rows of the feature store: every clip, and the size of the first frame it shows.
+
+        The size tells other videos of the same names apart when a run is resumed.
+        """
+        return [
+            {
+                **dataclasses.asdict(clip),
+                "bytes": self.frames[clip.video, clip.style].path(clip.start).stat().st_size,
+            }
+            for clip in self.rows
+        ]
 
     def describe(self) -> str:
         """What will be measured, for the screen."""
@@ -120,10 +128,6 @@ class Measurement:
         )
 
 
-def _digest(lines: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
 def _listed(value: Any) -> Any:
     """Tuples as lists, also nested: what JSON gives back."""
     return [_listed(v) for v in value] if isinstance(value, tuple) else value
@@ -135,7 +139,6 @@ def prepare(config: Config) -> Measurement:
     Raises UserError for anything that is wrong with the request or the data.
     """
     check(config)
-    resolve_device(config.device)
     network = find(config.model, config.dataset)
     geometry = network.clip.resized(config.image_size, config.n_sample_frames)
     stages = network.requested_stages(config.stg)
@@ -148,6 +151,7 @@ def prepare(config: Config) -> Measurement:
     stop_or_skip(problems, config.on_bad_video)
     pairs = pipeline.without_videos(pairs, problems)
     pipeline.require_factors(pairs, config.n_factors, config.residual_index)
+    resolve_device(config.device)
     return Measurement(
         config,
         network,
@@ -163,7 +167,7 @@ def prepare(config: Config) -> Measurement:
 
 def _recorded_bad_videos(config: Config) -> dict[str, str]:
     """The videos that the run to resume dropped: its plan no longer holds them."""
-    return read_json(config.resume / "config.json")["bad_videos"] if config.resume else {}
+    return read_json(config.resume / "config.json").get("bad_videos", {}) if config.resume else {}
 
 
 def _find_videos(config: Config) -> VideoSet:
@@ -173,7 +177,8 @@ def _find_videos(config: Config) -> VideoSet:
 
         make(root, SYNTHETIC_VIDEOS)
     normal = (config.normal_data_dir or root / "original") if config.use_normal_app else None
-    return find_videos(config.dataset, root, config.styles, config.subset, normal)
+    videos = find_videos(config.dataset, root, config.styles, config.subset, normal)
+    return videos if config.m_same else videos.with_class_mates()
 
 
 def _plan_pairs(config: Config, videos: VideoSet, window: int) -> list[Pair]:

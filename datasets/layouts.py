@@ -90,10 +90,10 @@ def _ssv2(root: Path, styles: list[Path], subset: str) -> Listing:
     """Stylized videos of `something-something-v2-validation.json` with at least 8 frames."""
     path = root / f"something-something-v2-{subset}.json"
     labels_path = root / "something-something-v2-labels.json"
-    labels = set(read_json(labels_path))
+    labels = set(_entries(labels_path))
     stylized = {folder.name for folder in styles[0].iterdir()}
     listing = Listing()
-    for entry in read_json(path):
+    for entry in _entries(path):
         name = str(_field(entry, "id", path))
         label = _field(entry, "template", path, name).replace("[", "").replace("]", "")
         if label not in labels:
@@ -115,9 +115,14 @@ def _diving48(root: Path, styles: list[Path], subset: str) -> Listing:
     """Videos of `Diving48_V2_test.json`; frames are those between its start and end frame."""
     path = root / f"Diving48_V2_{subset}.json"
     listing = Listing()
-    for entry in read_json(path):
+    for entry in _entries(path):
         name = _field(entry, "vid_name", path)
-        count = _field(entry, "end_frame", path, name) - _field(entry, "start_frame", path, name)
+        first, last = (_field(entry, key, path, name) for key in ("start_frame", "end_frame"))
+        if not isinstance(first, int) or not isinstance(last, int):
+            raise DataError(
+                f"{path}: {name} has the frames {first!r} to {last!r}, expected integers"
+            )
+        count = last - first
         if count < MIN_FRAMES:
             listing.left_out[f"shorter than {MIN_FRAMES} frames"] += 1
         elif not (styles[0] / name).is_dir():
@@ -144,6 +149,14 @@ def _plain(root: Path, styles: list[Path], subset: str) -> Listing:
         else:
             listing.videos.append(Video(name, name, 0, count))
     return listing
+
+
+def _entries(path: Path) -> Any:
+    """The content of an annotation file that holds a list or an object."""
+    content = read_json(path)
+    if not isinstance(content, list | dict):
+        raise DataError(f"{path} holds {content!r}, expected a list or an object")
+    return content
 
 
 def _field(entry: object, key: str, path: Path, name: str = "") -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from utils import DataError, UserError
@@ -120,6 +121,16 @@ class VideoSet:
         span = range(start, end)
         return [span[i % len(span)] for i in range(window)]
 
+    def with_class_mates(self) -> VideoSet:
+        """The same without the videos that are alone in their class; unlabelled ones stay."""
+        classes = Counter(video.label for video in self.videos.values())
+        alone = [v.name for v in self.videos.values() if v.label and classes[v.label] == 1]
+        if not alone:
+            return self
+        kept = {name: video for name, video in self.videos.items() if name not in alone}
+        left_out = {**self.left_out, "alone in their class (--m_same False)": len(alone)}
+        return replace(self, videos=kept, left_out=left_out)
+
 
 def style_folders(root: Path, styles: Iterable[str], normal_dir: Path | None) -> dict[str, Path]:
     """Folder of each style under `root`, and of the unstylized videos if `normal_dir` is given.
@@ -180,7 +191,7 @@ def check_frames(
 
 
 def stop_or_skip(problems: dict[str, str], policy: str) -> None:
-    """With policy "stop" and any problem raise DataError that lists them; "skip" returns."""
+    """With policy "stop" and any problem raise UserError that lists them; "skip" returns."""
     if problems and policy == "stop":
         shown = [f"  {video}: {problem}" for video, problem in list(problems.items())[:5]]
         more = [f"  ... and {len(problems) - 5} more"] if len(problems) > 5 else []

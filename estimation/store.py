@@ -17,7 +17,7 @@ import numpy as np
 
 from estimation.estimator import require_finite
 from estimation.moments import PairMoments
-from utils import DataError, UserError, atomic_path, read_json, write_csv, write_json
+from utils import DataError, UserError, atomic_path, read_csv, read_json, write_csv, write_json
 
 _CHUNK = 1024
 
@@ -38,7 +38,10 @@ class FeatureStore:
         rows: Sequence[Mapping[str, Any]],
         identity: Mapping[str, Any],
     ) -> FeatureStore:
-        """A new, empty store for one clip per row (the columns of `clips.csv`)."""
+        """A new, empty store for one clip per row (the columns of `clips.csv`).
+
+        A column `bytes`, the size of a file, is no part of what a clip is called in messages.
+        """
         write_csv(folder / "clips.csv", rows)
         with atomic_path(folder / "done.npy") as path:
             np.save(path, np.zeros(len(rows), dtype=bool))
@@ -68,7 +71,21 @@ class FeatureStore:
                 f"({key}: {found.get(key)!r} there, {identity[key]!r} now). Resume with the "
                 "options of that run, or start a new one"
             )
-        return cls(folder, stages, _labels(rows))
+        store = cls(folder, stages, _labels(rows))
+        store._require_same_clips(rows)
+        write_csv(folder / "clips.csv", rows)
+        return store
+
+    def _require_same_clips(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Raise UserError if the row of a clip that is done has changed, as files do."""
+        before = read_csv(self.folder / "clips.csv")
+        for index in map(int, np.flatnonzero(self._done)):
+            now = {key: str(value) for key, value in rows[index].items()}
+            if before[index] != now:
+                raise UserError(
+                    f"--resume: the features in {self.folder} were made with another video: "
+                    f"{self.clips[index]} is not what it was. Start a new run"
+                )
 
     @staticmethod
     def is_complete(folder: Path) -> bool:
@@ -123,7 +140,9 @@ class FeatureStore:
 
 
 def _labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [", ".join(f"{key} {value}" for key, value in row.items()) for row in rows]
+    return [
+        ", ".join(f"{key} {value}" for key, value in row.items() if key != "bytes") for row in rows
+    ]
 
 
 def _write_zeros(path: Path, shape: tuple[int, int]) -> None:

@@ -85,9 +85,12 @@ def test_layout_of_the_study(tmp_path, dataset, write, starts):
             key = (clip.video, clip.start)
             np.testing.assert_allclose(found["5"][row], shown.setdefault(key, found["5"][row]))
 
-    # Two videos of one class and one of another, which has no partner.
-    with pytest.raises(UserError, match="is the only video of class"):
-        prepare(Config(**{**chosen, "m_same": False}))
+    # Two videos of one class and one of another, which has no partner and is left out.
+    mates = prepare(Config(**{**chosen, "m_same": False}))
+    assert mates.videos.left_out == {"alone in their class (--m_same False)": 1}
+    assert len(mates.videos.videos) == 2
+    for pair in mates.pairs:
+        assert (pair.a.video != pair.b.video) == (pair.factor == DYNAMIC)
     alike = prepare(Config(**{**chosen, "app_shuffle": False}))
     label = {name: video.label for name, video in alike.videos.videos.items()}
     for pair in alike.pairs:
