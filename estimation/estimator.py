@@ -84,6 +84,8 @@ def estimate(
     names = factor_names(n_factors, residual_index)
     _check_factors(moments, names, residual_index)
     variance = total_variance(moments.values())
+    if not np.isfinite(variance):
+        raise DataError("the features are too large: their variance overflows float64")
     if variance == 0:
         raise DataError(
             "every unit is constant over all clips, so there is no score: is the network dead, "

@@ -48,9 +48,9 @@ def _draw(path: Path, size: tuple[float, float], draw: Callable[[Figure], None])
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         for suffix in (".pdf", ".png"):
-            with atomic_path(path.with_suffix(suffix)) as temporary:
+            with atomic_path(path.with_name(path.name + suffix)) as temporary:
                 figure.savefig(temporary)
-    return path.with_suffix(".png")
+    return path.with_name(path.name + ".png")
 
 
 def draw_layerwise(folder: Path, all_results: Sequence[Results], name: str = "layerwise") -> Path:

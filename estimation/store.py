@@ -20,6 +20,7 @@ from estimation.moments import PairMoments
 from utils import DataError, UserError, atomic_path, read_csv, read_json, write_csv, write_json
 
 _CHUNK = 1024
+DONE = "done.npy"
 
 
 class FeatureStore:
@@ -28,7 +29,15 @@ class FeatureStore:
     def __init__(self, folder: Path, stages: Sequence[str], clips: Sequence[str]):
         self.folder, self.stages, self.clips = folder, tuple(stages), list(clips)
         self._arrays: dict[str, np.ndarray] = {}
-        self._done = np.lib.format.open_memmap(folder / "done.npy", mode="r+")
+        try:
+            self._done = np.lib.format.open_memmap(folder / DONE, mode="r+")
+        except (OSError, ValueError) as error:
+            raise DataError(f"{folder / DONE} is damaged: {error}. Start a new run") from None
+        if self._done.shape != (len(self.clips),):
+            raise DataError(
+                f"{folder / DONE} is for {self._done.size} clips, the plan has {len(self.clips)}. "
+                "Start a new run"
+            )
 
     @classmethod
     def create(
@@ -43,7 +52,7 @@ class FeatureStore:
         A column `bytes`, the size of a file, is no part of what a clip is called in messages.
         """
         write_csv(folder / "clips.csv", rows)
-        with atomic_path(folder / "done.npy") as path:
+        with atomic_path(folder / DONE) as path:
             np.save(path, np.zeros(len(rows), dtype=bool))
         write_json(folder / "identity.json", dict(identity))
         return cls(folder, stages, _labels(rows))
@@ -90,7 +99,7 @@ class FeatureStore:
     @staticmethod
     def is_complete(folder: Path) -> bool:
         """Whether `folder` holds a store with every clip computed."""
-        path = folder / "done.npy"
+        path = folder / DONE
         return path.exists() and bool(np.load(path).all())
 
     @property
@@ -108,6 +117,10 @@ class FeatureStore:
         Raises DataError, with nothing stored, at the first NaN or inf.
         """
         for stage in self.stages:
+            if len(features[stage]) != len(rows):
+                raise DataError(
+                    f"stage {stage}: {len(features[stage])} features for {len(rows)} clips"
+                )
             require_finite(features[stage], stage, [self.clips[row] for row in rows])
         for stage in self.stages:
             array = self._array(stage, features[stage].shape[1])

@@ -117,7 +117,6 @@ def test_numbers_and_file_are_printed_and_a_replaced_file_is_marked(files, rng, 
 def test_thresholds_that_differ_late_are_kept_apart(files, rng):
     save_pairs(files[0], rng)
     result = estimate(files, "--joint_encoding_thresh", "0.1234561,0.1234562")
-    # BUG, estimate.py:99: "{:g}" keeps six digits, so the second replaces the first.
     assert len(result["joint_encoding"]) == 2
 
 
@@ -223,7 +222,7 @@ def test_file_that_is_no_npz(case, files, rng):
     elif case == "cut":
         save_pairs(path, rng)
         path.write_bytes(path.read_bytes()[:-300])
-    elif case == "npy":  # BUG, utils.py:140: TypeError from Python 3.11 on, not AttributeError.
+    elif case == "npy":
         with path.open("wb") as file:
             np.save(file, np.zeros((3, 3)))
     elif case == "objects":
@@ -262,7 +261,6 @@ def test_user_error_has_exit_code_2_and_no_traceback(files, rng):
     assert "Traceback" not in done.stderr
 
 
-# BUG, utils.py:70 (atomic_path): an output that cannot be written raises OSError, a traceback.
 @pytest.mark.parametrize("case", ["folder", "below a file"])
 def test_output_that_cannot_be_written_is_a_user_error(case, files, rng, tmp_path):
     save_pairs(files[0], rng)

@@ -242,7 +242,6 @@ def test_pathways_with_different_numbers_of_clips(tmp_path):
     assert "the same number of clips" in refusal(tmp_path, "slowfast_r50_8x8")
 
 
-# BUG, extract_features.py:73: nothing checks height and width before the network fails on them.
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (0, 0), (1, 1), (32, 0)])
 def test_clips_that_are_too_small(height, width, tmp_path):
     video = np.zeros((1, 3, 8, height, width), dtype=np.float32)
@@ -251,7 +250,6 @@ def test_clips_that_are_too_small(height, width, tmp_path):
 
 
 def test_pathways_of_different_sizes(tmp_path):
-    # BUG, extract_features.py:73: a RuntimeError of torch.cat in the lateral connection.
     fast = np.zeros((2, 3, 32, 64, 64), np.float32)
     np.savez(tmp_path / "clips.npz", slow=VIDEO, fast=fast)
     assert "fast" in refusal(tmp_path, "slowfast_r50_8x8")

@@ -67,6 +67,7 @@ def test_long_lists_are_cut_and_counted(network, state, tmp_path):
     assert len(names) == 9
     assert names[-1] == "... and 12 more"
     assert listed(message, "missing") == (0, [])
+    assert "--allow_other_head" not in message  # it would not help
 
 
 def test_checkpoint_of_another_network(state, tmp_path):

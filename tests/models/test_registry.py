@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -146,4 +147,5 @@ def test_listing_networks_loads_neither_torch_nor_numpy():
         "import sys; from models.registry import find, networks; find('i3d').stage_taps("
         "'all', 'fast', True); sys.exit(any(m in sys.modules for m in ('torch', 'numpy')))"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
