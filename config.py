@@ -1,6 +1,6 @@
 """The command line: every option in one table, with its type, default, check and help.
 
-`Config` is the table; `parser` builds an argparse parser for all of it or for a few options.
+`Config` is the table; `add_options` puts all of it, or a few options, into an argparse parser.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from datasets.layouts import LAYOUTS
 from datasets.plan import PAIRINGS
 from factors import FACTORS
-from models.registry import PATHS
+from models.registry import PATHS, RANDOM
 from utils import UserError, read_json
 
 
@@ -131,6 +131,9 @@ class Config:
 # The options that only matter where pairs are drawn.
 _DRAWING = ("pairing", "n_examples", "app_shuffle", "m_same")
 
+# The options that say which run it is.
+_PLACE = ("dataset", "save_dir")
+
 
 def _as_text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
@@ -184,6 +187,12 @@ def from_given(given: Mapping[str, Any]) -> Config:
         drawn = [name for name in ("pairs", "use_normal_app", *_DRAWING) if name in given]
         if drawn:
             raise UserError(f"--resume goes on with the pairs of that run: leave out --{drawn[0]}")
+        other = [name for name in _PLACE if given.get(name, saved[name]) != saved[name]]
+        if other:
+            raise UserError(
+                f"--resume goes on with that run's {other[0]} {saved[other[0]]}: leave out "
+                f"--{other[0]}"
+            )
     config = Config(**{**saved, **given})
     check(config)
     return config
@@ -232,6 +241,8 @@ def check(config: Config) -> None:
             "--stylized_data_dir is missing: the folder that holds style_1, style_2, ... "
             "(--dataset synthetic needs none)"
         )
+    if config.normal_data_dir and not config.use_normal_app:
+        raise UserError("--normal_data_dir is for --use_normal_app True: give both or neither")
     if config.use_normal_app and not config.app_shuffle:
         raise UserError("--use_normal_app True goes with --app_shuffle True")
     if config.resume and config.run_name:
@@ -242,8 +253,11 @@ def check(config: Config) -> None:
 
 
 def as_json(config: Config) -> dict[str, Any]:
-    """The configuration in JSON types."""
-    return {
-        name: str(value) if isinstance(value, Path) else value
+    """The configuration in JSON types, paths in full: a run may be resumed from elsewhere."""
+    record = {
+        name: str(value.absolute()) if isinstance(value, Path) else value
         for name, value in dataclasses.asdict(config).items()
     }
+    if config.checkpoint and config.checkpoint != RANDOM:
+        record["checkpoint"] = str(Path(config.checkpoint).absolute())
+    return record

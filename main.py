@@ -14,7 +14,7 @@ from config import Config, load_config
 from estimation.results import Results
 from estimation.store import FeatureStore
 from measurement import Measurement, prepare
-from utils import resolve_device, run
+from utils import UserError, run
 
 
 @dataclass(frozen=True)
@@ -65,47 +65,39 @@ def compute_features(plan: Measurement) -> tuple[Path, FeatureStore, dict[str, s
 
     The network is loaded before the folder is made, and not at all if no clip is left to compute.
     """
-    folder = runs.choose_folder(plan.config, plan.network.name)
-    network = None
-    record: dict[str, Any] = {}
-    if not FeatureStore.is_complete(folder / "features"):
-        network, record = load_network(plan)
-    if not plan.config.resume:
+    config, folder = plan.config, plan.config.resume
+    if folder and FeatureStore.is_complete(folder / "features"):
+        return folder, _open_store(plan, folder), plan.bad_videos
+    runs.require_free_name(config)
+    network, record = load_network(plan)
+    if not folder:
         record |= {**plan.identity, "bad_videos": plan.bad_videos}
-        runs.make_folder(folder, plan.config, plan.pairs, record)
-    store = FeatureStore.resume(folder / "features", plan.stages, plan.store_rows(), plan.identity)
-    if network is None:
-        return folder, store, plan.bad_videos
+        folder = runs.make_folder(config, plan.network.name, plan.pairs, record)
+    store = _open_store(plan, folder)
     todo = [clip for clip, row in plan.rows.items() if not store.done[row]]
-    batches = plan.batches(todo, network.device.type)
+    batches = plan.batches(todo, pin_memory=network.device.type == "cuda")
     try:
-        bad = pipeline.fill_store(store, network, batches, plan.rows, plan.config.on_bad_video)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"{store.done.sum()} of {len(store.clips)} clips are kept; finish with "
-            f"python main.py --resume {folder}"
-        ) from None
+        bad = pipeline.fill_store(store, network, batches, plan.rows, config.on_bad_video)
+    except (KeyboardInterrupt, UserError) as stop:
+        kept = f"{store.done.sum()} of {len(store.clips)} clips are kept; finish with"
+        message = f"{stop}\n{kept} python main.py --resume {folder}".lstrip()
+        raise type(stop)(message) from None
     return folder, store, {**plan.bad_videos, **bad}
 
 
-def load_network(plan: Measurement) -> tuple[pipeline.FrozenNetwork, dict]:
-    """The network with its weights on its device, and a record of where they came from."""
-    from models.checkpoints import load
+def _open_store(plan: Measurement, folder: Path) -> FeatureStore:
+    store = FeatureStore.resume(folder / "features", plan.stages, plan.store_rows(), plan.identity)
+    if plan.config.resume:
+        runs.note_resumption(folder, plan.config)
+    return store
 
-    config, network = plan.config, plan.network
-    device = resolve_device(config.device)
-    module, loaded = load(
-        network,
-        plan.checkpoint,
-        num_classes=config.num_classes,
-        allow_other_head=config.allow_other_head,
-        seed=config.random_seed,
-    )
+
+def load_network(plan: Measurement) -> tuple[pipeline.FrozenNetwork, dict[str, Any]]:
+    """The network with its weights on its device, and a record of where they came from."""
+    network, loaded = pipeline.load_network(plan.config, plan.network, plan.checkpoint)
     if loaded.note:
         print(f"checkpoint: {loaded.note}")
-    taps = network.stage_taps(config.stg, config.path, config.fuse)
-    frozen = pipeline.FrozenNetwork(module.to(device), taps, device)
-    return frozen, {"checkpoint": asdict(loaded), "device": str(device)}
+    return network, {"checkpoint": asdict(loaded), "device": str(network.device)}
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from datasets.plan import Clip, Pair, PlanRules, distinct_clips, draw_pairs, rea
 from datasets.videos import Frames, VideoSet, check_frames, stop_or_skip
 from factors import FACTORS
 from models.registry import RANDOM, Network, find
-from utils import read_json, resolve_device, sha256
+from utils import UserError, read_json, resolve_device, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,8 @@ class Measurement:
         """Which pathway is measured, empty for a network with one."""
         if len(self.geometry.inputs) == 1:
             return ""
-        return self.config.path if self.config.fuse else f"{self.config.path}, not fused"
+        fused = self.config.fuse or self.network.always_fused
+        return self.config.path if fused else f"{self.config.path}, not fused"
 
     @cached_property
     def weights(self) -> str:
@@ -101,7 +102,7 @@ class Measurement:
         frames = " + ".join(f"{n} {name}" for name, n in self.geometry.inputs)
         bundled = self.checkpoint == str(self.network.weights.bundled)
         lines = [
-            f"network: {self.network.name} (trained on {self.network.trained_on}), weights "
+            f"network: {self.network.name}, weights "
             f"{'as shipped' if bundled else self.checkpoint}, stages {', '.join(self.stages)}"
             + (f", path {self.path}" if self.path else ""),
             f"clips: {frames} frames from a window of {self.geometry.window}, "
@@ -110,11 +111,17 @@ class Measurement:
             f"{len(self.pairs)} pairs ({', '.join(f'{n} {name}' for name, n in factors.items())}), "
             f"{len(self.rows)} distinct clips",
         ]
+        short = sum(v.length < self.geometry.window for v in self.videos.videos.values())
+        if short:
+            lines.append(
+                f"short: {short} videos have fewer frames than the window and are repeated to fill "
+                "it, which looks like other motion; a smaller --n_sample_frames avoids that"
+            )
         lines += [f"left out: {n} videos {why}" for why, n in self.videos.left_out.items()]
         return "\n".join(lines)
 
-    def batches(self, clips: list[Clip], device_type: str) -> Iterator[Batch | BadVideo]:
-        """The input batches of some of the clips."""
+    def batches(self, clips: list[Clip], pin_memory: bool = False) -> Iterator[Batch | BadVideo]:
+        """The input batches of some of the clips; pinned for a faster way to a GPU."""
         from datasets.clips import iter_batches
 
         return iter_batches(
@@ -124,7 +131,7 @@ class Measurement:
             self.geometry,
             batch_size=self.config.batch_size,
             num_workers=self.config.num_workers,
-            pin_memory=device_type == "cuda",
+            pin_memory=pin_memory,
         )
 
 
@@ -141,6 +148,7 @@ def prepare(config: Config) -> Measurement:
     check(config)
     network = find(config.model, config.dataset)
     geometry = network.clip.resized(config.image_size, config.n_sample_frames)
+    network.check_crop(geometry.crop)
     stages = network.requested_stages(config.stg)
     checkpoint = network.checkpoint(config.checkpoint)
     videos = _find_videos(config)
@@ -176,9 +184,15 @@ def _find_videos(config: Config) -> VideoSet:
         from datasets.synthetic import make
 
         make(root, SYNTHETIC_VIDEOS)
+        print(f"made: {SYNTHETIC_VIDEOS} synthetic videos in {root}", flush=True)
     normal = (config.normal_data_dir or root / "original") if config.use_normal_app else None
     videos = find_videos(config.dataset, root, config.styles, config.subset, normal)
-    return videos if config.m_same else videos.with_class_mates()
+    if config.m_same:
+        return videos
+    mates = videos.with_class_mates()
+    if not mates.videos:
+        raise UserError("--m_same False needs two videos of one class: all are alone in theirs")
+    return mates
 
 
 def _plan_pairs(config: Config, videos: VideoSet, window: int) -> list[Pair]:

@@ -12,7 +12,7 @@ from datasets.plan import Clip, Pair
 from estimation.estimator import Estimate, estimate
 from estimation.store import FeatureStore
 from factors import FACTORS, factor_names
-from utils import DataError, progress
+from utils import DataError, progress, resolve_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from config import Config
     from datasets.clips import BadVideo, Batch
-    from models.registry import Tap
+    from models.checkpoints import Loaded
+    from models.registry import Network, Tap
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,34 @@ class FrozenNetwork:
     taps: Mapping[str, Sequence[Tap]]
     device: torch.device
 
-    def features(self, inputs: Sequence[torch.Tensor]) -> dict[str, np.ndarray]:
-        """Features of every stage from one forward, float32 [B, C] each."""
+    def features(
+        self, inputs: Sequence[torch.Tensor], logits: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Features of every stage from one forward, float32 [B, C] each, and "logits" if asked."""
         from models.capture import stage_features
 
         moved = [x.to(self.device, non_blocking=True) for x in inputs]
-        pooled = stage_features(self.module, moved, self.taps)
+        pooled = stage_features(self.module, moved, self.taps, logits=logits)
         return {stage: values.float().cpu().numpy() for stage, values in pooled.items()}
+
+
+def load_network(config: Config, network: Network, checkpoint: str) -> tuple[FrozenNetwork, Loaded]:
+    """The network with the weights of `checkpoint` on its device, and what was loaded.
+
+    Raises UserError if the checkpoint cannot be read or does not fit.
+    """
+    from models.checkpoints import load
+
+    device = resolve_device(config.device)
+    module, loaded = load(
+        network,
+        checkpoint,
+        num_classes=config.num_classes,
+        allow_other_head=config.allow_other_head,
+        seed=config.random_seed,
+    )
+    taps = network.stage_taps(config.stg, config.path, config.fuse)
+    return FrozenNetwork(module.to(device), taps, device), loaded
 
 
 def fill_store(

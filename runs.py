@@ -20,41 +20,41 @@ from config import Config, as_json
 from datasets.plan import Pair, write_plan
 from estimation.figures import draw_joint_encoding, draw_layerwise
 from estimation.results import Results, joint_table, layerwise_table, write_tables
-from utils import UserError, write_csv, write_json
+from utils import UserError, read_json, write_csv, write_json
 
 
-def choose_folder(config: Config, model: str) -> Path:
-    """The folder of this run: the one to resume, or the name of a new one.
+def require_free_name(config: Config) -> None:
+    """Raise UserError, before the network is loaded, if `--run_name` is taken."""
+    if config.run_name and (config.save_dir / config.run_name).exists():
+        raise _taken(config.save_dir / config.run_name)
 
-    Raises UserError if the name is taken.
+
+def _taken(folder: Path) -> UserError:
+    return UserError(
+        f"{folder} exists and is not overwritten: give another --run_name, or finish that run with "
+        f"--resume {folder}"
+    )
+
+
+def make_folder(config: Config, model: str, pairs: Sequence[Pair], record: dict[str, Any]) -> Path:
+    """A new folder for this run, with its plan and its record.
+
+    Without a `--run_name` it is called after the network, the data set and the time. Raises
+    UserError if the name is taken or the folder cannot be made.
     """
-    if config.resume:
-        return config.resume
-    if config.run_name:
-        folder = config.save_dir / config.run_name
-        if folder.exists():
-            raise UserError(
-                f"{folder} exists and is not overwritten: give another --run_name, or finish that "
-                f"run with --resume {folder}"
-            )
-        return folder
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    base = f"{model}_{config.dataset}_{stamp}"
-    names = itertools.chain([base], (f"{base}-{k}" for k in itertools.count(2)))
-    return next(path for name in names if not (path := config.save_dir / name).exists())
-
-
-def make_folder(
-    folder: Path, config: Config, pairs: Sequence[Pair], record: dict[str, Any]
-) -> None:
-    """Make the folder of a new run, with its plan and its record.
-
-    Raises UserError where it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"--save_dir: {folder} cannot be made: {error}") from None
+    base = config.run_name or f"{model}_{config.dataset}_{datetime.now():%Y%m%d-%H%M%S}"
+    for number in itertools.count(1):
+        folder = config.save_dir / (base if number == 1 else f"{base}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:  # another run of the same second, or the chosen name
+            if config.run_name:
+                raise _taken(folder) from None
+            if not folder.is_dir():
+                raise UserError(f"--save_dir: {folder} cannot be made: a file is there") from None
+        except OSError as error:
+            raise UserError(f"--save_dir: {folder} cannot be made: {error}") from None
     write_plan(folder / "plan.csv", pairs)
     packages = ("torch", "torchvision", "numpy", "scipy", "pillow")
     versions = {"python": platform.python_version(), **{name: version(name) for name in packages}}
@@ -67,6 +67,15 @@ def make_folder(
             "versions": versions,
         },
     )
+    return folder
+
+
+def note_resumption(folder: Path, config: Config) -> None:
+    """Add to the record of a run that it was resumed, with which options."""
+    record = read_json(folder / "config.json")
+    when = datetime.now().isoformat(timespec="seconds")
+    record.setdefault("resumed", []).append({"when": when, "options": as_json(config)})
+    write_json(folder / "config.json", record)
 
 
 def save_results(folder: Path, results: Results, bad_videos: Mapping[str, str]) -> list[Path]:

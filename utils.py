@@ -1,4 +1,4 @@
-"""Small things that every part shares: errors, seeds, devices, atomic files, progress."""
+"""Small things that every part shares: errors, devices, atomic files, progress."""
 
 from __future__ import annotations
 
@@ -41,10 +41,14 @@ def run(main: Callable[[], None]) -> int:
 def resolve_device(text: str | None) -> torch.device:
     """The device for `--device`: cpu, cuda, cuda:1, mps, an integer (that GPU), or the best.
 
-    Raises UserError for a device that this machine does not have.
+    Convolutions on a GPU are set to full float32, so that features do not depend on the device
+    beyond rounding. Raises UserError for a device that this machine does not have.
     """
+    # 3-D pooling is not there on MPS in every supported release; it is read at import.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     import torch
 
+    torch.backends.cudnn.allow_tf32 = False
     gpus = torch.cuda.device_count()
     has_mps = torch.backends.mps.is_available()
     if text is None:

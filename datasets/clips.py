@@ -20,9 +20,10 @@ from torch.utils.data import DataLoader, Dataset
 from datasets.geometry import ClipGeometry
 from datasets.plan import Clip
 from datasets.videos import Frames, VideoSet
+from utils import DataError
 
 
-class FrameError(Exception):
+class FrameError(DataError):
     """A frame that cannot be decoded: its path and why."""
 
 
@@ -147,7 +148,6 @@ def iter_batches(
         _Readings(groups, videos, frames, geometry),
         batch_size=None,
         num_workers=min(num_workers, len(groups)),
-        pin_memory=pin_memory,
     )
     ready: list[Clip] = []
     waiting: list[list[Tensor]] = []
@@ -159,10 +159,10 @@ def iter_batches(
             ready.append(clip)
             waiting.append(_ordered(reading, clip.shuffle))
             if len(ready) == batch_size:
-                yield _batch(ready, waiting)
+                yield _batch(ready, waiting, pin_memory)
                 ready, waiting = [], []
     if ready:
-        yield _batch(ready, waiting)
+        yield _batch(ready, waiting, pin_memory)
 
 
 def _ordered(reading: list[Tensor], shuffle: int) -> list[Tensor]:
@@ -171,5 +171,6 @@ def _ordered(reading: list[Tensor], shuffle: int) -> list[Tensor]:
     return [x[:, permutation(shuffle, i, x.shape[1])] for i, x in enumerate(reading)]
 
 
-def _batch(clips: list[Clip], inputs: list[list[Tensor]]) -> Batch:
-    return Batch(clips, [torch.stack(own) for own in zip(*inputs, strict=True)])
+def _batch(clips: list[Clip], inputs: list[list[Tensor]], pin_memory: bool) -> Batch:
+    stacked = [torch.stack(own) for own in zip(*inputs, strict=True)]
+    return Batch(clips, [x.pin_memory() for x in stacked] if pin_memory else stacked)

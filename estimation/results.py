@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from estimation.estimator import CLASSES, Estimate, joint_encoding
-from factors import DYNAMIC, STATIC
 from utils import atomic_path, write_csv
 
 
@@ -163,9 +162,3 @@ def format_table(head: list[str], rows: list[list[str]]) -> str:
         "  " + "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
         for line in lines
     )
-
-
-def last_scores(results: Results) -> tuple[float, float]:
-    """Dynamic and static score of the last stage."""
-    scores = list(results.estimates.values())[-1].scores
-    return float(scores[DYNAMIC]), float(scores[STATIC])

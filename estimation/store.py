@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import numpy as np
@@ -29,10 +29,7 @@ class FeatureStore:
     def __init__(self, folder: Path, stages: Sequence[str], clips: Sequence[str]):
         self.folder, self.stages, self.clips = folder, tuple(stages), list(clips)
         self._arrays: dict[str, np.ndarray] = {}
-        try:
-            self._done = np.lib.format.open_memmap(folder / DONE, mode="r+")
-        except (OSError, ValueError) as error:
-            raise DataError(f"{folder / DONE} is damaged: {error}. Start a new run") from None
+        self._done = _open(folder / DONE, "r+")
         if self._done.shape != (len(self.clips),):
             raise DataError(
                 f"{folder / DONE} is for {self._done.size} clips, the plan has {len(self.clips)}. "
@@ -100,7 +97,7 @@ class FeatureStore:
     def is_complete(folder: Path) -> bool:
         """Whether `folder` holds a store with every clip computed."""
         path = folder / DONE
-        return path.exists() and bool(np.load(path).all())
+        return path.exists() and bool(_open(path, "r").all())
 
     @property
     def done(self) -> np.ndarray:
@@ -129,7 +126,7 @@ class FeatureStore:
 
     def features(self, stage: str) -> np.ndarray:
         """The features of a stage, float32 [clips, C], as a read-only memory map."""
-        return np.load(self.path(stage), mmap_mode="r")
+        return _open(self.path(stage), "r")
 
     def _array(self, stage: str, units: int) -> np.ndarray:
         if stage not in self._arrays:
@@ -137,7 +134,7 @@ class FeatureStore:
             if not path.exists():
                 with atomic_path(path) as temporary:
                     _write_zeros(temporary, shape)
-            array = np.lib.format.open_memmap(path, mode="r+")
+            array = _open(path, "r+")
             if array.shape != shape:
                 raise DataError(f"{path} has shape {array.shape}, expected {shape}")
             self._arrays[stage] = array
@@ -150,6 +147,14 @@ class FeatureStore:
             PairMoments.of(array[a[i : i + _CHUNK]], array[b[i : i + _CHUNK]])
             for i in range(0, len(a), _CHUNK)
         )
+
+
+def _open(path: Path, mode: Literal["r", "r+"]) -> np.ndarray:
+    """A memory map of an array. Raises DataError if the file is missing or damaged."""
+    try:
+        return np.lib.format.open_memmap(path, mode=mode)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is missing or damaged: {error}. Start a new run") from None
 
 
 def _labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -33,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     before = floor_seconds(plan)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
+        data = plan.config.stylized_data_dir or plan.config.save_dir / "synthetic_videos"
         command = [sys.executable, str(ROOT / "main.py"), *argv, "--save_dir", folder]
+        command += ["--stylized_data_dir", str(data)]
         if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
             raise UserError("main.py failed, see above")
         whole = time.perf_counter() - start
@@ -52,7 +54,7 @@ def floor_seconds(plan: Measurement) -> float:
     from datasets.clips import Batch
 
     network, _ = load_network(plan)
-    ready = plan.batches(list(plan.rows), network.device.type)
+    ready = plan.batches(list(plan.rows))
     batches = [batch.inputs for batch in ready if isinstance(batch, Batch)]
 
     def synchronize() -> None:

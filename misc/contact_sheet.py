@@ -1,8 +1,7 @@
 """A picture of pairs: what a static and a dynamic pair look like on the data at hand.
 
     python misc/contact_sheet.py --resume dim_outputs/RUN --save pairs.png
-    python misc/contact_sheet.py --dataset plain --stylized_data_dir DIR --model i3d \\
-        --checkpoint random --save pairs.png
+    python misc/contact_sheet.py --dataset plain --stylized_data_dir DIR --save pairs.png
 
 The frames are those that the network sees, cropped and in its order; takes main.py's options.
 """
@@ -36,13 +35,17 @@ MAX_FRAMES = 8
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, choose pairs, draw."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add_options(parser)
     parser.add_argument("--rows", type=integer(1), default=3, help="pairs per factor (default: 3)")
     parser.add_argument("--save", type=Path, default=Path("pairs.png"), help="PNG to write")
     options = vars(parser.parse_args(argv))
     rows, save = options.pop("rows"), options.pop("save")
+    if "resume" not in options:
+        options.setdefault("checkpoint", "random")  # no network is run
     replaced = check_output(save)
     plan = prepare(from_given(options))
     pairs = choose_pairs(plan.pairs, rows)
@@ -68,7 +71,7 @@ def clip_frames(plan: Measurement, pairs: Sequence[Pair]) -> dict[Clip, np.ndarr
     clips = {clip for pair in pairs for clip in (pair.a, pair.b)}
     mean, std = (np.array(values, np.float32) for values in (plan.geometry.mean, plan.geometry.std))
     shown = {}
-    for batch in plan.batches([clip for clip in plan.rows if clip in clips], "cpu"):
+    for batch in plan.batches([clip for clip in plan.rows if clip in clips]):
         if isinstance(batch, BadVideo):
             raise DataError(f"video {batch.video}: a frame cannot be read: {batch.reason}")
         for clip, x in zip(batch.clips, batch.inputs[-1], strict=True):

@@ -33,7 +33,9 @@ from utils import DataError, check_output, open_npz, run, write_json  # noqa: E4
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, estimate, save."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--features", type=Path, required=True, help=".npz file of pairs")
     parser.add_argument("--save", type=Path, required=True, help=".json file to write")

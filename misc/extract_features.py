@@ -20,22 +20,23 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 from config import Config, add_options  # noqa: E402
+from estimation.estimator import require_finite  # noqa: E402
 from models.registry import Network, find  # noqa: E402
-from utils import DataError, check_output, open_npz, progress, resolve_device, run, save_npz  # noqa: E402
+from pipeline import load_network  # noqa: E402
+from utils import DataError, UserError, check_output, open_npz, progress, run, save_npz  # noqa: E402
 
 OPTIONS = (
     *("model", "checkpoint", "num_classes", "allow_other_head", "stg", "path", "fuse"),
     *("dataset", "random_seed", "batch_size", "device"),
 )
 
-# Five stages halve the frame: below this, the last of them is empty.
-MIN_SIZE = 32
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, extract, save."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add_options(parser, OPTIONS)
     parser.add_argument("--clips", type=Path, required=True, help=".npz file of inputs")
@@ -50,11 +51,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     network.requested_stages(config.stg)
     checkpoint = network.checkpoint(config.checkpoint)
     inputs = read_inputs(clips, network)
-    features = extract(config, network, checkpoint, inputs, logits=logits)
+    features, notes = extract(config, network, checkpoint, inputs, logits=logits)
     save_npz(save, features)
     for name, values in features.items():
         print(f"{name}: {values.shape[0]} clips x {values.shape[1]}")
-    print(f"saved: {save}{replaced}")
+    print("\n".join([f"weights: {checkpoint}", *notes, f"saved: {save}{replaced}"]))
 
 
 def read_inputs(path: Path, network: Network) -> list[np.ndarray]:
@@ -76,10 +77,11 @@ def read_inputs(path: Path, network: Network) -> list[np.ndarray]:
                 f"{path}: {name!r} is {array.dtype} {list(array.shape)}; {network.name} takes "
                 f"float32 [B, 3, {frames}, H, W]"
             )
-        if min(array.shape[3:]) < MIN_SIZE:
+        smallest = network.smallest_crop
+        if min(array.shape[3:]) < smallest:
             raise DataError(
                 f"{path}: {name!r} is {list(array.shape)}; frames must be at least "
-                f"{MIN_SIZE}x{MIN_SIZE} pixels"
+                f"{smallest}x{smallest} pixels"
             )
         if not np.isfinite(array).all():
             raise DataError(f"{path}: {name!r} holds NaN or inf")
@@ -95,29 +97,29 @@ def read_inputs(path: Path, network: Network) -> list[np.ndarray]:
 
 def extract(
     config: Config, network: Network, checkpoint: str, inputs: list[np.ndarray], *, logits: bool
-) -> dict[str, np.ndarray]:
-    """Features of every requested stage, float32 [B, C], and "logits" if asked for."""
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Features of every requested stage, float32 [B, C], "logits" if asked for, and notes.
+
+    Raises UserError where logits would come from a random classifier, and DataError where a
+    feature is not finite.
+    """
     import torch
 
-    from models.capture import stage_features
-    from models.checkpoints import load
-
-    device = resolve_device(config.device)
-    module, _ = load(
-        network,
-        checkpoint,
-        num_classes=config.num_classes,
-        allow_other_head=config.allow_other_head,
-        seed=config.random_seed,
-    )
-    module.to(device)
-    taps = network.stage_taps(config.stg, config.path, config.fuse)
+    frozen, loaded = load_network(config, network, checkpoint)
+    if logits and loaded.random_parameters:
+        raise UserError(
+            f"--logits: the classifier of {checkpoint} does not fit and would stay random; give "
+            "--num_classes as in the file, or leave out --logits"
+        )
     parts: dict[str, list[np.ndarray]] = {}
     for start in progress(range(0, len(inputs[0]), config.batch_size), "clips", "batch"):
-        batch = [torch.from_numpy(x[start : start + config.batch_size]).to(device) for x in inputs]
-        for name, values in stage_features(module, batch, taps, logits=logits).items():
-            parts.setdefault(name, []).append(values.float().cpu().numpy())
-    return {name: np.concatenate(values) for name, values in parts.items()}
+        batch = [torch.from_numpy(x[start : start + config.batch_size]) for x in inputs]
+        for name, values in frozen.features(batch, logits=logits).items():
+            require_finite(values, name, [f"{start + i}" for i in range(len(values))])
+            parts.setdefault(name, []).append(values)
+    notes = [f"checkpoint: {loaded.note}"] if loaded.note else []
+    notes += [f"left random: {name}" for name in loaded.random_parameters]
+    return {name: np.concatenate(values) for name, values in parts.items()}, notes
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps  # noqa: E402
 
 from config import integer, names  # noqa: E402
 from datasets.videos import ORIGINAL, scan_frames  # noqa: E402
-from utils import DataError, UserError, progress, run  # noqa: E402
+from utils import DataError, UserError, progress, read_json, run, write_json  # noqa: E402
 
 SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg")
 
@@ -75,7 +75,9 @@ STYLES: dict[str, Callable[[Image.Image], Image.Image]] = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, stylize every video, count what was done."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("videos", type=Path, help="folder of video files and folders of frames")
     parser.add_argument("stylized", type=Path, help="folder to write")
@@ -88,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if unknown:
         raise UserError(f"--styles {','.join(unknown)}: the built-in ones are {','.join(STYLES)}")
     sources = find_sources(options.videos)
+    require_same_sizes(options.stylized, options.short_side, options.max_frames)
     work = partial(
         stylize_video,
         stylized=options.stylized,
@@ -117,6 +120,19 @@ def find_sources(folder: Path) -> list[Path]:
     if twins:
         raise DataError(f"{folder}: several videos are called {', '.join(twins)}; rename them")
     return sources
+
+
+def require_same_sizes(stylized: Path, short_side: int, max_frames: int | None) -> None:
+    """Note the sizes of a new set; raise UserError if the one there was made with others."""
+    sizes = {"short_side": short_side, "max_frames": max_frames}
+    marker = stylized / "stylize.json"
+    if not marker.exists():
+        write_json(marker, sizes)
+    elif read_json(marker) != sizes:
+        raise UserError(
+            f"{stylized} was made with {read_json(marker)}, not {sizes}: give these, or another "
+            "folder"
+        )
 
 
 def stylize_video(
@@ -157,11 +173,12 @@ def stylize_video(
 def read_frames(source: Path, max_frames: int | None) -> Iterator[Image.Image]:
     """The frames of a video file or a folder, RGB, at most `max_frames`."""
     if source.is_dir():
+        from datasets.clips import read_frame
+
         folder = source / "frames" if (source / "frames").is_dir() else source
         frames = scan_frames(folder)
         for position in range(min(frames.count, max_frames or frames.count)):
-            with Image.open(frames.path(position)) as image:
-                yield image.convert("RGB")
+            yield Image.fromarray(read_frame(frames.path(position)))
         return
     import cv2
 
@@ -174,6 +191,9 @@ def read_frames(source: Path, max_frames: int | None) -> Iterator[Image.Image]:
                 break
             yield Image.fromarray(np.ascontiguousarray(frame[:, :, ::-1]))
             count += 1
+        promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        if max_frames is None and count < 0.9 * promised:
+            print(f"{source}: {count} of {promised} frames could be decoded", file=sys.stderr)
     finally:
         capture.release()
 

@@ -66,7 +66,7 @@ def load(
     state = read_state(path)
     variant = network.variant(state)
     module = _built(network, variant.spec, num_classes, seed)
-    left = load_state(module, state, path, network.head, allow_other_head)
+    left = load_state(module, variant.state, path, network.head, allow_other_head)
     return module, Loaded(str(path), sha256(path), left, variant.note)
 
 
@@ -202,6 +202,10 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is damaged or cut off: {error}") from None
 
 
+class _Blocked(Exception):
+    """A name that a pickle asks for and does not get."""
+
+
 class _ArraysOnly(pickle.Unpickler):
     """Admits NumPy arrays and plain containers; every other name is refused."""
 
@@ -221,10 +225,10 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.ADMITTED:
-            raise pickle.UnpicklingError(f"{module}.{name}")
+            raise _Blocked(f"{module}.{name}")
         if module.startswith("numpy."):
             # NumPy 2 renamed the package; files name either.
-            core = "_core" if hasattr(np, "_core") else "core"
+            core = "_core" if int(np.__version__.split(".")[0]) >= 2 else "core"
             module = f"numpy.{core}.{module.rsplit('.', 1)[-1]}"
         return super().find_class(module, name)
 
@@ -233,7 +237,7 @@ def _read_caffe2(path: Path) -> dict[str, Tensor]:
     """The `blobs` of a Caffe2 checkpoint, numeric arrays only."""
     try:
         content = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    except pickle.UnpicklingError as error:
+    except _Blocked as error:
         raise CheckpointError(
             f"{path} is refused: the pickle asks for {error}, and only NumPy arrays and plain "
             "containers are read"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from datasets.geometry import ClipGeometry
 from utils import UserError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 PATHS = ("slow", "fast", "cat")
 # What --checkpoint takes for an untrained network.
@@ -49,9 +49,10 @@ class Weights:
 
 @dataclass(frozen=True)
 class Variant:
-    """A form of a network: its spec, and a note on it for the record."""
+    """A form of a network: its spec, the state to load, and a note on it for the record."""
 
     spec: object
+    state: Mapping[str, Tensor]
     note: str = ""
 
 
@@ -63,8 +64,10 @@ class Network:
     stages: names in order of depth; `taps(stage, path, fuse)` says where each is taken.
     num_classes: of the published weights, which were trained on `trained_on`.
     by_dataset: other entries that this name stands for, by data set.
-    recognise: the form of the network that a checkpoint with these parameter names holds; None
-        where there is one form only.
+    recognise: from a checkpoint's state, the form of the network that it holds; None where there
+        is one form only.
+    always_fused: whether `fuse` has no effect, the lateral connections being part of the stages.
+    smallest_crop, only_crop: limits of the clips' size in pixels, where there are any.
     head: how the published names of the classifier's parameters begin.
     """
 
@@ -80,7 +83,10 @@ class Network:
     weights: Weights
     head: str
     by_dataset: Mapping[str, str] = field(default_factory=dict)
-    recognise: Callable[[Collection[str]], Variant] | None = None
+    recognise: Callable[[Mapping[str, Tensor]], Variant] | None = None
+    always_fused: bool = False
+    smallest_crop: int = 32
+    only_crop: int | None = None
 
     def module(self, num_classes: int | None = None, spec: object = None) -> nn.Module:
         """A new module with random weights, in evaluation mode; of `spec`, the entry's if None."""
@@ -88,9 +94,18 @@ class Network:
         build = getattr(importlib.import_module(file), function)
         return build(spec or self.spec, num_classes or self.num_classes).eval()
 
-    def variant(self, names: Collection[str]) -> Variant:
-        """The form of the network that a checkpoint with these parameter names holds."""
-        return self.recognise(names) if self.recognise else Variant(self.spec)
+    def variant(self, state: Mapping[str, Tensor]) -> Variant:
+        """The form of the network that a checkpoint with this state holds."""
+        return self.recognise(state) if self.recognise else Variant(self.spec, state)
+
+    def check_crop(self, crop: int) -> None:
+        """Raise UserError for clips of a size that the network cannot take."""
+        if crop < self.smallest_crop or crop != (self.only_crop or crop):
+            expected = self.only_crop or f"at least {self.smallest_crop}"
+            raise UserError(
+                f"network {self.name!r} takes clips of {expected} pixels, not {crop}: give "
+                f"--image_size {self.only_crop or self.smallest_crop}"
+            )
 
     def checkpoint(self, given: str | None) -> str:
         """The checkpoint to use: a file that exists, the bundled one, or "random".
@@ -111,7 +126,7 @@ class Network:
         )
 
     def requested_stages(self, text: str | None) -> tuple[str, ...]:
-        """The stages named by `--stg`: "5", "2,5", "all", or None for the last one.
+        """The stages named by `--stg`: "5", "2,5", "all", or None for the last one, by depth.
 
         Raises UserError for an unknown stage.
         """
@@ -128,7 +143,7 @@ class Network:
                 )
         if not wanted:
             raise UserError(f"--stg {text!r} names no stage. Available: {', '.join(self.stages)}")
-        return tuple(dict.fromkeys(wanted))
+        return tuple(name for name in self.stages if name in wanted)
 
     def stage_taps(self, text: str | None, path: str, fuse: bool) -> dict[str, tuple[Tap, ...]]:
         """Where the stages named by `--stg` are taken, by stage."""

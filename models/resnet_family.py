@@ -170,7 +170,7 @@ NETWORKS = (
              _zoo("SLOW_8x8_R50.pyth", PYTORCHVIDEO_FILES, PYTORCHVIDEO_PAGE), "SSv2"),
     _network("slowfast_ssv2_r50_8x8", SLOWFAST_PTV_SPEC, (8, 32), 2,
              _zoo("SLOWFAST_8x8_R50.pyth", PYTORCHVIDEO_FILES, PYTORCHVIDEO_PAGE), "SSv2",
-             taps=_always_fused_taps),
+             taps=_always_fused_taps, always_fused=True),
     _network("slowfast_ssv2_16x8", SLOWFAST_SPEC, (16, 64), 2,
              _zoo("SLOWFAST_16x8_R50.pkl", MULTIGRID_FILES), "SSv2"),
     _network("slowfast_ssv2_16x8_multigrid", MULTIGRID_SPEC, (16, 64), 2,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from datasets.geometry import ClipGeometry
 from models.registry import Network, Tap, Variant, Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,29 @@ def _block_taps(prefix: str):
     return taps
 
 
-def _recognise_mvit(names: Collection[str]) -> Variant:
+def _recognise_mvit(state: Mapping[str, Tensor]) -> Variant:
     """The study ran a narrower form, without the pooling of keys and values in two blocks."""
-    if any("blocks.14.attn.pool_k." in name for name in names):
-        return Variant(MViTSpec())
-    return Variant(MViTSpec(pooled_blocks=14), "no key/value pooling in blocks 14 and 15")
+    if any("blocks.14.attn.pool_k." in name for name in state):
+        return Variant(MViTSpec(), state)
+    return Variant(MViTSpec(pooled_blocks=14), state, "no key/value pooling in blocks 14 and 15")
+
+
+def _stretch_time(frames: int) -> Callable[[Mapping[str, Tensor]], Variant]:
+    """For a published file of fewer frames: each row of its time embedding serves several.
+
+    As in the study, row i comes from row i // 2 of the 8-frame file.
+    """
+
+    def recognise(state: Mapping[str, Tensor]) -> Variant:
+        spec = TimeSformerSpec(frames)
+        name = next((name for name in state if name.endswith("time_embed")), None)
+        rows = state[name].shape[1] if name and state[name].ndim == 3 else frames
+        if name is None or rows in (0, frames) or frames % rows:
+            return Variant(spec, state)
+        stretched = {**state, name: state[name].repeat_interleave(frames // rows, 1)}
+        return Variant(spec, stretched, f"time embedding of {rows} frames stretched to {frames}")
+
+    return recognise
 
 
 def _mvit(name: str, **more) -> Network:
@@ -62,6 +84,7 @@ def _mvit(name: str, **more) -> Network:
         trained_on="Kinetics-400",
         weights=Weights(page),
         head="head.projection.",
+        only_crop=224,
         **more,
     )
 
@@ -107,5 +130,6 @@ NETWORKS = (
         "TimeSformer_divST_8_224_SSv2.pyth",
         num_classes=174,
         trained_on="SSv2",
+        recognise=_stretch_time(16),
     ),
 )

@@ -273,7 +273,7 @@ class TestResume:
 def test_record_is_json_and_complete():
     record = json.loads(json.dumps(as_json(parse("--n_examples", "3"))))
     assert set(record) == {option.name for option in dataclasses.fields(Config)}
-    assert record["stylized_data_dir"] == "videos"
+    assert record["stylized_data_dir"] == str(Path("videos").absolute())
     assert record["styles"] == ["1", "2", "3", "4"]
     assert record["checkpoint"] is None
 

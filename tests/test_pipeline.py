@@ -60,7 +60,7 @@ class TestFillStore:
 
         with pytest.raises(KeyboardInterrupt):
             fill_store(store, Doubler(), batches(), ROWS, "stop")
-        again = FeatureStore(tmp_path, ("1", "2"), [])
+        again = FeatureStore(tmp_path, ("1", "2"), store.clips)
         assert again.done.tolist() == [True, True, False, False, False, False]
         assert again.features("2")[:2].tolist() == [[0], [3]]
 

@@ -13,7 +13,6 @@ from estimation.results import (
     class_counts,
     joint_rows,
     joint_table,
-    last_scores,
     layerwise_rows,
     layerwise_table,
     unit_classes,
@@ -179,8 +178,3 @@ def test_joint_table_is_in_percent_of_the_units():
     assert head.split() == ["stage", *(part for name in CLASSES for part in (name, "%"))]
     for line in lines:
         assert sum(map(float, line.split()[1:])) == pytest.approx(100, abs=0.3)
-
-
-def test_last_scores():
-    results = make_results()
-    assert last_scores(results) == tuple(results.estimates["5"].scores[:2])

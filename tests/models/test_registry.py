@@ -33,9 +33,9 @@ def test_last_stage_is_the_default_and_all_are_in_order(name):
 
 @pytest.mark.parametrize(
     ("text", "stages"),
-    [("5", ("5",)), ("2,5", ("2", "5")), (" 4 , 1 ", ("4", "1")), ("3,3", ("3",)), ("1,", ("1",))],
+    [("5", ("5",)), ("2,5", ("2", "5")), (" 4 , 1 ", ("1", "4")), ("3,3", ("3",)), ("1,", ("1",))],
 )
-def test_stages_are_kept_in_the_order_asked_for(text, stages):
+def test_stages_come_in_order_of_depth(text, stages):
     assert find("i3d").requested_stages(text) == stages
 
 
@@ -89,7 +89,8 @@ def test_every_tap_is_a_module_of_the_network(name):
     import torch
 
     network = find(name)
-    with torch.device("meta"):
+    # Older torchvision cannot build MViT without memory.
+    with torch.device("cpu" if network.family == "MViT" else "meta"):
         modules = dict(network.module().named_modules())
     for stage in network.stages:
         for path in ("slow", "fast", "cat"):
