@@ -113,7 +113,5 @@ def total_variance(factors: Iterable[PairMoments]) -> float:
     base = parts[0].mean
     grand = base + sum(part.n * (part.mean - base) for part in parts) / n
     spread = sum(part.n * (part.variance + (part.mean - grand) ** 2) for part in parts) / n
-    constant = np.minimum.reduce([p.low for p in parts]) == np.maximum.reduce(
-        [p.high for p in parts]
-    )
-    return float(np.where(constant, 0.0, spread).sum())
+    low, high = np.min([p.low for p in parts], axis=0), np.max([p.high for p in parts], axis=0)
+    return float(np.where(low == high, 0.0, spread).sum())
