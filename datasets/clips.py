@@ -6,6 +6,7 @@ takes a uniform subsample; /255, mean and std, short side (bilinear), centre cro
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,13 +138,7 @@ def iter_batches(
 
     Clips that show the same frames must stand together; their frames are read once.
     """
-    groups: list[list[Clip]] = []
-    for clip in clips:
-        key = (clip.video, clip.style, clip.start)
-        if groups and key == (groups[-1][0].video, groups[-1][0].style, groups[-1][0].start):
-            groups[-1].append(clip)
-        else:
-            groups.append([clip])
+    groups = [list(group) for _, group in itertools.groupby(clips, key=lambda clip: clip.source)]
     loader = DataLoader(
         _Readings(groups, videos, frames, geometry),
         batch_size=None,

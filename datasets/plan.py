@@ -36,6 +36,11 @@ class Clip:
     start: int
     shuffle: int = 0
 
+    @property
+    def source(self) -> tuple[str, str, int]:
+        """What clips that show the same frames, in whatever order, have in common."""
+        return self.video, self.style, self.start
+
     def __str__(self) -> str:
         order = f", shuffle {self.shuffle}" if self.shuffle else ""
         return f"{self.video} (style {self.style}, start {self.start}{order})"
@@ -197,7 +202,7 @@ def distinct_clips(pairs: Iterable[Pair]) -> list[Clip]:
     clips = dict.fromkeys(clip for pair in pairs for clip in (pair.a, pair.b))
     groups: dict[tuple[str, str, int], list[Clip]] = {}
     for clip in clips:
-        groups.setdefault((clip.video, clip.style, clip.start), []).append(clip)
+        groups.setdefault(clip.source, []).append(clip)
     return [clip for group in groups.values() for clip in group]
 
 

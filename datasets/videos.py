@@ -124,7 +124,7 @@ class VideoSet:
     def with_class_mates(self) -> VideoSet:
         """The same without the videos that are alone in their class; unlabelled ones stay."""
         classes = Counter(video.label for video in self.videos.values())
-        alone = [v.name for v in self.videos.values() if v.label and classes[v.label] == 1]
+        alone = {v.name for v in self.videos.values() if v.label and classes[v.label] == 1}
         if not alone:
             return self
         kept = {name: video for name, video in self.videos.items() if name not in alone}

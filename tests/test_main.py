@@ -22,7 +22,7 @@ from models.registry import find
 from tests import helpers_runs
 from tests.helpers_runs import VIDEOS, as_argv, options, read_rows
 
-one_thread, data = helpers_runs.one_thread, helpers_runs.videos
+data = helpers_runs.videos
 STAGES = ("1", "2", "3", "4", "5")
 
 

@@ -22,7 +22,7 @@ from tests.datasets.helpers import noise, write_frames
 from tests.helpers_runs import as_argv, options, read_rows
 from utils import UserError
 
-one_thread, data = helpers_runs.one_thread, helpers_runs.videos
+data = helpers_runs.videos
 
 
 def computed(plan: Measurement) -> tuple[Path, dict[str, np.ndarray]]:

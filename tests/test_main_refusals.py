@@ -18,7 +18,7 @@ from tests import helpers_runs
 from tests.helpers_runs import as_argv, options, read_rows
 from utils import DataError, UserError
 
-one_thread, sound = helpers_runs.one_thread, helpers_runs.videos
+sound = helpers_runs.videos
 ROOT = Path(__file__).parents[1]
 
 

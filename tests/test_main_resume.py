@@ -20,7 +20,7 @@ from tests import helpers_runs
 from tests.helpers_runs import VIDEOS, options, read_rows, write_videos
 from utils import UserError
 
-one_thread, data = helpers_runs.one_thread, helpers_runs.videos
+data = helpers_runs.videos
 TABLES = ("plan.csv", "layerwise.csv", "units.csv", "joint_encoding.csv")
 
 
