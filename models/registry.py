@@ -30,16 +30,20 @@ class Tap:
 
 @dataclass(frozen=True)
 class Weights:
-    """Where trained weights are published: the page that lists them and the file's address."""
+    """Where trained weights are published: the page that lists them and the file's address.
+
+    file: its name, where the address does not end with it.
+    """
 
     page: str
     url: str | None = None
     bundled: Path | None = None
+    file: str | None = None
 
     def advice(self) -> str:
         """What a user without a checkpoint should do, in one sentence."""
         if self.url:
-            file = self.url.rsplit("/", 1)[-1]
+            file = self.file or self.url.rsplit("/", 1)[-1]
             return (
                 f"Download {file} from {self.url} (listed at {self.page}) and give its path with "
                 "--checkpoint"

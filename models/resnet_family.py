@@ -73,7 +73,7 @@ MULTIGRID_FILES = (
     "https://dl.fbaipublicfiles.com/pyslowfast/pyslowfast/model_zoo/multigrid/model_zoo/SSv2"
 )
 PYTORCHVIDEO_PAGE = (
-    "https://github.com/facebookresearch/SlowFast/blob/main/projects/pytorchvideo/README.md"
+    "https://github.com/facebookresearch/pytorchvideo/blob/main/docs/source/model_zoo.md"
 )
 PYTORCHVIDEO_FILES = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/ssv2"
 NONLOCAL_PAGE = "https://github.com/facebookresearch/video-nonlocal-net"

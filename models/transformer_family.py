@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+# Listed there as MVIT_B_16x4_CONV; the direct form of the address, past the warning about its size.
+MVIT_WEIGHTS = Weights(
+    "https://github.com/facebookresearch/SlowFast/blob/main/MODEL_ZOO.md",
+    "https://drive.usercontent.google.com/download?id=194gJinVejq6A1FmySNKQ8vAN5-FOY-QL"
+    "&export=download&confirm=t",
+    file="MVIT_B_16x4_CONV.pyth",
+)
+TIMESFORMER_PAGE = "https://github.com/facebookresearch/TimeSformer#model-zoo"
+TIMESFORMER_FILES = "https://www.dropbox.com/s"
+
+
 @dataclass(frozen=True)
 class MViTSpec:
     """MViT-B: size of its clips, and how many of its 16 blocks pool keys and values."""
@@ -67,11 +78,6 @@ def _stretch_time(frames: int) -> Callable[[Mapping[str, Tensor]], Variant]:
 
 
 def _mvit(name: str, **more) -> Network:
-    # The published file lies on a drive that gives no direct address.
-    page = (
-        "Download the file of MVIT_B_16x4_CONV listed at "
-        "https://github.com/facebookresearch/SlowFast/blob/main/MODEL_ZOO.md and give --checkpoint"
-    )
     return Network(
         name=name,
         family="MViT",
@@ -82,19 +88,15 @@ def _mvit(name: str, **more) -> Network:
         clip=ClipGeometry((("video", 16),), 4, window=64, short_side=256, crop=224),
         num_classes=400,
         trained_on="Kinetics-400",
-        weights=Weights(page),
+        weights=MVIT_WEIGHTS,
         head="head.projection.",
         only_crop=224,
         **more,
     )
 
 
-def _timesformer(name: str, frames: int, rate: int, file: str, **more) -> Network:
+def _timesformer(name: str, frames: int, rate: int, url: str, **more) -> Network:
     spec = TimeSformerSpec(frames)
-    page = (
-        f"Download {file} listed at https://github.com/facebookresearch/TimeSformer#model-zoo "
-        "and give --checkpoint"
-    )
     return Network(
         name=name,
         family="TimeSformer",
@@ -105,7 +107,7 @@ def _timesformer(name: str, frames: int, rate: int, file: str, **more) -> Networ
         clip=ClipGeometry(
             (("video", frames),), rate, window=frames * rate, short_side=256, crop=224
         ),
-        weights=Weights(page),
+        weights=Weights(TIMESFORMER_PAGE, f"{url}?dl=1", file=url.rsplit("/", 1)[-1]),
         head="model.head.",
         **more,
     )
@@ -118,7 +120,7 @@ NETWORKS = (
         "timesformer",
         8,
         32,
-        "TimeSformer_divST_8x32_224_K400.pyth",
+        f"{TIMESFORMER_FILES}/g5t24we9gl5yk88/TimeSformer_divST_8x32_224_K400.pyth",
         num_classes=400,
         trained_on="Kinetics-400",
         by_dataset={"ssv2": "timesformer_ssv2"},
@@ -127,7 +129,7 @@ NETWORKS = (
         "timesformer_ssv2",
         16,
         8,
-        "TimeSformer_divST_8_224_SSv2.pyth",
+        f"{TIMESFORMER_FILES}/tybhuml57y24wpm/TimeSformer_divST_8_224_SSv2.pyth",
         num_classes=174,
         trained_on="SSv2",
         recognise=_stretch_time(16),
