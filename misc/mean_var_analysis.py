@@ -1,0 +1,143 @@
+"""Means over seeds of the percent of units per stage, with 95 % intervals.
+
+    python misc/mean_var_analysis.py dim_outputs/vos_models/final/MODEL_NAME
+
+First, as the study printed them, per stage and stream (App is static, Mot dynamic; stage 0 is
+conv1, 1 to 4 are layer1 to layer4, 5 is layerf): the rounded means [dynamic, static, residual];
+then mean and half width 1.96 * standard deviation (ddof 0) / sqrt(n). Below them the t intervals
+that n files call for, which are wider: 3.182 in place of 1.96, and ddof 1, for four files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+
+from estimation.final_files import LAYERS, FinalFolder, StageDims, read_finals  # noqa: E402
+from estimation.intervals import mean_of, t_quantile  # noqa: E402
+from estimation.results import format_table  # noqa: E402
+from factors import DYNAMIC, STATIC, factor_names  # noqa: E402
+from utils import DataError, check_output, run, write_csv  # noqa: E402
+
+FACTORS = factor_names(3, 2)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, read, print."""
+    parser = add_arguments(__doc__)
+    args = parser.parse_args(argv)
+    replaced = check_output(args.save) if args.save else ""
+    folder = read_finals(args.folder)
+    require_factors(folder, len(FACTORS), "misc/mean_var_analysis_4factors.py")
+    report(folder, (line for stage in folder.stages for line in stage_lines(folder, stage)))
+    print(interval_table(folder, FACTORS))
+    if args.save:
+        write_csv(args.save, interval_rows(folder, FACTORS))
+        print(f"saved: {args.save}{replaced}")
+
+
+def add_arguments(description: str | None) -> argparse.ArgumentParser:
+    """The command line of this script and of its four-factor sibling."""
+    parser = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", type=Path, help="folder of a network's .txt files, one per seed")
+    parser.add_argument("--save", type=Path, help="CSV to write: a row per stage and factor")
+    return parser
+
+
+def require_factors(folder: FinalFolder, n_factors: int, other: str) -> None:
+    """Raise DataError if the files have another number of factors."""
+    if folder.n_factors != n_factors:
+        raise DataError(
+            f"{folder.path} has {folder.n_factors} factors per stage, expected {n_factors}: "
+            f"is it for {other}?"
+        )
+
+
+def report(folder: FinalFolder, lines: Iterator[str]) -> None:
+    """Print lines, and on stderr what was collapsed or not read."""
+    for note in folder.notes:
+        print(f"note: {note}", file=sys.stderr)
+    for line in lines:
+        print(line)
+
+
+def head(stage: StageDims) -> str:
+    """How the study's lines about a stage begin."""
+    return f"{stage.stream} , Stage  {LAYERS.index(stage.layer)}"
+
+
+def mean_line(folder: FinalFolder, stage: StageDims, label: str, factor: int) -> str:
+    """Mean and half width of a factor, in the study's words."""
+    mean = mean_of(folder.percents(stage.stage, factor))
+    return f"{head(stage)} : {label} :  {mean.mean}   {mean.normal}"
+
+
+def stage_lines(folder: FinalFolder, stage: StageDims) -> list[str]:
+    """The study's four lines about a stage; its residual is what the two means leave of 100."""
+    dynamic = mean_of(folder.percents(stage.stage, DYNAMIC)).mean
+    static = mean_of(folder.percents(stage.stage, STATIC)).mean
+    residual = 100 - (static + dynamic)
+    # NumPy's rounding, which the study's lines have: Python's differs in rare last digits.
+    rounded = [float(np.round(value, 1)) for value in (dynamic, static, residual)]
+    return [
+        f"{head(stage)}   {rounded}",
+        mean_line(folder, stage, "App", STATIC),
+        mean_line(folder, stage, "Mot", DYNAMIC),
+        f"{head(stage)} : Residual :  {residual}",
+    ]
+
+
+def interval_table(folder: FinalFolder, factors: Sequence[str]) -> str:
+    """Means and t half widths of every stage and factor as text."""
+    n = len(folder.files)
+    if n == 1:
+        return "\nno t interval: one file says nothing about the spread over seeds"
+    columns = ["stage", *(cell for name in factors for cell in (name, "+-"))]
+    rows = []
+    for stage in folder.stages:
+        means = [mean_of(folder.percents(stage.stage, k)) for k in range(len(factors))]
+        rows.append(
+            [stage.stage, *(cell for m in means for cell in (f"{m.mean:.2f}", f"{m.t:.2f}"))]
+        )
+    title = (
+        f"95 % t intervals over n = {n} files (t quantile {t_quantile(n):.3f}, standard deviation "
+        "with ddof 1) of the percentages in them:"
+    )
+    return f"\n{title}\n{format_table(columns, rows)}"
+
+
+def interval_rows(folder: FinalFolder, factors: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per stage and factor: mean, both half widths (t empty for one file), files."""
+    rows = []
+    for stage in folder.stages:
+        for k, name in enumerate(factors):
+            mean = mean_of(folder.percents(stage.stage, k))
+            rows.append(
+                {
+                    "model": folder.path.resolve().name,
+                    "stage": stage.stage,
+                    "factor": name,
+                    "percent": mean.mean,
+                    "half_width_normal": mean.normal,
+                    "half_width_t": None if math.isnan(mean.t) else mean.t,
+                    "files": mean.n,
+                }
+            )
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
