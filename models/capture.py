@@ -9,32 +9,91 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.registry import Tap
+from models.registry import BY_SHAPE, Tap, UnitRule
+from utils import UserError
 
 LOGITS = "logits"
+
+_CHANNELS_FIRST = (
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm),
+)
+_CHANNELS_LAST = (nn.Linear, nn.LayerNorm)
 
 
 class _Enough(Exception):
     """Raised by the last hook: all requested stages are there, the rest is not computed."""
 
 
-def pool_units(x: Tensor) -> Tensor:
-    """Mean over all but clips and units, [B, C].
+def unit_axis(module: nn.Module, ndim: int, rule: UnitRule = BY_SHAPE) -> int:
+    """Axis of the units in an output of `module` with `ndim` axes.
 
-    Units are the channels of maps [B, C, T, H, W] and [B, C, H, W], and the last axis of tokens
-    [B, N, C], over which the mean includes a class token.
+    As `rule.dim` says. Else by the module where it has only one meaning: the channels of
+    convolutions and batch norms are axis 1, the features of linear layers and layer norms the
+    last. Else by shape: axis 1 of maps [B, C, T, H, W] and [B, C, H, W] (the last one if
+    `rule.maps_last`), and the last of tokens [B, N, C].
     """
-    if x.ndim == 3:
-        return x.mean(1)
-    return x.mean(tuple(range(2, x.ndim))) if x.ndim > 2 else x
+    if rule.dim is not None:
+        return rule.dim
+    if isinstance(module, _CHANNELS_FIRST):
+        return 1
+    if isinstance(module, _CHANNELS_LAST) or ndim == 3 or (rule.maps_last and ndim > 3):
+        return ndim - 1
+    return 1
+
+
+def pool_units(x: Tensor, axis: int) -> Tensor:
+    """Mean over all axes but the first and the one of the units, [B, C].
+
+    Of tokens, the mean includes a class token.
+    """
+    rest = [k for k in range(1, x.ndim) if k != axis % x.ndim]
+    return x.mean(rest) if rest else x
+
+
+def element(output: Any, tap: Tap) -> Tensor:
+    """The tensor that `tap` names in the output of its module.
+
+    Raises UserError with the elements there are if it names none, or more than one.
+    """
+    if isinstance(output, Tensor) and tap.index is None:
+        return output
+    held = elements(output)
+    if tap.index is None and len(held) == 1:
+        return next(iter(held.values()))
+    if tap.index in held:
+        return held[tap.index]
+    there = ", ".join(f"{tap.module}#{key}" for key in held)
+    name = tap.module if tap.index is None else f"{tap.module}#{tap.index}"
+    found = f"holds {there}" if there else f"is one {type(output).__name__}: leave out the #"
+    raise UserError(f"stage {name!r} is not one tensor: the module's output {found}")
+
+
+def elements(output: Any) -> dict[int | str, Tensor]:
+    """The tensors in a tuple, a list or a dict, by index or name; none for anything else."""
+    if isinstance(output, Mapping):
+        pairs = list(output.items())
+    elif isinstance(output, Sequence) and not isinstance(output, str):
+        pairs = list(enumerate(output))
+    else:
+        pairs = []
+    return {key: value for key, value in pairs if isinstance(value, Tensor)}
 
 
 @contextlib.contextmanager
-def capture(network: nn.Module, taps: Sequence[Tap], *, stop: bool) -> Iterator[dict[Tap, Tensor]]:
-    """Pooled outputs [B, C] of `taps`, filled by each forward inside the block.
+def capture(
+    network: nn.Module,
+    taps: Sequence[Tap],
+    *,
+    stop: bool,
+    rule: UnitRule = BY_SHAPE,
+) -> Iterator[dict[Tap, Tensor]]:
+    """Pooled outputs [B, C] of `taps`, filled by the one forward inside the block.
 
     Hooks are removed when the block ends, also after an error. With `stop` the forward ends at
     the last tap, by an exception that the block swallows.
+
+    Raises UserError at a module that the forward uses twice: which use is meant is not said.
     """
     pooled: dict[Tap, Tensor] = {}
     by_module: dict[str, list[Tap]] = {}
@@ -43,8 +102,14 @@ def capture(network: nn.Module, taps: Sequence[Tap], *, stop: bool) -> Iterator[
 
     def hook(own: list[Tap]):
         def store(module: nn.Module, inputs: Any, output: Any) -> None:
-            outputs = [output] if isinstance(output, Tensor) else output
-            pooled.update({tap: pool_units(outputs[tap.index]) for tap in own})
+            for tap in own:
+                if tap in pooled:
+                    raise UserError(
+                        f"stage {tap.module!r}: the network uses this module more than once in a "
+                        "forward, so its output is ambiguous; take the module that contains it"
+                    )
+                x = element(output, tap)
+                pooled[tap] = pool_units(x, unit_axis(module, x.ndim, rule))
             if stop and len(pooled) == len(set(taps)):
                 raise _Enough
 
@@ -68,17 +133,46 @@ def stage_features(
     stages: Mapping[str, Sequence[Tap]],
     *,
     logits: bool = False,
+    rule: UnitRule = BY_SHAPE,
+    whole: bool = False,
 ) -> dict[str, Tensor]:
     """Features [B, C] of every stage from one forward, and "logits" [B, classes] if asked for.
 
     `stages` maps a stage to its taps; those of several taps are concatenated in their order,
-    each averaged over its own frames and positions.
+    each averaged over its own frames and positions. The forward ends at the last of them, unless
+    its logits are asked for or the `whole` of it.
+
+    Raises UserError for a stage that the forward does not reach, or not exactly once.
     """
     taps = [tap for own in stages.values() for tap in own]
     result: dict[str, Tensor] = {}
-    with torch.inference_mode(), capture(network, taps, stop=not logits) as pooled:
+    stop = not logits and not whole
+    with torch.inference_mode(), capture(network, taps, stop=stop, rule=rule) as pooled:
         output = network(*inputs)
         if logits:
-            result[LOGITS] = output
+            result = _named(output)
+    for stage, own in stages.items():
+        if any(tap not in pooled for tap in own):
+            raise UserError(f"stage {stage!r}: the forward does not reach this module")
     features = {name: torch.cat([pooled[tap] for tap in own], 1) for name, own in stages.items()}
+    if rule.folded:
+        features = {n: _one_row_a_clip(n, x, len(inputs[0])) for n, x in features.items()}
     return {**features, **result}
+
+
+def _one_row_a_clip(stage: str, x: Tensor, clips: int) -> Tensor:
+    """The features of a stage [clips, C]; those of one clip may be spread over several rows."""
+    if len(x) == clips:
+        return x
+    if clips == 1:
+        return x.mean(0, keepdim=True)
+    raise UserError(
+        f"stage {stage!r} has {len(x)} rows for {clips} clips: it folds frames or positions into "
+        "the batch; give --batch_size 1, where all of them belong to one clip"
+    )
+
+
+def _named(output: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
+    if isinstance(output, Tensor):
+        return {LOGITS: output}
+    return {f"{LOGITS}{number}": part for number, part in enumerate(output, 1)}
