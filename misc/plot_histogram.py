@@ -1,0 +1,98 @@
+"""Histograms of how dynamic and how static the units of each stage are.
+
+    python misc/plot_histogram.py dim_outputs/vos_models/joint_encoding/MODEL_NAME --tex hist.tex
+    python misc/plot_histogram.py dim_outputs/vos_models/idv_scores/MODEL_NAME
+
+Drawn are the shares of each unit: the softmax over its dynamic, static and residual score, percent
+(lowest and highest possible: about 6 and 47 %). With --scores the scores themselves, in [-1, 1].
+Reads .npz files of this toolkit and pickles of the study's code.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+
+from config import integer  # noqa: E402
+from estimation.joint_files import UnitFile, read_joint, unit_shares  # noqa: E402
+from estimation.panels import Panel, Series  # noqa: E402
+from factors import DYNAMIC, STATIC  # noqa: E402
+from misc.figure_files import figure_files, parser_of, save_figure  # noqa: E402
+from utils import DataError, run  # noqa: E402
+
+COLUMNS = 3
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, read, draw."""
+    parser = parser_of(__doc__, "histogram")
+    parser.add_argument("folder", type=Path, help="folder of a network's files, one per stage")
+    parser.add_argument(
+        "--stages", nargs="+", metavar="STAGE", help="stages like layer4,sensor_fusion (all)"
+    )
+    parser.add_argument("--bins", type=integer(1), default=20, help="bins (default: 20)")
+    parser.add_argument("--scores", action="store_true", help="unit scores in place of shares")
+    args = parser.parse_args(argv)
+    files = figure_files(args)
+    folder = read_joint(args.folder)
+    for note in folder.notes:
+        print(f"note: {note}", file=sys.stderr)
+    values = {file.stage: unit_values(file, args.scores) for file in chosen(folder.files, args)}
+    for stage, of_units in values.items():
+        undefined = int(np.isnan(of_units).any(0).sum())
+        if undefined:
+            print(f"{stage}: {undefined} of {of_units.shape[1]} units have no score, not drawn")
+    save_figure(args, panels(values, args.bins, args.scores), files)
+
+
+def chosen(files: Sequence[UnitFile], args) -> list[UnitFile]:
+    """The files of --stages. Raises DataError for a stage that is not in the folder."""
+    by_stage = {file.stage: file for file in files}
+    for stage in args.stages or ():
+        if stage not in by_stage:
+            raise DataError(f"{args.folder} has no stage {stage}; found {' '.join(by_stage)}")
+    return [by_stage[stage] for stage in args.stages or by_stage]
+
+
+def unit_values(file: UnitFile, scores: bool) -> np.ndarray:
+    """Dynamic and static values [2, C] of the units: scores, or shares in percent.
+
+    Raises DataError if the file does not hold them.
+    """
+    if not scores:
+        return 100 * unit_shares(file).T[[DYNAMIC, STATIC]]
+    if file.unit_scores is None:
+        raise DataError(f"{file.path} holds no unit scores: leave out --scores")
+    return file.unit_scores[[DYNAMIC, STATIC]]
+
+
+def panels(values: dict[str, np.ndarray], bins: int, scores: bool) -> list[list[Panel | None]]:
+    """A panel per stage, three in a row, all with the same bins.
+
+    Raises DataError if no unit has a value.
+    """
+    defined = np.concatenate([v[:, ~np.isnan(v).any(0)] for v in values.values()], axis=1)
+    if not defined.size:
+        raise DataError("no unit has a score: every unit is constant over the pairs of a factor")
+    edges = np.histogram_bin_edges(defined, bins)
+    what = "score of a unit" if scores else "share of a unit (%)"
+    shown = []
+    for stage, of_units in values.items():
+        kept = of_units[:, ~np.isnan(of_units).any(0)]
+        series = [
+            Series(label, np.histogram(kept[factor], edges)[0].tolist())
+            for factor, label in ((DYNAMIC, "dynamic"), (STATIC, "static"))
+        ]
+        title = f"{stage}\n{kept.shape[1]} units"
+        shown.append(Panel(title, "steps", what, "units", edges.tolist(), series))
+    return [list(shown[at : at + COLUMNS]) for at in range(0, len(shown), COLUMNS)]
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,111 @@
+"""Percent of dynamic and static units over the training of a network.
+
+    python misc/plot_iterations.py FOLDER --save iterations.png --tex iterations.tex
+
+FOLDER holds a .txt file per checkpoint, in the format of dim_outputs/vos_models/final. The
+iteration is the last number of a file's name, set apart by underscores: net_20000.txt; in front of
+the ending _final_SEED if a number stands there: net_20000_final_001.txt. Files of one iteration are
+seeds: a point is their mean, its bar the 95 % t interval.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from config import names  # noqa: E402
+from estimation.final_files import STREAMS, FinalFolder, read_finals  # noqa: E402
+from estimation.intervals import mean_of  # noqa: E402
+from estimation.panels import Panel, Series  # noqa: E402
+from factors import DYNAMIC, STATIC  # noqa: E402
+from misc.figure_files import figure_files, parser_of, save_figure  # noqa: E402
+from utils import DataError, UserError, run  # noqa: E402
+
+COLUMNS = 2
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, read, draw."""
+    parser = parser_of(__doc__, "iterations")
+    parser.add_argument("folder", type=Path, help="folder of .txt files, one per checkpoint")
+    parser.add_argument(
+        "--streams",
+        type=names,
+        default=("sensor_fusion",),
+        help=f"streams to draw, of {','.join(STREAMS)} (default: sensor_fusion)",
+    )
+    args = parser.parse_args(argv)
+    files = figure_files(args)
+    folder = read_finals(args.folder)
+    for note in folder.notes:
+        print(f"note: {note}", file=sys.stderr)
+    by_iteration = iterations(folder)
+    counts = ", ".join(f"{at} ({len(rows)})" for at, rows in by_iteration.items())
+    print(f"iterations (files of each): {counts}")
+    save_figure(args, panels(folder, by_iteration, args.streams), files)
+
+
+def iteration(name: str) -> int | None:
+    """The iteration in the name of a file, None if there is no number.
+
+    >>> iteration("net_20000.txt"), iteration("net_20000_final_001.txt"), iteration("net_final.txt")
+    (20000, 20000, None)
+    """
+    stem = name.rsplit(".", 1)[0]
+    before_seed = re.search(r"(?:^|_)(\d+)_final_\d+$", stem)
+    numbers = re.findall(r"(?:^|_)(\d+)(?=_|$)", stem)
+    return int(before_seed[1]) if before_seed else int(numbers[-1]) if numbers else None
+
+
+def iterations(folder: FinalFolder) -> dict[int, list[int]]:
+    """The positions of the folder's files of each iteration, in order of the iterations.
+
+    Raises DataError for a file whose name says none.
+    """
+    found: dict[int, list[int]] = defaultdict(list)
+    for row, file in enumerate(folder.files):
+        at = iteration(file.path.name)
+        if at is None:
+            raise DataError(
+                f"{file.path} has no iteration in its name: expected one like net_20000.txt or "
+                "net_20000_final_001.txt"
+            )
+        found[at].append(row)
+    return dict(sorted(found.items()))
+
+
+def panels(
+    folder: FinalFolder, by_iteration: Mapping[int, Sequence[int]], streams: Sequence[str]
+) -> list[list[Panel | None]]:
+    """A panel per stage of the streams, two in a row.
+
+    Raises UserError if the files hold none.
+    """
+    stages = [stage.stage for stage in folder.stages if stage.stream in streams]
+    if not stages:
+        raise UserError(
+            f"--streams {','.join(streams)} is in none of the files; they hold "
+            f"{', '.join(dict.fromkeys(stage.stream for stage in folder.stages))}"
+        )
+    shown = [_panel(folder, by_iteration, stage) for stage in stages]
+    return [list(shown[at : at + COLUMNS]) for at in range(0, len(shown), COLUMNS)]
+
+
+def _panel(folder: FinalFolder, by_iteration: Mapping[int, Sequence[int]], stage: str) -> Panel:
+    series = []
+    for factor, label in ((DYNAMIC, "dynamic"), (STATIC, "static")):
+        percents = folder.percents(stage, factor)
+        means = [mean_of([percents[row] for row in rows]) for rows in by_iteration.values()]
+        errors = [m.t for m in means] if any(m.n > 1 for m in means) else []
+        series.append(Series(label, [m.mean for m in means], errors))
+    return Panel(stage, "lines", "training iteration", "units (%)", list(by_iteration), series)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

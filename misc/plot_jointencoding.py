@@ -1,0 +1,161 @@
+"""Joint encoding of a network: percent of units that are dynamic, static, joint or neither.
+
+    python misc/plot_jointencoding.py dim_outputs/vos_models/joint_encoding/MODEL_NAME
+
+Prints two lines per file of the sensor fusion, as the study did, and draws a bar chart of each and
+an overview, into the same path with joint_encoding_plots in place of joint_encoding. A unit without
+a score, or with one exactly at the threshold, is in no class: such units are left out of the
+percentages and counted. Reads .npz files of this toolkit and pickles of the study's code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from config import names  # noqa: E402
+from estimation.final_files import STREAMS  # noqa: E402
+from estimation.joint_files import UnitFile, classes_at, read_joint  # noqa: E402
+from estimation.panels import Panel, Series, draw_panels  # noqa: E402
+from estimation.tikz import tikz  # noqa: E402
+from utils import DataError, UserError, check_output, run, write_text  # noqa: E402
+
+LABELS = ["Dynamic Dims", "Static Dims", "Joint Dims", "None Dims"]
+SHOWN = ("dynamic", "static", "joint", "residual")
+FOLDER = "joint_encoding"
+OVERVIEW = "overview"
+Counts = Mapping[Path, Mapping[str, int]]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, read, print, draw."""
+    args = build_parser().parse_args(argv)
+    plots = args.save_dir or plot_folder(Path(args.folder))
+    folder = read_joint(Path(args.folder))
+    files = [file for file in folder.files if file.stage.split(",")[-1] in args.streams]
+    if not files:
+        raise DataError(
+            f"{args.folder} has no stage of {', '.join(args.streams)}; found "
+            f"{' '.join(file.stage for file in folder.files)} (--streams)"
+        )
+    counts = {file.path: count(file, args.joint_encoding_thresh) for file in files}
+    planned = {plots / name: check_output(plots / name) for name in picture_names(files, args.tex)}
+
+    for file in files:
+        print(args.folder + "/" * (not args.folder.endswith("/")) + file.path.name)
+        print(LABELS, " ", [round(value, 1) for value in percents(counts[file.path])])
+    notes = [*folder.notes, *unclassed_notes(counts)]
+    if len(files) < len(folder.files):
+        notes.append(f"not shown, {len(folder.files) - len(files)} files of other streams")
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    overview = draw(plots, files, counts, args.joint_encoding_thresh)
+    if args.tex:
+        write_text(plots / f"{OVERVIEW}.tex", tikz([[overview]], "joint-encoding"))
+    for path, replaced in planned.items():
+        print(f"saved: {path}{replaced}")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", help="folder of a network's files, one per stage")
+    parser.add_argument("--joint_encoding_thresh", type=float, default=0.5, metavar="THRESHOLD")
+    parser.add_argument(
+        "--streams",
+        type=names,
+        default=("sensor_fusion",),
+        help=f"streams to show, of {','.join(STREAMS)} (default: sensor_fusion)",
+    )
+    parser.add_argument("--save_dir", type=Path, help="folder of the plots")
+    parser.add_argument("--tex", action="store_true", help="the overview as LaTeX as well")
+    return parser
+
+
+def plot_folder(folder: Path) -> Path:
+    """The folder with its last part called joint_encoding replaced by joint_encoding_plots.
+
+    Raises UserError if it has none.
+    """
+    parts = list((folder if FOLDER in folder.parts else folder.absolute()).parts)
+    if FOLDER not in parts:
+        raise UserError(f"{folder} has no part called {FOLDER}: say where plots go by --save_dir")
+    last = len(parts) - 1 - parts[::-1].index(FOLDER)
+    return Path(*parts[:last], f"{FOLDER}_plots", *parts[last + 1 :])
+
+
+def picture_names(files: Sequence[UnitFile], tex: bool) -> list[str]:
+    """The names of all files that will be written."""
+    stems = [*(file.path.stem for file in files), OVERVIEW]
+    return [
+        *(stem + suffix for stem in stems for suffix in (".png", ".pdf")),
+        *([f"{OVERVIEW}.tex"] if tex else []),
+    ]
+
+
+def count(file: UnitFile, threshold: float) -> dict[str, int]:
+    """Units of each class of `SHOWN`, and "unclassed"."""
+    return {name: len(units) for name, units in classes_at(file, threshold).items()}
+
+
+def percents(counts: Mapping[str, int]) -> list[float]:
+    """Percent of the units in a class, in the order of `SHOWN`; zeros if no unit is in one."""
+    total = sum(counts[name] for name in SHOWN)
+    return [100 * (counts[name] / total) if total else 0.0 for name in SHOWN]
+
+
+def unclassed_notes(counts: Counts) -> list[str]:
+    """A sentence per file with units in no class."""
+    return [
+        f"{path.name}: {c['unclassed']} of {sum(c.values())} units are in no class (no score, or "
+        "exactly the threshold) and not in the percentages"
+        for path, c in counts.items()
+        if c["unclassed"]
+    ]
+
+
+def draw(plots: Path, files: Sequence[UnitFile], counts: Counts, threshold: float) -> Panel:
+    """Draw the chart of every stage, and the overview, which is returned."""
+    model = files[0].path.resolve().parent.name
+    above = f"scores above {threshold:g}"
+    for file in files:
+        n_units = sum(counts[file.path].values())
+        title = f"{model}\n{file.stage}, {n_units} units, {above}"
+        draw_panels(plots / file.path.stem, [[_bars(title, percents(counts[file.path]))]])
+    shares = [percents(counts[file.path]) for file in files]
+    overview = Panel(
+        f"{model}, {above}",
+        "rows",
+        "",
+        "units (%)",
+        list(range(len(files))),
+        [Series(name, [row[k] for row in shares]) for k, name in enumerate(SHOWN)],
+        [(k, file.stage) for k, file in enumerate(files)],
+        (0, 100),
+    )
+    draw_panels(plots / OVERVIEW, [[overview]])
+    return overview
+
+
+def _bars(title: str, values: Sequence[float]) -> Panel:
+    """A bar per class; each is a series of its own, to have the colour of its class."""
+    at = list(range(len(SHOWN)))
+    series = [
+        Series(name, [value if k == own else math.nan for k in at])
+        for own, (name, value) in enumerate(zip(SHOWN, values, strict=True))
+    ]
+    return Panel(title, "stacked", "", "units (%)", at, series, list(enumerate(SHOWN)), (0, 100))
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

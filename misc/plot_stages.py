@@ -1,0 +1,115 @@
+"""Percent of dynamic and static units by stage: a row of panels per network, a column per stream.
+
+    python misc/plot_stages.py dim_outputs/vos_models/final/MODEL_NAME ... --tex stages.tex
+
+Takes folders of .txt files, one per seed, or single files. With several seeds a point is their mean
+and its bar the 95 % t interval.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from config import names  # noqa: E402
+from estimation.final_files import LAYERS, STREAMS, FinalFolder, read_finals  # noqa: E402
+from estimation.intervals import mean_of  # noqa: E402
+from estimation.panels import Panel, Series  # noqa: E402
+from factors import DYNAMIC, STATIC  # noqa: E402
+from misc.figure_files import figure_files, parser_of, save_figure  # noqa: E402
+from utils import UserError, run  # noqa: E402
+
+TITLES = dict(zip(STREAMS, ("appearance stream", "motion stream", "sensor fusion"), strict=True))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, read, draw."""
+    parser = parser_of(__doc__, "stages")
+    parser.add_argument("inputs", type=Path, nargs="+", help="folders or .txt files, one a network")
+    parser.add_argument(
+        "--streams", type=names, help=f"streams to draw (default: all of {','.join(STREAMS)})"
+    )
+    args = parser.parse_args(argv)
+    files = figure_files(args)
+    folders = [read_finals(path) for path in args.inputs]
+    for folder in folders:
+        for note in folder.notes:
+            print(f"note: {folder.path.name}: {note}", file=sys.stderr)
+    save_figure(args, panels(folders, args.streams or STREAMS, bool(args.streams)), files)
+
+
+def panels(
+    folders: Sequence[FinalFolder], streams: Sequence[str], required: bool
+) -> list[list[Panel | None]]:
+    """A panel per network and stream, empty where a network lacks a stream of others.
+
+    Raises UserError for a stream that is none, or that is `required` and no network has.
+    """
+    present = {stage.stream for folder in folders for stage in folder.stages}
+    absent = [stream for stream in streams if stream not in present]
+    if absent and required:
+        raise UserError(
+            f"--streams {absent[0]} is in none of the files; they hold {', '.join(sorted(present))}"
+        )
+    shown = [stream for stream in streams if stream in present]
+    layers = [
+        layer
+        for layer in LAYERS
+        if any(stage.layer == layer for folder in folders for stage in folder.stages)
+    ]
+    limits = value_limits(folders)
+    return [[_panel(folder, stream, layers, limits) for stream in shown] for folder in folders]
+
+
+def value_limits(folders: Sequence[FinalFolder]) -> tuple[float, float]:
+    """Multiples of 5 around all values with their intervals: the same axis for every panel."""
+    means = [
+        mean_of(folder.percents(stage.stage, factor))
+        for folder in folders
+        for stage in folder.stages
+        for factor in (DYNAMIC, STATIC)
+    ]
+    reach = [m.t if m.n > 1 else 0.0 for m in means]
+    low = min(m.mean - r for m, r in zip(means, reach, strict=True))
+    high = max(m.mean + r for m, r in zip(means, reach, strict=True))
+    return 5.0 * ((low - 1) // 5), 5.0 * -(-(high + 1) // 5)
+
+
+def _panel(
+    folder: FinalFolder, stream: str, layers: Sequence[str], limits: tuple[float, float]
+) -> Panel | None:
+    stages = sorted(
+        (stage for stage in folder.stages if stage.stream == stream),
+        key=lambda stage: layers.index(stage.layer),
+    )
+    if not stages:
+        return None
+    n = len(folder.files)
+    series = []
+    for factor, label in ((DYNAMIC, "dynamic"), (STATIC, "static")):
+        means = [mean_of(folder.percents(stage.stage, factor)) for stage in stages]
+        errors = [m.t for m in means] if n > 1 else []
+        series.append(Series(label, [m.mean for m in means], errors))
+    return Panel(
+        f"{network_name(folder.path)}\n{TITLES[stream]}, {n} seed{'s' * (n > 1)}",
+        "lines",
+        "stage",
+        "units (%)",
+        [layers.index(stage.layer) for stage in stages],
+        series,
+        list(enumerate(layers)),
+        limits,
+    )
+
+
+def network_name(path: Path) -> str:
+    """The name of a folder, or of a file without its suffix."""
+    return path.resolve().name if path.is_dir() else path.stem
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
