@@ -89,7 +89,7 @@ def fetch(
 def _file_name(url: str, file: str | None) -> str:
     """A bare name: nothing that could lead out of the folder, whatever the address says."""
     address = urllib.parse.urlsplit(url)
-    name = file or urllib.parse.unquote(address.path).rsplit("/", 1)[-1]
+    name = file or urllib.parse.unquote(address.path.rsplit("/", 1)[-1])
     if address.scheme not in ("http", "https") or not re.fullmatch(r"\w[\w.+-]*", name):
         raise UserError(f"{url} ({name!r}) is not the http(s) address of a file with a plain name")
     return name
