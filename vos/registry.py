@@ -75,7 +75,8 @@ class Segmenter:
         model = config.get("model", self.name)
         if model != self.name:
             raise UserError(
-                f"the configuration is of network {model!r}, not {self.name!r}: give --model {model}"
+                f"the configuration is of network {model!r}, not {self.name!r}: give "
+                f"--model {model}"
             )
         extra = config.get("extra_args", {})
         known = self.options if self.in_extra_args else {}
@@ -137,7 +138,7 @@ class Segmenter:
 
     def _advice(self, place: str) -> str:
         if not self.published:
-            return f"None are published: train it and give its {{'state_dict': ...}} file"
+            return "None are published: train it and give its {'state_dict': ...} file"
         return f"Unpack {ARCHIVE_URL} and give --checkpoint {place}"
 
     def requested_stages(self, text: str | None) -> tuple[str, ...]:

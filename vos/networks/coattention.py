@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vos.networks.parts import Gates, in_portions
 from vos.families import CoAttentionKind
+from vos.networks.parts import Gates, in_portions
 
 _CASCADES = 5
 
@@ -20,7 +20,7 @@ class CoAttention(nn.Module):
     def __init__(self, channels: int, kind: CoAttentionKind, norm_fn: str):
         super().__init__()
         self.kind = kind
-        # The study's gated reciprocal form takes no notice of norm_fn: trained weights depend on it.
+        # The gated reciprocal form ignores norm_fn: trained weights depend on it.
         self.normalise = _NORMALISE[kind.norm_fn or norm_fn]
         narrow = channels // 16
         self.proja = nn.Conv2d(channels, narrow, 1)
@@ -51,11 +51,9 @@ class CoAttention(nn.Module):
         to_a, to_b = self._exchange(a_seen, b_seen)
         if self.kind.gated:
             gate_a, gate_b = self.rgating(a_seen, b_seen)
-            opt = OPT
-            x, y = (a, b) if opt else (a_seen, b_seen)
-            to_a = to_a + x * (1 + gate_a)
+            to_a = to_a + a_seen * (1 + gate_a)
             if self.kind.reciprocal:
-                to_b = to_b + y * (1 + gate_b)
+                to_b = to_b + b_seen * (1 + gate_b)
         return to_a, to_b
 
     def _exchange(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,8 +67,8 @@ class CoAttention(nn.Module):
         maps = (keys_a, keys_b, a.flatten(2), b.flatten(2))
         mixed = in_portions(self._mix, maps[0].shape[2] ** 2, *maps)
         # Over channels, not positions: trained weights depend on it.
-        mixed = tuple(F.normalize(x, dim=1).unflatten(2, size) for x in mixed)
-        return mixed if self.kind.reciprocal else (*mixed, b)
+        to_a, *to_b = (F.normalize(x, dim=1).unflatten(2, size) for x in mixed)
+        return to_a, to_b[0] if to_b else b
 
     def _mix(self, keys_a: Tensor, keys_b: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
         affinity = keys_b.transpose(1, 2) @ keys_a  # [B, HW of b, HW of a]
@@ -79,7 +77,6 @@ class CoAttention(nn.Module):
         return (to_a, b @ for_b) if self.kind.reciprocal else (to_a,)
 
 
-OPT = 0
 def attend(x: Tensor, projection: nn.Module) -> Tensor:
     """`x` times its softmax over all positions, not rescaled by their number."""
     weights = projection(x).flatten(2).softmax(2)  # [B, 1, HW]

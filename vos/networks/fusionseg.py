@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from vos.networks.parts import conv_bn, resize, trunk
 from vos.families import FusionSegSpec
+from vos.networks.parts import conv_bn, resize, trunk
 
 # layer2 and layer3 have a fusion in the published files that is never run.
 _WIDTHS = {"layer1": 256, "layer2": 512, "layer3": 1024, "layer4": 2048}
@@ -43,13 +43,12 @@ class FusionSeg(nn.Module):
                 ),
             }
         )
-        owner = self.backbone if spec.fuse_early else self.classifier
-        owner["sensor_fusion"] = fusions(spec.fuse_bnorm)
-        self.owner_of_fusion = "backbone" if spec.fuse_early else "classifier"
+        # A matter of names: the same is computed.
+        self.owner = "backbone" if spec.fuse_early else "classifier"
+        self.get_submodule(self.owner).add_module("sensor_fusion", fusions(spec.fuse_bnorm))
 
     def forward(self, image: Tensor, flow: Tensor) -> Tensor:
         app_stream, mot_stream = self.backbone["app_stream"], self.backbone["mot_stream"]
-        fusion = self.get_submodule(self.owner_of_fusion)["sensor_fusion"]
         app, mot = stem(app_stream, image), stem(mot_stream, flow)  # [B, 64, H/4, W/4]
         fused = {}
         for layer in _WIDTHS:
@@ -57,7 +56,8 @@ class FusionSeg(nn.Module):
             mot = mot_stream.get_submodule(layer)(mot)
             if layer in _FUSED:
                 # No activation follows: trained weights depend on it.
-                fused[layer] = fusion[layer](torch.cat([app, mot], 1))
+                fusion = self.get_submodule(f"{self.owner}.sensor_fusion.{layer}")
+                fused[layer] = fusion(torch.cat([app, mot], 1))
         return resize(self._head(fused["layer1"], fused["layer4"]), image.shape[2:])
 
     def _head(self, fine: Tensor, coarse: Tensor) -> Tensor:
@@ -78,4 +78,6 @@ def fusions(norm: bool) -> nn.ModuleDict:
 
 def stem(network: nn.Module, x: Tensor) -> Tensor:
     """What a torchvision ResNet computes before layer1, [B, 64, H/4, W/4]."""
-    return network.maxpool(network.relu(network.bn1(network.conv1(x))))
+    for name in ("conv1", "bn1", "relu", "maxpool"):
+        x = network.get_submodule(name)(x)
+    return x

@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vos.families import CO_ATTENTION, MATNetSpec
 from vos.networks.coattention import CoAttention
 from vos.networks.fusion import ConvexFusion, GatedFusion, MaxStreamMap, StreamMap
 from vos.networks.matnet_decoder import Decoder
 from vos.networks.parts import trunk
-from vos.families import CO_ATTENTION, MATNetSpec
 
 _LEVELS = {2: 256, 3: 512, 4: 1024, 5: 2048}
 

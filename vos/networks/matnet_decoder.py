@@ -32,11 +32,10 @@ class LargeKernel(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        column, row = {"kernel_size": (7, 1), "padding": (3, 0)}, {"kernel_size": (1, 7), "padding": (0, 3)}
-        self.conv_l1 = nn.Conv2d(channels, _WIDTH, **column)
-        self.conv_l2 = nn.Conv2d(_WIDTH, _WIDTH, **row)
-        self.conv_r1 = nn.Conv2d(channels, _WIDTH, **row)
-        self.conv_r2 = nn.Conv2d(_WIDTH, _WIDTH, **column)
+        self.conv_l1 = nn.Conv2d(channels, _WIDTH, (7, 1), padding=(3, 0))
+        self.conv_l2 = nn.Conv2d(_WIDTH, _WIDTH, (1, 7), padding=(0, 3))
+        self.conv_r1 = nn.Conv2d(channels, _WIDTH, (1, 7), padding=(0, 3))
+        self.conv_r2 = nn.Conv2d(_WIDTH, _WIDTH, (7, 1), padding=(3, 0))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv_l2(self.conv_l1(x)) + self.conv_r2(self.conv_r1(x))
@@ -56,8 +55,8 @@ class Branch(nn.Module):
 class Pyramid(nn.Module):
     """A 1x1 and three dilated convolutions, normalised: [B, 256, H, W].
 
-    All three dilated ones are block1: trained weights depend on it. block2 and block3 are
-    published and never run.
+    All three dilated ones are block1, and each is run, as published: trained weights depend on
+    the former, and published costs on the latter. block2 and block3 are never run.
     """
 
     def __init__(self, channels: int):
@@ -69,8 +68,8 @@ class Pyramid(nn.Module):
         self.bn = nn.BatchNorm2d(_WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
-        dilated = self.block1(x)  # [B, 64, H, W]
-        return self.bn(torch.cat([self.block0(x), dilated, dilated, dilated], 1))
+        dilated = [self.block1(x) for _ in range(3)]  # [B, 64, H, W] each
+        return self.bn(torch.cat([self.block0(x), *dilated], 1))
 
 
 class Refine(nn.Module):
@@ -104,8 +103,10 @@ class Decoder(nn.Module):
         self.RF4 = Refine(2048 + 1)
         self.RF3 = Refine(1024 + 1)
         self.RF2 = Refine(512 + 1)
-        for level in (5, 4, 3, 2):
-            self.add_module(f"pred{level}", conv3(_WIDTH, 1))
+        self.pred5 = conv3(_WIDTH, 1)
+        self.pred4 = conv3(_WIDTH, 1)
+        self.pred3 = conv3(_WIDTH, 1)
+        self.pred2 = conv3(_WIDTH, 1)
         self.concat = conv3(4, 1)
         for level in (5, 4, 3, 2):
             self.add_module(f"bdry{level}", Boundary(256 << (level - 1)))

@@ -8,12 +8,13 @@ import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models import ResNet
 
 # Elements of an affinity matrix that are in memory at once (256 MiB in float32).
 _AT_ONCE = 1 << 26
 
 
-def trunk(name: str, dilated: Sequence[bool] = (False, False, False)) -> nn.Module:
+def trunk(name: str, dilated: Sequence[bool] = (False, False, False)) -> ResNet:
     """torchvision's ResNet called `name` without its classifier, random weights.
 
     dilated: whether layer2, layer3 and layer4 dilate instead of striding; the first block of such
@@ -26,16 +27,11 @@ def trunk(name: str, dilated: Sequence[bool] = (False, False, False)) -> nn.Modu
     return network
 
 
-def conv_bn(
-    inputs: int, outputs: int, kernel: int = 1, dilation: int = 1, relu: bool = True
-) -> nn.Sequential:
+def conv_bn(inputs: int, outputs: int, kernel: int = 1, dilation: int = 1) -> nn.Sequential:
     """Convolution without bias that keeps the size, batch norm, and ReLU."""
     padding = dilation * (kernel // 2)
-    convolution = nn.Conv2d(
-        inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False
-    )
-    last = [nn.ReLU(inplace=True)] if relu else []
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), *last)
+    convolution = nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 def conv3(inputs: int, outputs: int) -> nn.Conv2d:

@@ -7,13 +7,15 @@ features are those that it has alone.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from vos.families import RTNetSpec
 from vos.networks.fusion import ConvexFusion, StreamMap
 from vos.networks.parts import conv_bn, resize, trunk
 from vos.networks.rtnet_attention import Cross, Self
-from vos.families import RTNetSpec
 
 _LEVELS = (1, 2, 3, 4)
 # Channels of the fused features of levels 1 to 3, and of the decoder's stages 1 to 4.
@@ -62,10 +64,10 @@ class StreamNet(nn.Module):
         self.inconv = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
         for level, width in zip(_LEVELS, spec.widths, strict=True):
             self.add_module(f"encoder{level}", resnet.get_submodule(f"layer{level}"))
-            if spec.bridged and level < 4:
-                self.add_module(f"bridge{level}", conv_bn(width, _FUSED[level - 1]))
-        if spec.bridged:
-            self.dilation0 = conv_bn(spec.widths[3], 512)
+            if level < 4:
+                bridge = conv_bn(width, _FUSED[level - 1]) if spec.bridged else nn.Identity()
+                self.add_module(f"bridge{level}", bridge)
+        self.dilation0 = conv_bn(spec.widths[3], 512) if spec.bridged else nn.Identity()
         for i in range(4):
             self.add_module(f"dilation{i + 1}", conv_bn(spec.widths[3], 512, 3, 2**i))
         self.decoder4 = DecoderStage(5 * 512, 512, 256)
@@ -77,20 +79,17 @@ class StreamNet(nn.Module):
 
     def bridge(self, level: int, x: Tensor) -> Tensor:
         """The features of a level as they are fused, [2B, 64, 128 or 256, H, W]."""
-        name = f"bridge{level}"
-        return self.get_submodule(name)(x) if hasattr(self, name) else x
+        return self.get_submodule(f"bridge{level}")(x)
 
     def decode(self, x: Tensor, fused: list[Tensor], size: tuple[int, int]) -> list[Tensor]:
         """Logits [2B, 1, *size] of levels 1 to 4 from level 4 and the fused levels 1 to 3."""
-        first = self.dilation0(x) if hasattr(self, "dilation0") else x
-        dilated = [self.get_submodule(f"dilation{i}")(x) for i in (1, 2, 3, 4)]
-        x = self.decoder4(first, *dilated)  # [2B, 256, H/32, W/32]
-        logits = [self.out4(x, size)]
+        pyramid = [self.get_submodule(f"dilation{i}")(x) for i in range(5)]
+        x = self.get_submodule("decoder4")(*pyramid)  # [2B, 256, H/32, W/32]
+        logits = [self.get_submodule("out4")(x, size)]
         for level in (3, 2, 1):
             finer = fused[level - 1]
-            x = self.get_submodule(f"decoder{level}")(
-                resize(x, finer.shape[2:], align_corners=True), finer
-            )
+            coarser = resize(x, finer.shape[2:], align_corners=True)
+            x = self.get_submodule(f"decoder{level}")(coarser, finer)
             logits.insert(0, self.get_submodule(f"out{level}")(x, size))
         return logits
 
@@ -150,7 +149,7 @@ class RTNet(nn.Module):
         return tuple(spatial.decode(app, fused, size))
 
     def _exchange(self, level: int, app: Tensor, mot: Tensor) -> tuple[Tensor, Tensor]:
-        def run(name: str, *inputs: Tensor):
+        def run(name: str, *inputs: Any):
             return self.get_submodule(f"{name}{level}")(*inputs)
 
         # Frame 1 and frame 2 of every sample, and of none other.

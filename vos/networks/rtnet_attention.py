@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vos.networks.parts import Gates, Squeeze, in_portions, resize
 from vos.families import AttentionSpec
+from vos.networks.parts import Gates, Squeeze, in_portions, resize
 
 
 class Attention(nn.Module):
@@ -21,20 +20,20 @@ class Attention(nn.Module):
         self.value = nn.Conv2d(channels, channels, 1, bias=spec.bias)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        maps = self.query(x), self.key(y), self.value(y)
+        full = x.shape[2:]
         if self.spec.pooled:
-            maps = tuple(F.max_pool2d(z, 3, 2, 1) for z in maps)
-        size = maps[0].shape[2:]
+            x, y = (F.max_pool2d(z, 3, 2, 1) for z in (x, y))
+        maps = self.query(x), self.key(y), self.value(y)  # [B, C, H', W'] each
         heads = (z.unflatten(1, (self.spec.heads, -1)).flatten(3) for z in maps)
         attend = standard if self.spec.standard else transposed
-        out = attend(*heads).flatten(1, 2).unflatten(2, size)  # [B, C, H', W']
-        return resize(out, x.shape[2:], align_corners=True)
+        out = attend(*heads).flatten(1, 2).unflatten(2, x.shape[2:])  # [B, C, H', W']
+        return resize(out, full, align_corners=True)
 
 
 def standard(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Ordinary attention over [B, h, C/h, HW]."""
-    parts = (z.transpose(2, 3) for z in (query, key, value))
-    return F.scaled_dot_product_attention(*parts).transpose(2, 3)
+    query, key, value = (z.transpose(2, 3) for z in (query, key, value))
+    return F.scaled_dot_product_attention(query, key, value).transpose(2, 3)
 
 
 def transposed(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
