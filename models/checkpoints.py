@@ -100,19 +100,22 @@ def load_state(
     module: nn.Module,
     state: Mapping[str, Tensor],
     path: Path,
-    head: str,
+    head: str | tuple[str, ...],
     allow_other_head: bool = False,
+    assign: bool = False,
 ) -> tuple[str, ...]:
     """Load `state` strictly, up to `module.`/`model.` prefixes; return names left random.
 
+    With `assign` the tensors of `state` become those of the module, which may have none yet.
+
     Raises CheckpointError with three lists if anything is missing, unexpected or wrong-shaped.
     """
-    own = {_WRAPPERS.sub("", name): name for name in module.state_dict()}
+    own = {bare(name): name for name in module.state_dict()}
     shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     found: dict[str, Tensor] = {}
     unexpected = []
     for name, value in state.items():
-        known = own.get(_WRAPPERS.sub("", name))
+        known = own.get(bare(name))
         if known is None or known in found:
             unexpected.append(name)
         else:
@@ -129,8 +132,14 @@ def load_state(
     wrong = [f"{n} {tuple(found[n].shape)}, expected {shapes[n]}" for n in shaped if n not in left]
     if missing or unexpected or wrong:
         raise CheckpointError(_misfit(path, missing, unexpected, wrong, shaped, in_head))
-    module.load_state_dict({n: v for n, v in found.items() if n not in left}, strict=False)
+    kept = {n: v for n, v in found.items() if n not in left}
+    module.load_state_dict(kept, strict=False, assign=assign)
     return left
+
+
+def bare(name: str) -> str:
+    """The name of a parameter without the `module.` and `model.` of wrappers."""
+    return _WRAPPERS.sub("", name)
 
 
 def _with_trailing_axes(value: Tensor, ndim: int) -> Tensor:
