@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BAR = 0.8  # of the distance between two groups of bars
+NAME = 42  # characters of a tick's name on a line
 _MARKERS = {"dynamic": "o", "static": "s"}
+_ERRORS: dict[str, Any] = {"elinewidth": 0.8, "capsize": 2}
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,11 @@ def draw_panels(path: Path, grid: Grid) -> Path:
 
 
 def _height(panel: Panel) -> float:
-    return 0.8 + 0.19 * len(panel.positions) if panel.kind == "rows" else 1.9
+    """Inches."""
+    if panel.kind != "rows":
+        return 1.9
+    wrapped = any(len(name) > NAME for _, name in panel.ticks)
+    return 0.8 + (0.26 if wrapped else 0.19) * len(panel.positions)
 
 
 def _draw_panel(axes: Axes, panel: Panel | None, columns: int) -> None:
@@ -116,9 +122,10 @@ def _draw_panel(axes: Axes, panel: Panel | None, columns: int) -> None:
     (axes.set_ylabel if lying else axes.set_xlabel)(panel.where)
     (axes.set_xlabel if lying else axes.set_ylabel)(panel.what)
     if panel.ticks:
-        at, names = zip(*panel.ticks, strict=True)
+        at = [position for position, _ in panel.ticks]
+        names = [textwrap.fill(name, NAME) for _, name in panel.ticks]
         (axes.set_yticks if lying else axes.set_xticks)(at, names)
-        if not lying and len(names) * max(map(len, names)) * columns > 70:
+        if not lying and len(names) * max(map(len, names)) * columns > 84:
             axes.tick_params(axis="x", rotation=30)
         margin = (min(at) - 0.5, max(at) + 0.5)
         axes.set_ylim(*reversed(margin)) if lying else axes.set_xlim(*margin)
@@ -130,10 +137,10 @@ def _draw_legend(figure: Figure, grid: Grid) -> None:
     handles = {}
     for axes in figure.axes:
         handles.update(dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True)))
+    panels = [panel for row in grid for panel in row if panel]
+    if all({s.label for s in p.series} <= {name for _, name in p.ticks} for p in panels):
+        return  # the axes name them already
     order = list(labels(grid))
-    ticks = {name for row in grid for panel in row if panel for _, name in panel.ticks}
-    if ticks.issuperset(order):
-        return  # the axis names them already
     figure.legend(
         [handles[name] for name in order], order, loc="outside upper center", ncols=len(order)
     )
@@ -149,9 +156,8 @@ def _lines(axes: Axes, panel: Panel) -> None:
             marker=series.marker,
             markersize=3.5,
             lw=1.2,
-            elinewidth=0.8,
-            capsize=2,
             label=series.label,
+            **_ERRORS,
         )
 
 
@@ -161,7 +167,7 @@ def _bars(axes: Axes, panel: Panel) -> None:
         axes.bar(positions, series.values, width, label=series.label, color=series.colour)
         if len(series.errors):
             axes.errorbar(
-                positions, series.values, series.errors, fmt="none", ecolor="#333333", capsize=2
+                positions, series.values, series.errors, fmt="none", ecolor="#333333", **_ERRORS
             )
 
 

@@ -117,7 +117,7 @@ def _share_panel(
         for factor in factors
     ]
     return Panel(
-        ", ".join(part for part in key if part) or path.stem,
+        _title(key, bars) or path.stem,
         "rows",
         "",
         "percent",
@@ -132,13 +132,29 @@ def _known(series: Sequence[Series]) -> list[list[float]]:
     return [[0.0 if math.isnan(v) else v for v in s.values] for s in series]
 
 
+def _constant(bars: Sequence[tuple[str, ...]]) -> list[bool]:
+    """Whether network, data and stage are the same for all of several bars."""
+    return [len(bars) > 1 and len(set(part)) == 1 for part in zip(*bars, strict=True)]
+
+
+def _title(key: Sequence[str], bars: Sequence[tuple[str, ...]]) -> str:
+    """Task and measure, and the network and data that all bars have."""
+    shared = [part for part, same in zip(bars[0][:2], _constant(bars)[:2], strict=True) if same]
+    return ", ".join(part for part in (*key, *shared) if part)
+
+
 def _bar_names(bars: Sequence[tuple[str, ...]]) -> list[str]:
-    """Network, data and stage; a stage that all bars have is left out."""
-    one_stage = len({stage for *_, stage in bars}) == 1
-    return [
-        f"{network}{f' ({data})' if data else ''}{'' if one_stage or not stage else f', {stage}'}"
-        for network, data, stage in bars
-    ]
+    """What differs of network, data and stage."""
+    network_same, data_same, stage_same = _constant(bars)
+    names = []
+    for network, data, stage in bars:
+        parts = [
+            "" if network_same else network,
+            f"({data})" if data and not data_same else "",
+            "" if stage_same else stage,
+        ]
+        names.append(" ".join(part for part in parts if part))
+    return names
 
 
 def pair_panel(path: Path, rows: Sequence[Row]) -> Panel:

@@ -30,7 +30,13 @@ _AXES = {
     "lines": [],
     "bars": ["ybar=0pt", "bar shift=0pt"],
     "stacked": ["ybar stacked", "bar width=0.7"],
-    "rows": ["xbar stacked", "bar width=0.7", "y dir=reverse", "scale only axis"],
+    "rows": [
+        "xbar stacked",
+        "bar width=0.7",
+        "y dir=reverse",
+        "scale only axis",
+        "y tick label style={align=right, text width=0.33\\linewidth}",
+    ],
     "steps": [],
 }
 _PLOTS = {
