@@ -96,3 +96,12 @@ def test_a_file_that_is_no_pickle_is_refused(case, tmp_path):
         path.write_text("" if case == "empty" else "Stage: conv1")
     with pytest.raises(DataError, match=r"a\.pkl (does not exist|is damaged or no pickle)"):
         read_pickle(path)
+
+
+@pytest.mark.parametrize("core", [b"numpy.core", b"numpy._core"])
+def test_arrays_of_old_and_new_numpy_are_read(core, tmp_path):
+    content = pickle.dumps([np.arange(3.0), np.float64(2)], protocol=2)
+    old = content.replace(b"numpy._core", core).replace(b"numpy.core", core)
+    (tmp_path / "a.pkl").write_bytes(old)
+    array, scalar = read_pickle(tmp_path / "a.pkl")
+    assert (array.tolist(), scalar) == ([0, 1, 2], 2)
