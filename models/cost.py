@@ -27,12 +27,12 @@ Handler = Callable[[list[Any], list[Any]], int]
 # fmt: off
 # Arithmetic that takes no FLOPs by convention; a trailing underscore (in place) is left out.
 _FREE = frozenset((
-    "abs", "add", "argmax", "avg_pool1d", "avg_pool2d", "avg_pool3d", "clamp_max", "clamp_min",
-    "cumsum", "div", "elu", "exp", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu",
-    "linalg_vector_norm", "log", "log_softmax", "max_pool1d", "max_pool2d", "max_pool3d",
-    "maximum", "mean", "min", "minimum", "mish", "mul", "neg", "norm", "pow", "reciprocal",
-    "rsqrt", "rsub", "selu", "sigmoid", "silu", "softmax", "softplus", "sqrt", "square", "sub",
-    "sum", "tanh", "var",
+    "abs", "add", "amax", "amin", "argmax", "avg_pool1d", "avg_pool2d", "avg_pool3d",
+    "clamp_max", "clamp_min", "cumsum", "div", "elu", "exp", "gelu", "hardsigmoid", "hardswish",
+    "hardtanh", "leaky_relu", "lerp", "linalg_vector_norm", "log", "log_softmax", "max_pool1d",
+    "max_pool2d", "max_pool3d", "maximum", "mean", "min", "minimum", "mish", "mul", "neg", "norm",
+    "pow", "reciprocal", "rsqrt", "rsub", "selu", "sigmoid", "silu", "softmax", "softplus",
+    "sqrt", "square", "sub", "sum", "tanh", "var",
 ))
 # Operators that only move, copy or describe data, beside those that fvcore leaves out itself.
 _MOVES = (
@@ -65,6 +65,7 @@ class Cost(Part):
 
     by_operator: FLOPs by operator. by_module: cost by module, of the first level that has more
     than one, and under "" what belongs to none of them; these add up to the whole.
+    repeated: those of the FLOPs that modules which count several times add to one run of each.
     free: how often each operator occurs that is arithmetic, but takes none by convention.
     uncounted: how often each operator occurs of which nothing is known. If there is one, the
     FLOPs are too low.
@@ -72,31 +73,39 @@ class Cost(Part):
 
     by_operator: Mapping[str, int]
     by_module: Mapping[str, Part]
+    repeated: int
     free: Mapping[str, int]
     uncounted: Mapping[str, int]
 
 
-def cost(module: nn.Module, inputs: Sequence[Tensor]) -> Cost:
+def cost(
+    module: nn.Module, inputs: Sequence[Tensor], times: Mapping[str, int] | None = None
+) -> Cost:
     """The cost of `module(*inputs)`, in the mode (training or evaluation) that the module is in.
 
     The forward runs once, on the device of the inputs, and is traced; what its result does not
     depend on is not counted. The module is left as it was. `inputs` holds all samples of the
-    batch: FLOPs are those of the batch.
+    batch: FLOPs are those of the batch. `times` names modules that count more often than once,
+    where a published network runs them several times to the same end.
     """
     with _untouched(module):
         analysis = _analysis(module, tuple(inputs))
         operators = {
             name: Counter(found) for name, found in analysis.by_module_and_operator().items()
         }
+    once = sum(operators[""].values())
+    for name, count in (times or {}).items():
+        _repeat(operators, name, count)
     free, uncounted = Counter[str](), Counter[str]()
-    for name, times in analysis.unsupported_ops().items():
+    for name, count in analysis.unsupported_ops().items():
         short = name.removeprefix("aten::").rstrip("_")
-        (free if short in _FREE else uncounted)[short] += times
+        (free if short in _FREE else uncounted)[short] += count
     whole = _part(operators[""], list(module.parameters()), _norm_parameters(module))
     return Cost(
         **vars(whole),
         by_operator={name: int(flops) for name, flops in operators[""].items()},
         by_module=_by_module(module, whole, operators),
+        repeated=whole.flops - int(once),
         free=dict(free),
         uncounted=dict(uncounted),
     )
@@ -143,6 +152,14 @@ def _analysis(module: nn.Module, inputs: tuple[Tensor, ...]):
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.tracer_warnings("none").total()
     return analysis
+
+
+def _repeat(operators: Mapping[str, Counter[str]], name: str, count: int) -> None:
+    """Count module `name` so many times instead of once, there and in all that it is part of."""
+    path = name.split(".")
+    more = {operator: (count - 1) * flops for operator, flops in operators[name].items()}
+    for depth in range(len(path) + 1):
+        operators[".".join(path[:depth])].update(more)
 
 
 def _shape(value: Any) -> list[int]:

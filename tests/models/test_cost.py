@@ -223,6 +223,15 @@ def test_modules_and_the_rest_add_up_to_the_whole():
         assert sum(getattr(part, field) for part in parts.values()) == getattr(found, field)
 
 
+def test_a_module_can_count_several_times():
+    module, inputs = Wrapper(small_network()).eval(), [torch.rand(1, 3, 4, 4)]
+    once, thrice = cost(module, inputs), cost(module, inputs, {"model.0": 3})
+    assert thrice.by_module["model.0"].flops == 3 * CONV
+    assert (once.repeated, thrice.repeated) == (0, 2 * CONV)
+    assert thrice.flops == once.flops + 2 * CONV == sum(thrice.by_operator.values())
+    assert thrice.params == once.params
+
+
 def test_a_network_of_one_layer_is_its_own_part():
     found = cost(nn.Linear(4, 4), [torch.rand(1, 4)])
     assert {name: part.flops for name, part in found.by_module.items()} == {"": 16}
