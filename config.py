@@ -15,7 +15,7 @@ from typing import Any
 from datasets.layouts import LAYOUTS
 from datasets.plan import PAIRINGS
 from factors import FACTORS
-from models.registry import PATHS, RANDOM
+from models.registry import AUTO, PATHS, RANDOM
 from utils import UserError, read_json
 
 
@@ -55,6 +55,25 @@ def thresholds(text: str) -> tuple[float, ...]:
     return tuple(dict.fromkeys(values))
 
 
+def colours(text: str) -> tuple[float, ...]:
+    """One number for all three channels, or three separated by commas."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) not in (1, 3):
+        raise argparse.ArgumentTypeError(f"{text!r} is not one number or three like 0.4,0.4,0.5")
+    return values
+
+
+def positive_colours(text: str) -> tuple[float, ...]:
+    """The same, above zero."""
+    values = colours(text)
+    if min(values) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: standard deviations are above 0")
+    return values
+
+
 def names(text: str) -> tuple[str, ...]:
     """Distinct names separated by commas."""
     parts = tuple(part.strip() for part in text.split(",") if part.strip())
@@ -73,14 +92,22 @@ class Config:
     """The options of a run, checked; the names are those of the study's code."""
 
     # What to measure.
-    model: str = _option("i3d", str, "network to measure")
+    model: str = _option(
+        "i3d", str, "network to measure: a name of --list_models, torchvision:NAME, hf:FOLDER, or "
+        "FILE.py:FUNCTION")
     checkpoint: str | None = _option(
-        None, str, "its weights: a file, or 'random' for an untrained network")
+        None, str, "its weights: a file, 'auto' to download the published one, or 'random' for an "
+        "untrained network")
+    weights_dir: Path | None = _option(
+        None, Path, "folder of downloaded weights; default: in the user's cache")
     num_classes: int | None = _option(
         None, integer(1), "classes of the checkpoint's classifier; default: as published")
     allow_other_head: bool = _option(
         False, boolean, "load weights whose classifier does not fit; it stays random")
-    stg: str | None = _option(None, str, "stage, stages (2,5) or all; default: the last")
+    stg: str | None = _option(
+        None, str, "stage, stages (2,5) or all, see --list_stages; default: the last")
+    unit_dim: int | None = _option(
+        None, int, "axis of the units in a stage's output; default: by its shape")
     path: str = _option("fast", str, "SlowFast: pathway to measure", choices=PATHS)
     fuse: bool = _option(True, boolean, "SlowFast: stages 1 to 4 after the lateral connection")
 
@@ -94,8 +121,16 @@ class Config:
     styles: tuple[str, ...] = _option(("1", "2", "3", "4"), names, "ids of the styles")
     n_sample_frames: int | None = _option(
         None, integer(1), "raw frames that a clip spans; default: the network's, mostly 64")
+    clip_frames: int | None = _option(
+        None, integer(1), "frames of a clip that the network sees; default: the network's")
+    sampling_rate: int | None = _option(
+        None, integer(1), "raw frames from one of them to the next; default: the network's")
     image_size: int | None = _option(
-        None, integer(8), "crop in pixels; default: the network's, mostly 256")
+        None, integer(8), "crop in pixels; default: the network's, mostly 256", alias="crop")
+    mean: tuple[float, ...] | None = _option(
+        None, colours, "mean of pixels in 0..1, one or per channel; default: the network's")
+    std: tuple[float, ...] | None = _option(
+        None, positive_colours, "their standard deviation; default: the network's")
     on_bad_video: str = _option(
         "stop", str, "what to do about an unreadable video", choices=("stop", "skip"))
 
@@ -151,8 +186,10 @@ def add_options(parser: argparse.ArgumentParser, only: Sequence[str] = ()) -> No
         if option.default is not None:
             text += f" (default: {_as_text(option.default)})"
         choices = option.metadata.get("choices")
+        spellings = (option.name, option.metadata.get("alias", option.name))
         parser.add_argument(
-            f"--{option.name}",
+            *dict.fromkeys(f"--{spelling}" for spelling in spellings),
+            dest=option.name,
             type=option.metadata["type"],
             default=argparse.SUPPRESS,
             help=text,
@@ -166,14 +203,24 @@ def load_config(argv: Sequence[str] | None = None) -> Config:
 
     Raises UserError for options that contradict each other.
     """
+    return from_given(parse(argv))
+
+
+def parse(argv: Sequence[str] | None, flags: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The options given on the command line of main.py; exits with code 2 for a bad one.
+
+    flags: further options without a value, and their help; those given are True.
+    """
     parser = argparse.ArgumentParser(
         prog="main.py",
         description="Measure how much static and dynamic information the stages and units of an "
         "action-recognition network encode.",
         allow_abbrev=False,
     )
+    for name, text in (flags or {}).items():
+        parser.add_argument(f"--{name}", action="store_true", default=argparse.SUPPRESS, help=text)
     add_options(parser)
-    return from_given(vars(parser.parse_args(argv)))
+    return vars(parser.parse_args(argv))
 
 
 def from_given(given: Mapping[str, Any]) -> Config:
@@ -258,6 +305,8 @@ def as_json(config: Config) -> dict[str, Any]:
         name: str(value.absolute()) if isinstance(value, Path) else value
         for name, value in dataclasses.asdict(config).items()
     }
-    if config.checkpoint and config.checkpoint != RANDOM:
+    if config.checkpoint and config.checkpoint not in (RANDOM, AUTO):
         record["checkpoint"] = str(Path(config.checkpoint).absolute())
+    if ".py:" in config.model:
+        record["model"] = str(Path(config.model).absolute())
     return record

@@ -10,11 +10,17 @@ from typing import Any
 
 import pipeline
 import runs
-from config import Config, load_config
+from config import Config, from_given, parse
 from estimation.results import Results
 from estimation.store import FeatureStore
 from measurement import Measurement, prepare
 from utils import UserError, run
+
+# Options that print something instead of measuring.
+LISTS = {
+    "list_models": "print the networks of the study, and stop",
+    "list_stages": "print the stages of --model, their shapes and units, and stop",
+}
 
 
 @dataclass(frozen=True)
@@ -28,11 +34,27 @@ class Outcome:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, measure, and print the numbers and where they are."""
-    config = load_config(argv)
+    given = parse(argv, LISTS)
+    wanted = [name for name in LISTS if given.pop(name, False)]
+    if wanted:
+        print_lists(wanted, Config(**given))
+        return
+    config = from_given(given)
     outcome = measure(config)
     print(runs.summary(outcome.results, config.joint_encoding))
     print(f"tables:  {outcome.folder}")
     print(f"figures: {', '.join(map(str, outcome.figures))}")
+
+
+def print_lists(wanted: Sequence[str], config: Config) -> None:
+    """Print what was asked for of `LISTS`."""
+    from models import listing
+
+    if "list_models" in wanted:
+        print(listing.models_table())
+    if "list_stages" in wanted:
+        network = pipeline.find_network(config)
+        print(listing.stages_table(network, config.path, config.fuse))
 
 
 def measure(config: Config) -> Outcome:

@@ -17,7 +17,7 @@ from datasets.layouts import find_videos
 from datasets.plan import Clip, Pair, PlanRules, distinct_clips, draw_pairs, read_plan
 from datasets.videos import Frames, VideoSet, check_frames, stop_or_skip
 from factors import FACTORS
-from models.registry import RANDOM, Network, find
+from models.registry import BUILT, RANDOM, Network
 from utils import UserError, read_json, resolve_device, sha256
 
 if TYPE_CHECKING:
@@ -35,13 +35,17 @@ class Measurement:
 
     config: Config
     network: Network
-    geometry: ClipGeometry
     checkpoint: str
     stages: tuple[str, ...]
     videos: VideoSet
     pairs: list[Pair]
     frames: dict[tuple[str, str], Frames]
     bad_videos: dict[str, str]
+
+    @property
+    def geometry(self) -> ClipGeometry:
+        """How its clips are made."""
+        return self.network.clip
 
     @cached_property
     def rows(self) -> dict[Clip, int]:
@@ -58,7 +62,9 @@ class Measurement:
 
     @cached_property
     def weights(self) -> str:
-        """ "random" or the SHA-256 of the checkpoint."""
+        """ "random", or the SHA-256 of the checkpoint or of the parameters as built."""
+        if self.checkpoint == BUILT:
+            return self.network.weights.built
         return RANDOM if self.checkpoint == RANDOM else sha256(Path(self.checkpoint))
 
     @cached_property
@@ -72,6 +78,7 @@ class Measurement:
             "stages": list(self.stages),
             "path": self.path,
             "clip": {k: _listed(v) for k, v in dataclasses.asdict(self.geometry).items()},
+            "unit_dim": self.config.unit_dim,
             "plan": hashlib.sha256(pairs.encode()).hexdigest(),
         }
 
@@ -106,7 +113,7 @@ class Measurement:
             f"{'as shipped' if bundled else self.checkpoint}, stages {', '.join(self.stages)}"
             + (f", path {self.path}" if self.path else ""),
             f"clips: {frames} frames from a window of {self.geometry.window}, "
-            f"{self.geometry.crop}x{self.geometry.crop} pixels",
+            f"{self.geometry.crop}x{self.geometry.crop} pixels, {self.geometry.normalisation}",
             f"videos: {n_videos} of {len(self.videos.videos)} ({self.config.dataset}); "
             f"{len(self.pairs)} pairs ({', '.join(f'{n} {name}' for name, n in factors.items())}), "
             f"{len(self.rows)} distinct clips",
@@ -136,7 +143,9 @@ class Measurement:
 
 
 def _listed(value: Any) -> Any:
-    """Tuples as lists, also nested: what JSON gives back."""
+    """Tuples as lists, also nested, and functions by name: what JSON gives back."""
+    if callable(value):
+        return getattr(value, "__qualname__", type(value).__qualname__)
     return [_listed(v) for v in value] if isinstance(value, tuple) else value
 
 
@@ -146,14 +155,12 @@ def prepare(config: Config) -> Measurement:
     Raises UserError for anything that is wrong with the request or the data.
     """
     check(config)
-    network = find(config.model, config.dataset)
-    geometry = network.clip.resized(config.image_size, config.n_sample_frames)
-    network.check_crop(geometry.crop)
+    network = pipeline.find_network(config)
     stages = network.requested_stages(config.stg)
     checkpoint = network.checkpoint(config.checkpoint)
     videos = _find_videos(config)
     stop_or_skip(videos.problems, config.on_bad_video)
-    pairs = _plan_pairs(config, videos, geometry.window)
+    pairs = _plan_pairs(config, videos, network.clip.window)
     wanted = ((clip.video, clip.style) for clip in distinct_clips(pairs))
     frames, problems = check_frames(videos, wanted)
     stop_or_skip(problems, config.on_bad_video)
@@ -163,8 +170,7 @@ def prepare(config: Config) -> Measurement:
     return Measurement(
         config,
         network,
-        geometry,
-        checkpoint,
+        network.fetched(checkpoint, config.weights_dir),
         stages,
         videos,
         pairs,

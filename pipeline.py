@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from datasets.geometry import ClipOptions
 from datasets.plan import Clip, Pair
 from estimation.estimator import Estimate, estimate
 from estimation.store import FeatureStore
 from factors import FACTORS, factor_names
+from models.registry import BY_SHAPE, Network, Tap, UnitRule, find
 from utils import DataError, progress, resolve_device
 
 if TYPE_CHECKING:
@@ -23,16 +25,17 @@ if TYPE_CHECKING:
     from config import Config
     from datasets.clips import BadVideo, Batch
     from models.checkpoints import Loaded
-    from models.registry import Network, Tap
 
 
 @dataclass(frozen=True)
 class FrozenNetwork:
-    """A network ready to be measured: its module on a device, and the taps of each stage."""
+    """A network ready to be measured: its module on a device, the taps of each stage, and what a
+    unit is."""
 
     module: nn.Module
     taps: Mapping[str, Sequence[Tap]]
     device: torch.device
+    rule: UnitRule = BY_SHAPE
 
     def features(
         self, inputs: Sequence[torch.Tensor], logits: bool = False
@@ -41,16 +44,38 @@ class FrozenNetwork:
         from models.capture import stage_features
 
         moved = [x.to(self.device, non_blocking=True) for x in inputs]
-        pooled = stage_features(self.module, moved, self.taps, logits=logits)
+        pooled = stage_features(self.module, moved, self.taps, logits=logits, rule=self.rule)
         return {stage: values.float().cpu().numpy() for stage, values in pooled.items()}
+
+
+def find_network(config: Config) -> Network:
+    """The network that was asked for, for the clips and the units that were asked for.
+
+    Raises UserError for an unknown network, and for clips that it cannot take.
+    """
+    network = find(
+        config.model, config.dataset, num_classes=config.num_classes, seed=config.random_seed
+    )
+    clips = ClipOptions(
+        frames=config.clip_frames,
+        rate=config.sampling_rate,
+        window=config.n_sample_frames,
+        crop=config.image_size,
+        mean=config.mean,
+        std=config.std,
+    )
+    units = replace(network.units, dim=config.unit_dim)
+    return replace(network.with_clip(clips), units=units)
 
 
 def load_network(config: Config, network: Network, checkpoint: str) -> tuple[FrozenNetwork, Loaded]:
     """The network with the weights of `checkpoint` on its device, and what was loaded.
 
-    Raises UserError if the checkpoint cannot be read or does not fit.
+    Raises UserError if the checkpoint cannot be read or does not fit, or if a stage of a user's
+    own network cannot be measured: one clip of zeros is run to see.
     """
     from models.checkpoints import load
+    from models.outline import require_stages, zeros
 
     device = resolve_device(config.device)
     module, loaded = load(
@@ -61,7 +86,11 @@ def load_network(config: Config, network: Network, checkpoint: str) -> tuple[Fro
         seed=config.random_seed,
     )
     taps = network.stage_taps(config.stg, config.path, config.fuse)
-    return FrozenNetwork(module.to(device), taps, device), loaded
+    frozen = FrozenNetwork(module.to(device), taps, device, network.units)
+    if network.own:
+        clip = zeros(network.clip, device)
+        require_stages(frozen.module, clip, taps, network.units, config.batch_size)
+    return frozen, loaded
 
 
 def fill_store(

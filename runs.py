@@ -20,7 +20,7 @@ from config import Config, as_json
 from datasets.plan import Pair, write_plan
 from estimation.figures import draw_joint_encoding, draw_layerwise
 from estimation.results import Results, joint_table, layerwise_table, write_tables
-from utils import UserError, read_json, write_csv, write_json
+from utils import UserError, file_name, read_json, write_csv, write_json
 
 
 def require_free_name(config: Config) -> None:
@@ -42,7 +42,8 @@ def make_folder(config: Config, model: str, pairs: Sequence[Pair], record: dict[
     Without a `--run_name` it is called after the network, the data set and the time. Raises
     UserError if the name is taken or the folder cannot be made.
     """
-    base = config.run_name or f"{model}_{config.dataset}_{datetime.now():%Y%m%d-%H%M%S}"
+    default = f"{file_name(model)}_{config.dataset}_{datetime.now():%Y%m%d-%H%M%S}"
+    base = config.run_name or default
     for number in itertools.count(1):
         folder = config.save_dir / (base if number == 1 else f"{base}-{number}")
         try:

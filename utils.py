@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ def run(main: Callable[[], None]) -> int:
     except KeyboardInterrupt as interrupt:
         print(f"\ninterrupted. {interrupt}".rstrip(), file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader of the output, such as head, has seen enough
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     return 0
 
 
@@ -172,3 +175,20 @@ def progress(items: Iterable, what: str, unit: str, total: int | None = None, do
 
     quiet = not sys.stderr.isatty()
     return tqdm(items, desc=what, unit=unit, total=total, initial=done, disable=quiet)
+
+
+def file_name(text: str) -> str:
+    """A name, such as a network's, with what file names cannot hold replaced by "_".
+
+    >>> file_name("torchvision:r3d_18")
+    'torchvision_r3d_18'
+    """
+    return re.sub(r"[^\w.-]+", "_", text)
+
+
+def format_table(head: list[str], rows: list[list[str]], left: bool = False) -> str:
+    """Rows of text under a head, columns aligned to the right, or to the left."""
+    lines = [head, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    align = str.ljust if left else str.rjust
+    return "\n".join(("  " + "  ".join(map(align, line, widths))).rstrip() for line in lines)

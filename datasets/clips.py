@@ -73,8 +73,12 @@ def read_frame(path: Path) -> np.ndarray:
 
 
 def preprocess(frames: Tensor, geometry: ClipGeometry) -> Tensor:
-    """Frames uint8 [T, H, W, 3] as a network input float32 [3, T, crop, crop]."""
-    x = frames.permute(3, 0, 1, 2).float() / 255  # [3, T, H, W]
+    """Frames uint8 [T, H, W, 3] (RGB) as a network input float32 [3, T, crop, crop]."""
+    if geometry.transform:
+        return geometry.transform(frames)
+    x = frames.permute(3, 0, 1, 2).float() / (255 / geometry.value_range)  # [3, T, H, W]
+    if geometry.channels == "BGR":
+        x = x.flip(0)
     mean, std = (torch.tensor(v).view(3, 1, 1, 1) for v in (geometry.mean, geometry.std))
     x = (x - mean) / std
     height, width = x.shape[2:]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from estimation.estimator import CLASSES, Estimate, joint_encoding
-from utils import atomic_path, write_csv
+from utils import atomic_path, file_name, format_table, write_csv
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def write_tables(folder: Path, results: Results) -> None:
     write_csv(folder / "joint_encoding.csv", joint_rows(results))
     last = list(results.estimates.values())[-1]
     with (
-        atomic_path(folder / f"{results.model}_dim_est.csv") as path,
+        atomic_path(folder / f"{file_name(results.model)}_dim_est.csv") as path,
         path.open("w", newline="", encoding="utf-8") as file,
     ):
         csv.writer(file).writerows([last.dims, last.dims_percent])
@@ -152,13 +152,3 @@ def joint_table(results: Results, threshold: float) -> str:
         total = sum(counts.values())
         rows.append([stage, *(f"{100 * counts[name] / total:.1f}" for name in CLASSES)])
     return format_table(["stage", *(f"{name} %" for name in CLASSES)], rows)
-
-
-def format_table(head: list[str], rows: list[list[str]]) -> str:
-    """Rows of text under a head, columns aligned to the right."""
-    lines = [head, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    return "\n".join(
-        "  " + "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        for line in lines
-    )

@@ -3,16 +3,21 @@
     python misc/extract_features.py --model i3d --checkpoint I3D_8x8_R50.pkl --clips clips.npz \\
         --stg all --save features.npz
 
-clips.npz holds normalised inputs: `video` [B, 3, T, H, W], for SlowFast `slow` and `fast`.
-features.npz holds one float32 array [B, C] per stage, and "logits" [B, classes] with --logits.
+clips.npz holds normalised inputs: `video` [B, 3, T, H, W], for SlowFast `slow` and `fast`; for
+segmentation networks `image` and `flow` [B, 3, H, W], for RTNet [B, 2, 3, H, W] and [B, 2, 6, H, W].
+features.npz holds one float32 array [B, C] per stage (RTNet: [2B, C], a row per frame in order
+sample, frame), and with --logits "logits" [B, classes], or those of masks [B, 1 or 2, H, W] (RTNet:
+"logits1" to "logits4", finest first).
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -21,14 +26,45 @@ import numpy as np  # noqa: E402
 
 from config import Config, add_options  # noqa: E402
 from estimation.estimator import require_finite  # noqa: E402
-from models.registry import Network, find  # noqa: E402
-from pipeline import load_network  # noqa: E402
-from utils import DataError, UserError, check_output, open_npz, progress, run, save_npz  # noqa: E402
-
-OPTIONS = (
-    *("model", "checkpoint", "num_classes", "allow_other_head", "stg", "path", "fuse"),
-    *("dataset", "random_seed", "batch_size", "device"),
+from pipeline import FrozenNetwork, find_network, load_network  # noqa: E402
+from utils import (  # noqa: E402
+    DataError,
+    UserError,
+    check_output,
+    open_npz,
+    progress,
+    read_json,
+    resolve_device,
+    run,
+    save_npz,
 )
+from vos.registry import find as find_segmenter  # noqa: E402
+from vos.registry import is_segmenter  # noqa: E402
+
+if TYPE_CHECKING:
+    from models.checkpoints import Loaded
+
+# Options of every network, and of those of one task alone.
+COMMON = ("model", "checkpoint", "stg", "random_seed", "batch_size", "device")
+RECOGNITION = (
+    *("num_classes", "allow_other_head", "path", "fuse"),
+    *("dataset", "clip_frames", "image_size", "unit_dim", "weights_dir"),
+)
+SEGMENTATION = ("cfg_file", "trained_on")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A network to extract from, checked as far as that is possible without loading it.
+
+    inputs: their axes between the batch and height and width.
+    smallest: the least height and width in pixels.
+    """
+
+    name: str
+    inputs: Mapping[str, tuple[int, ...]]
+    smallest: int
+    load: Callable[[], tuple[FrozenNetwork, Loaded]]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -38,54 +74,103 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add_options(parser, OPTIONS)
+    add_options(parser, (*COMMON, *RECOGNITION))
+    parser.add_argument(
+        "--cfg_file", type=Path, help="segmentation: JSON with the network and its options"
+    )
+    parser.add_argument("--trained_on", help="segmentation: training set of the weights")
     parser.add_argument("--clips", type=Path, required=True, help=".npz file of inputs")
     parser.add_argument("--save", type=Path, required=True, help=".npz file to write")
-    parser.add_argument("--logits", action="store_true", help="save the classifier's output too")
-    options = vars(parser.parse_args(argv))
-    clips, save, logits = options.pop("clips"), options.pop("save"), options.pop("logits")
-    config = Config(**options)
+    parser.add_argument("--logits", action="store_true", help="save the network's output too")
+    given = {k: v for k, v in vars(parser.parse_args(argv)).items() if v is not None}
+    clips, save, logits = given.pop("clips"), given.pop("save"), given.pop("logits")
 
     replaced = check_output(save)
-    network = find(config.model, config.dataset)
-    network.requested_stages(config.stg)
-    checkpoint = network.checkpoint(config.checkpoint)
-    inputs = read_inputs(clips, network)
-    features, notes = extract(config, network, checkpoint, inputs, logits=logits)
+    request = requested(given)
+    inputs = read_inputs(clips, request)
+    features, notes = extract(request, inputs, given.get("batch_size"), logits=logits)
     save_npz(save, features)
     for name, values in features.items():
-        print(f"{name}: {values.shape[0]} clips x {values.shape[1]}")
-    print("\n".join([f"weights: {checkpoint}", *notes, f"saved: {save}{replaced}"]))
+        rows = "clips" if len(values) == len(inputs[0]) else "frames"
+        print(f"{name}: {len(values)} {rows} x {' x '.join(map(str, values.shape[1:]))}")
+    print("\n".join([*notes, f"saved: {save}{replaced}"]))
 
 
-def read_inputs(path: Path, network: Network) -> list[np.ndarray]:
-    """The inputs in `path` in the network's order, float32 [B, 3, T, H, W] each.
+def requested(given: Mapping[str, Any]) -> Request:
+    """The network that the options given ask for.
+
+    Raises UserError for an unknown one, a stage that it has not, a missing checkpoint, and
+    options that belong to networks of the other task.
+    """
+    options = dict(given)
+    chosen = {name: options.pop(name) for name in SEGMENTATION if name in options}
+    settings = read_json(chosen["cfg_file"]) if "cfg_file" in chosen else None
+    if settings is not None and "model" not in options:
+        options["model"] = settings.get("model")
+    segmenter = is_segmenter(options.get("model", Config.model))
+    others = [name for name in (RECOGNITION if segmenter else SEGMENTATION) if name in given]
+    if others:
+        task = "action recognition" if segmenter else "segmentation"
+        raise UserError(f"--{others[0]} is for networks of {task}: leave it out")
+    if segmenter:
+        return _segmentation(Config(**options), settings, chosen.get("trained_on"))
+    return _recognition(Config(**options))
+
+
+def _recognition(config: Config) -> Request:
+    network = find_network(config)
+    network.requested_stages(config.stg)
+    checkpoint = network.checkpoint(config.checkpoint)
+
+    def load() -> tuple[FrozenNetwork, Loaded]:
+        return load_network(config, network, network.fetched(checkpoint, config.weights_dir))
+
+    inputs = {name: (3, frames) for name, frames in network.clip.inputs}
+    return Request(network.name, inputs, network.smallest_crop, load)
+
+
+def _segmentation(config: Config, settings: Any, trained_on: str | None) -> Request:
+    network = find_segmenter(config.model, settings)
+    taps = network.stage_taps(config.stg)
+    checkpoint = network.checkpoint(config.checkpoint, trained_on)
+
+    def load() -> tuple[FrozenNetwork, Loaded]:
+        from vos.checkpoints import load as load_segmenter
+
+        device = resolve_device(config.device)
+        module, loaded = load_segmenter(network, checkpoint, seed=config.random_seed)
+        return FrozenNetwork(module.to(device), taps, device), loaded
+
+    return Request(network.name, network.inputs, network.smallest_crop, load)
+
+
+def read_inputs(path: Path, request: Request) -> list[np.ndarray]:
+    """The inputs in `path` in the network's order, float32 [B, ..., H, W] each.
 
     Raises DataError where an input is missing, misshaped or not finite.
     """
     arrays = open_npz(path)
-    expected = dict(network.clip.inputs)
+    expected = request.inputs
     if set(arrays) != set(expected):
         raise DataError(
-            f"{path} holds {', '.join(arrays) or 'nothing'}; {network.name} takes "
+            f"{path} holds {', '.join(arrays) or 'nothing'}; {request.name} takes "
             f"{', '.join(expected)}"
         )
-    for name, frames in expected.items():
+    for name, axes in expected.items():
         array = arrays[name]
-        if array.ndim != 5 or array.shape[1:3] != (3, frames) or array.dtype.kind != "f":
+        if array.ndim != len(axes) + 3 or array.shape[1:-2] != axes or array.dtype.kind != "f":
             raise DataError(
-                f"{path}: {name!r} is {array.dtype} {list(array.shape)}; {network.name} takes "
-                f"float32 [B, 3, {frames}, H, W]"
+                f"{path}: {name!r} is {array.dtype} {list(array.shape)}; {request.name} takes "
+                f"float32 [B, {', '.join(map(str, axes))}, H, W]"
             )
-        smallest = network.smallest_crop
-        if min(array.shape[3:]) < smallest:
+        if min(array.shape[-2:]) < request.smallest:
             raise DataError(
                 f"{path}: {name!r} is {list(array.shape)}; frames must be at least "
-                f"{smallest}x{smallest} pixels"
+                f"{request.smallest}x{request.smallest} pixels"
             )
         if not np.isfinite(array).all():
             raise DataError(f"{path}: {name!r} holds NaN or inf")
-    sizes = {(len(array), *array.shape[3:]) for array in arrays.values()}
+    sizes = {(len(array), *array.shape[-2:]) for array in arrays.values()}
     if len(sizes) > 1 or 0 in next(iter(sizes)):
         shapes = ", ".join(f"{name!r} {list(array.shape)}" for name, array in arrays.items())
         raise DataError(
@@ -96,28 +181,32 @@ def read_inputs(path: Path, network: Network) -> list[np.ndarray]:
 
 
 def extract(
-    config: Config, network: Network, checkpoint: str, inputs: list[np.ndarray], *, logits: bool
+    request: Request, inputs: list[np.ndarray], batch_size: int | None, *, logits: bool
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Features of every requested stage, float32 [B, C], "logits" if asked for, and notes.
+    """Features of every requested stage, float32 [B, C], logits if asked for, and notes.
 
     Raises UserError where logits would come from a random classifier, and DataError where a
     feature is not finite.
     """
     import torch
 
-    frozen, loaded = load_network(config, network, checkpoint)
+    frozen, loaded = request.load()
     if logits and loaded.random_parameters:
         raise UserError(
-            f"--logits: the classifier of {checkpoint} does not fit and would stay random; give "
+            f"--logits: the classifier of {loaded.source} does not fit and would stay random; give "
             "--num_classes as in the file, or leave out --logits"
         )
+    step = batch_size or Config.batch_size
     parts: dict[str, list[np.ndarray]] = {}
-    for start in progress(range(0, len(inputs[0]), config.batch_size), "clips", "batch"):
-        batch = [torch.from_numpy(x[start : start + config.batch_size]) for x in inputs]
+    for start in progress(range(0, len(inputs[0]), step), "clips", "batch"):
+        batch = [torch.from_numpy(x[start : start + step]) for x in inputs]
         for name, values in frozen.features(batch, logits=logits).items():
-            require_finite(values, name, [f"{start + i}" for i in range(len(values))])
+            rows = len(values) // len(batch[0])
+            clips = [f"{start + i // rows}" for i in range(len(values))]
+            require_finite(values.reshape(len(values), -1), name, clips)
             parts.setdefault(name, []).append(values)
-    notes = [f"checkpoint: {loaded.note}"] if loaded.note else []
+    notes = [f"weights: {loaded.source}"]
+    notes += [f"checkpoint: {loaded.note}"] if loaded.note else []
     notes += [f"left random: {name}" for name in loaded.random_parameters]
     return {name: np.concatenate(values) for name, values in parts.items()}, notes
 

@@ -97,7 +97,7 @@ def capture(
     """
     pooled: dict[Tap, Tensor] = {}
     by_module: dict[str, list[Tap]] = {}
-    for tap in taps:
+    for tap in dict.fromkeys(taps):
         by_module.setdefault(tap.module, []).append(tap)
 
     def hook(own: list[Tap]):

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from models.naming import translate_caffe2
-from models.registry import RANDOM, Network
+from models.registry import BUILT, RANDOM, Network
 from utils import UserError, sha256
 
 _WRAPPERS = re.compile(r"^(?:(?:module|model)\.)+")
@@ -36,8 +36,9 @@ class CheckpointError(UserError):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What happened: the file and its SHA-256 ("random", None), parameters left random, and what
-    form of the network the file turned out to hold, where there are several."""
+    """What happened: the file and its SHA-256 ("random", None; "as built", that of the parameters),
+    parameters left random, and what form of the network the file turned out to hold, where there
+    are several."""
 
     source: str
     sha256: str | None
@@ -53,13 +54,16 @@ def load(
     allow_other_head: bool = False,
     seed: int = 0,
 ) -> tuple[nn.Module, Loaded]:
-    """The network in evaluation mode with the weights of `checkpoint` ("random": from `seed`).
+    """The network in evaluation mode with the weights of `checkpoint` ("random": from `seed`;
+    "as built": a user's own network as it is).
 
     A classifier that is missing or has another number of classes is refused, unless
     `allow_other_head`: then it stays random, which no stage depends on.
 
     Raises CheckpointError with the missing, unexpected and wrong-shaped parameters.
     """
+    if checkpoint == BUILT and network.own:
+        return network.own.eval(), Loaded(BUILT, network.weights.built)
     if checkpoint == RANDOM:
         return _built(network, network.spec, num_classes, seed), Loaded(RANDOM, None)
     path = Path(checkpoint)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from datasets.geometry import ClipGeometry
 from models.registry import Network, Tap, Variant, Weights
+from utils import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,10 +37,14 @@ class MViTSpec:
 
 @dataclass(frozen=True)
 class TimeSformerSpec:
-    """TimeSformer with divided space-time attention: size of its clips and of its parts."""
+    """TimeSformer with divided space-time attention: size of its clips and of its parts.
+
+    stretched: whether a checkpoint of fewer frames is stretched to these.
+    """
 
     frames: int
     crop: int = 224
+    stretched: bool = False
     patch: int = 16
     width: int = 768
     depth: int = 12
@@ -52,29 +58,56 @@ def _block_taps(prefix: str):
     return taps
 
 
-def _recognise_mvit(state: Mapping[str, Tensor]) -> Variant:
+def _recognise_mvit(spec: MViTSpec, state: Mapping[str, Tensor]) -> Variant:
     """The study ran a narrower form, without the pooling of keys and values in two blocks."""
+    frames = 2 * _rows(state, "pos_embed_temporal", spec.frames // 2)
+    if frames != spec.frames:
+        raise _other_frames(frames, spec.frames)
     if any("blocks.14.attn.pool_k." in name for name in state):
-        return Variant(MViTSpec(), state)
-    return Variant(MViTSpec(pooled_blocks=14), state, "no key/value pooling in blocks 14 and 15")
+        return Variant(spec, state)
+    narrow = replace(spec, pooled_blocks=14)
+    return Variant(narrow, state, "no key/value pooling in blocks 14 and 15")
 
 
-def _stretch_time(frames: int) -> Callable[[Mapping[str, Tensor]], Variant]:
-    """For a published file of fewer frames: each row of its time embedding serves several.
+def _recognise_timesformer(spec: TimeSformerSpec, state: Mapping[str, Tensor]) -> Variant:
+    """The embeddings tell which clips it was trained for.
 
-    As in the study, row i comes from row i // 2 of the 8-frame file.
+    Larger clips get the nearest of its positions, as the published code and the study do; other
+    numbers of frames and smaller clips are refused. As in the study, a file of 8 frames serves
+    `stretched` networks: each row of its time embedding stands for several frames.
     """
+    frames = _rows(state, "time_embed", spec.frames)
+    positions = _rows(state, "pos_embed", (spec.crop // spec.patch) ** 2 + 1) - 1
+    crop = math.isqrt(positions) * spec.patch
+    repeats = spec.frames // frames if spec.stretched and spec.frames % frames == 0 else 1
+    notes = []
+    if repeats > 1:
+        name = next(name for name in state if name.endswith("time_embed"))
+        state = {**state, name: state[name].repeat_interleave(repeats, 1)}
+        notes.append(f"time embedding of {frames} frames stretched to {spec.frames}")
+    elif frames != spec.frames:
+        raise _other_frames(frames, spec.frames)
+    if crop > spec.crop:
+        raise UserError(
+            f"the checkpoint was trained on clips of {crop} pixels, not {spec.crop}: give "
+            f"--image_size {crop}"
+        )
+    if crop < spec.crop:
+        notes.append(f"positions of {crop} pixels, the nearest taken for {spec.crop}")
+    return Variant(replace(spec, crop=crop), state, "; ".join(notes))
 
-    def recognise(state: Mapping[str, Tensor]) -> Variant:
-        spec = TimeSformerSpec(frames)
-        name = next((name for name in state if name.endswith("time_embed")), None)
-        rows = state[name].shape[1] if name and state[name].ndim == 3 else frames
-        if name is None or rows in (0, frames) or frames % rows:
-            return Variant(spec, state)
-        stretched = {**state, name: state[name].repeat_interleave(frames // rows, 1)}
-        return Variant(spec, stretched, f"time embedding of {rows} frames stretched to {frames}")
 
-    return recognise
+def _rows(state: Mapping[str, Tensor], embedding: str, otherwise: int) -> int:
+    """The number of positions of an embedding [1, positions, width]; `otherwise` if not there."""
+    found = (value for name, value in state.items() if name.endswith(embedding))
+    return next((value.shape[1] for value in found if value.ndim == 3), otherwise)
+
+
+def _other_frames(found: int, wanted: int) -> UserError:
+    return UserError(
+        f"the checkpoint was trained on clips of {found} frames, not {wanted}: give "
+        f"--clip_frames {found} (and the --sampling_rate it was trained with)"
+    )
 
 
 def _mvit(name: str, **more) -> Network:
@@ -91,12 +124,12 @@ def _mvit(name: str, **more) -> Network:
         weights=MVIT_WEIGHTS,
         head="head.projection.",
         only_crop=224,
+        any_frames=True,
         **more,
     )
 
 
-def _timesformer(name: str, frames: int, rate: int, url: str, **more) -> Network:
-    spec = TimeSformerSpec(frames)
+def _timesformer(spec: TimeSformerSpec, name: str, rate: int, url: str, **more) -> Network:
     return Network(
         name=name,
         family="TimeSformer",
@@ -105,10 +138,12 @@ def _timesformer(name: str, frames: int, rate: int, url: str, **more) -> Network
         stages=tuple(str(block) for block in range(spec.depth)),
         taps=_block_taps("model.blocks."),
         clip=ClipGeometry(
-            (("video", frames),), rate, window=frames * rate, short_side=256, crop=224
+            (("video", spec.frames),), rate, window=spec.frames * rate, short_side=256, crop=224
         ),
         weights=Weights(TIMESFORMER_PAGE, f"{url}?dl=1", file=url.rsplit("/", 1)[-1]),
         head="model.head.",
+        recognise=_recognise_timesformer,
+        any_frames=True,
         **more,
     )
 
@@ -117,8 +152,8 @@ NETWORKS = (
     _mvit("mvit", recognise=_recognise_mvit),
     _mvit("mvit_kvpool16"),
     _timesformer(
+        TimeSformerSpec(8),
         "timesformer",
-        8,
         32,
         f"{TIMESFORMER_FILES}/g5t24we9gl5yk88/TimeSformer_divST_8x32_224_K400.pyth",
         num_classes=400,
@@ -126,12 +161,11 @@ NETWORKS = (
         by_dataset={"ssv2": "timesformer_ssv2"},
     ),
     _timesformer(
+        TimeSformerSpec(16, stretched=True),
         "timesformer_ssv2",
-        16,
         8,
         f"{TIMESFORMER_FILES}/tybhuml57y24wpm/TimeSformer_divST_8_224_SSv2.pyth",
         num_classes=174,
         trained_on="SSv2",
-        recognise=_stretch_time(16),
     ),
 )

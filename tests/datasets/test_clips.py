@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from datasets.clips import FrameError, permutation, preprocess, read_frame, subsample
-from datasets.geometry import ClipGeometry
+from datasets.geometry import ClipGeometry, ClipOptions
 from tests.datasets.helpers import noise
 
 
@@ -215,10 +215,10 @@ class TestReadFrame:
 class TestGeometry:
     def test_resized_keeps_the_proportion_of_short_side_and_crop(self):
         x3d = geometry(182, 160)
-        assert x3d.resized(80, None).short_side == 91
-        assert x3d.resized(80, None).crop == 80
-        assert x3d.resized(None, 24) == geometry(182, 160, window=24)
-        assert x3d.resized(None, None) == x3d
+        assert x3d.changed(ClipOptions(crop=80)).short_side == 91
+        assert x3d.changed(ClipOptions(crop=80)).crop == 80
+        assert x3d.changed(ClipOptions(window=24)) == geometry(182, 160, window=24)
+        assert x3d.changed(ClipOptions()) == x3d
 
     def test_alpha(self):
         assert ClipGeometry((("slow", 8), ("fast", 32)), 2).alpha == 4

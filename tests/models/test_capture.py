@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.capture import LOGITS, capture, pool_units, stage_features
+from models.capture import LOGITS, capture, pool_units, stage_features, unit_axis
 from models.registry import Tap
 from tests.helpers import tiny_inputs, tiny_network
 
@@ -42,7 +42,7 @@ def count_calls(module):
 )
 def test_pool_units_averages_all_but_clips_and_units(shape, axes):
     x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-    pooled = pool_units(torch.from_numpy(x))
+    pooled = pool_units(torch.from_numpy(x), unit_axis(nn.Identity(), x.ndim))
     assert pooled.shape == (2, 3)
     np.testing.assert_allclose(pooled, x.mean(axes) if axes else x)
 
@@ -63,7 +63,7 @@ def test_stages_have_their_units_and_are_the_means_of_their_maps(network, module
     features = stage_features(module, inputs, stages)
     assert list(features) == list(network.stages)
     for stage, taps in stages.items():
-        expected = [maps[tap.module][tap.index].mean((2, 3, 4)) for tap in taps]
+        expected = [maps[tap.module][tap.index or 0].mean((2, 3, 4)) for tap in taps]
         torch.testing.assert_close(features[stage], torch.cat(expected, 1))
 
 
@@ -128,7 +128,7 @@ def test_features_carry_no_gradient(network, module):
 
 @pytest.mark.parametrize("stop", [True, False], ids=["stopped early", "whole forward"])
 def test_no_hook_is_left_after_the_block(network, module, stop):
-    with capture(module, [Tap("s2"), Tap("s4")], stop=stop):
+    with capture(module, [Tap("s2", 0), Tap("s4", 0)], stop=stop):
         assert hooks(module) == ["s2", "s4"]
         module(*tiny_inputs(network))
     assert hooks(module) == []

@@ -1,0 +1,135 @@
+"""Which modules a network runs, and what each gives: read off one forward of a clip of zeros."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from datasets.geometry import ClipGeometry
+from models.capture import elements, stage_features, unit_axis
+from models.registry import BY_SHAPE, Network, Tap, UnitRule
+from utils import UserError
+
+
+@dataclass
+class Use:
+    """How a module was used in a forward: how often, and the shapes it gave (of its elements by
+    index or name; of a single tensor under None)."""
+
+    calls: int = 0
+    shapes: dict[int | str | None, tuple[int, ...]] = field(default_factory=dict)
+
+
+def zeros(clip: ClipGeometry, device: torch.device | str = "cpu") -> list[Tensor]:
+    """One clip of zeros in every input of a network, [1, 3, T, crop, crop] each."""
+    return [torch.zeros(1, 3, n, clip.crop, clip.crop, device=device) for _, n in clip.inputs]
+
+
+def outline(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, Use]:
+    """The use of every module in one forward, by path; "" is the network itself."""
+    uses = {name: Use() for name, _ in module.named_modules()}
+
+    def hook(use: Use):
+        def note(module: nn.Module, inputs: Any, output: Any) -> None:
+            use.calls += 1
+            held = {None: output} if isinstance(output, Tensor) else elements(output)
+            use.shapes = {key: tuple(value.shape) for key, value in held.items()}
+
+        return note
+
+    handles = [
+        part.register_forward_hook(hook(uses[name])) for name, part in module.named_modules()
+    ]
+    try:
+        with torch.inference_mode():
+            module(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return uses
+
+
+def require_stages(
+    module: nn.Module,
+    inputs: Sequence[Tensor],
+    stages: Mapping[str, Sequence[Tap]],
+    rule: UnitRule,
+    batch_size: int,
+) -> None:
+    """Raise UserError for a stage that cannot be measured, after one whole forward of one clip.
+
+    It may not be reached, be used twice, be no single tensor, or fold its frames into the batch,
+    which needs batches of one clip.
+    """
+    unfolded = replace(rule, folded=False)
+    features = stage_features(module, inputs, stages, rule=unfolded, whole=True)
+    for stage, x in features.items():
+        if x.ndim != 2:
+            raise UserError(f"stage {stage!r} is of shape {list(x.shape)} without units")
+        if len(x) > 1 and batch_size > 1:
+            raise UserError(
+                f"stage {stage!r} has {len(x)} rows a clip: it folds frames or positions into the "
+                "batch; give --batch_size 1, where all of them belong to one clip"
+            )
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """A line of `--list_stages`: how to name a stage, its output's shape, its number of units.
+
+    default: whether `--stg all` takes it. calls: forwards of the module in one of the network.
+    """
+
+    stage: str
+    shape: tuple[int, ...]
+    units: int
+    default: bool
+    calls: int = 1
+
+
+def list_stages(
+    network: Network, module: nn.Module, path: str, fuse: bool, device: str = "cpu"
+) -> list[StageRow]:
+    """Every stage that the network has, or can be asked for, in order.
+
+    Shapes are those of one clip; `path` and `fuse` as on the command line. On the device "meta",
+    where a network runs without computing, `module` must be there too.
+    """
+    uses = outline(module, zeros(network.clip, device))
+    if not network.modules:
+        return _table_rows(network, uses, path, fuse)
+    rows = []
+    for stage in network.modules:
+        (tap,) = network.taps(stage, path, fuse)
+        part, use = module.get_submodule(tap.module), uses[tap.module]
+        if not use.calls and not isinstance(part, nn.ModuleList):
+            rows.append(StageRow(stage, (), 0, stage in network.stages, 0))
+        for key, shape in use.shapes.items():
+            single = key is None or len(use.shapes) == 1
+            name = stage if single else f"{stage}#{key}"
+            units = count_units(part, shape, network.units)
+            rows.append(StageRow(name, shape, units, stage in network.stages, use.calls))
+    return rows
+
+
+def _table_rows(network: Network, uses: Mapping[str, Use], path: str, fuse: bool) -> list[StageRow]:
+    rows = []
+    for stage in network.stages:
+        taps = network.taps(stage, path, fuse)
+        shapes = [_shape(uses[tap.module], tap) for tap in taps]
+        units = sum(shape[-1] if len(shape) == 3 else shape[1] for shape in shapes)
+        rows.append(StageRow(stage, shapes[0], units, True))
+    return rows
+
+
+def _shape(use: Use, tap: Tap) -> tuple[int, ...]:
+    return next(iter(use.shapes.values())) if tap.index is None else use.shapes[tap.index]
+
+
+def count_units(part: nn.Module, shape: Sequence[int], rule: UnitRule = BY_SHAPE) -> int:
+    """The number of units in an output of this shape; 0 for a number without axes."""
+    return shape[unit_axis(part, len(shape), rule)] if len(shape) > 1 else 0

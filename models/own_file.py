@@ -1,0 +1,159 @@
+"""`--model my_net.py:build`: a network from a function in a user's file.
+
+The function takes nothing and returns a network that takes clips [B, 3, T, H, W], alone or with a
+dict that says how it wants them; its keys are those of `PREPROCESSING`.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from datasets.geometry import ClipGeometry, per_channel
+from models.own import digest, record
+from models.registry import Network, Weights, suggestion
+from utils import UserError
+
+
+def _colours(value: Any) -> tuple[float, ...]:
+    values = (float(value),) if isinstance(value, int | float) else tuple(map(float, value))
+    if len(values) not in (1, 3):
+        raise ValueError
+    return per_channel(values)
+
+
+def _count(value: Any) -> int:
+    if int(value) != value or value < 1:
+        raise ValueError
+    return int(value)
+
+
+def _one_of(*allowed: Any) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if value not in allowed:
+            raise ValueError
+        return value
+
+    return check
+
+
+def _callable(value: Any) -> Any:
+    if not callable(value):
+        raise TypeError
+    return value
+
+
+# Key of the dict: what it may hold, and the check that also brings it into form.
+PREPROCESSING: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "frames": ("a number of frames", _count),
+    "rate": ("raw frames between two frames", _count),
+    "crop": ("a number of pixels", _count),
+    "short_side": ("a number of pixels", _count),
+    "mean": ("one number or three", _colours),
+    "std": ("one number or three", _colours),
+    "channels": ("'RGB' or 'BGR'", _one_of("RGB", "BGR")),
+    "value_range": ("1 or 255", _one_of(1, 255)),
+    "transform": ("a function of uint8 frames [T, H, W, 3]", _callable),
+}
+
+
+def resolve(name: str, num_classes: int | None) -> Network:
+    """The network that the function in `name` ("FILE.py:FUNCTION") returns, as it returns it.
+
+    Raises UserError if there is no such file or function, or if what it returns is no network.
+    """
+    file, _, function = name.rpartition(":")
+    path = Path(file)
+    if num_classes:
+        raise UserError(f"--num_classes: {name} decides that itself; leave it out")
+    factory = _function(path, function)
+    module, wanted = _called(name, factory)
+
+    def build(spec: object, classes: int) -> nn.Module:
+        return _called(name, factory)[0]
+
+    return record(
+        f"{path.name}:{function}",
+        "own",
+        module.eval(),
+        build,
+        geometry(name, wanted),
+        Weights(f"{name} builds it", built=digest(module)),
+        any_frames=True,
+    )
+
+
+def geometry(name: str, wanted: Mapping[str, Any]) -> ClipGeometry:
+    """The clips that a factory asks for; frames or crop are 0 where it does not say.
+
+    Raises UserError for a key or a value that is none.
+    """
+    values = {}
+    for key, value in wanted.items():
+        if key not in PREPROCESSING:
+            raise UserError(
+                f"{name}: preprocessing {key!r} is not known. Expected: "
+                f"{', '.join(PREPROCESSING)}.{suggestion(str(key), PREPROCESSING)}"
+            )
+        expected, check = PREPROCESSING[key]
+        try:
+            values[key] = check(value)
+        except (TypeError, ValueError):
+            raise UserError(f"{name}: preprocessing {key!r} is {value!r}, not {expected}") from None
+    frames, rate, crop = (values.pop(k, default) for k, default in _SIZES)
+    values.setdefault("short_side", crop)
+    return ClipGeometry((("video", frames),), rate, frames * rate, crop=crop, **values)
+
+
+_SIZES = (("frames", 0), ("rate", 1), ("crop", 0))
+
+
+def _function(path: Path, name: str) -> Callable[[], Any]:
+    """The function `name` in a file, which may import its neighbours."""
+    if not path.is_file():
+        raise UserError(f"--model {path}:{name}: there is no file {path}")
+    sys.path.insert(0, str(path.parent.resolve()))
+    loader = importlib.machinery.SourceFileLoader(path.stem, str(path))
+    spec = importlib.util.spec_from_loader(path.stem, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    # What is defined in the file can then be sent to other processes.
+    sys.modules.setdefault(path.stem, module)
+    _guarded(f"{path}", lambda: loader.exec_module(module))
+    if not callable(getattr(module, name, None)):
+        there = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
+        raise UserError(
+            f"--model {path}:{name}: the file has no function {name!r}.{suggestion(name, there)}"
+        )
+    return getattr(module, name)
+
+
+def _called(name: str, factory: Callable[[], Any]) -> tuple[nn.Module, Mapping[str, Any]]:
+    """What the factory returns: the network, and its preprocessing if it says one."""
+    result = _guarded(name, factory)
+    network, wanted = result if isinstance(result, tuple) and len(result) == 2 else (result, {})
+    if not isinstance(network, nn.Module) or not isinstance(wanted, Mapping):
+        raise UserError(
+            f"{name} returned {type(result).__name__}; expected a torch.nn.Module, or one and a "
+            "dict that says how it wants its clips"
+        )
+    return network, wanted
+
+
+def _guarded(name: str, call: Callable[[], Any]) -> Any:
+    """The result of a user's code. Raises UserError with the place of an error in it."""
+    try:
+        return call()
+    except Exception as error:  # it may raise anything
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f"--model {name}: {type(error).__name__}: {error} (line {place.lineno} of "
+            f"{place.filename})"
+        ) from error
