@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from models.naming import translate_caffe2
 from models.registry import BUILT, RANDOM, Network
+from pickles import ArraysOnly, Blocked
 from utils import UserError, sha256
 
 _WRAPPERS = re.compile(r"^(?:(?:module|model)\.)+")
@@ -215,42 +216,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is damaged or cut off: {error}") from None
 
 
-class _Blocked(Exception):
-    """A name that a pickle asks for and does not get."""
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Admits NumPy arrays and plain containers; every other name is refused."""
-
-    # `_codecs.encode` is how Python 3 writes bytes into the old protocols.
-    ADMITTED: ClassVar[set[tuple[str, str]]] = {
-        ("collections", "OrderedDict"),
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        ("_codecs", "encode"),
-        *(
-            (f"numpy.{core}.multiarray", name)
-            for core in ("core", "_core")
-            for name in ("_reconstruct", "scalar")
-        ),
-        *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.ADMITTED:
-            raise _Blocked(f"{module}.{name}")
-        if module.startswith("numpy."):
-            # NumPy 2 renamed the package; files name either.
-            core = "_core" if int(np.__version__.split(".")[0]) >= 2 else "core"
-            module = f"numpy.{core}.{module.rsplit('.', 1)[-1]}"
-        return super().find_class(module, name)
-
-
 def _read_caffe2(path: Path) -> dict[str, Tensor]:
     """The `blobs` of a Caffe2 checkpoint, numeric arrays only."""
     try:
-        content = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    except _Blocked as error:
+        content = ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+    except Blocked as error:
         raise CheckpointError(
             f"{path} is refused: the pickle asks for {error}, and only NumPy arrays and plain "
             "containers are read"
