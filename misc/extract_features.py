@@ -4,7 +4,7 @@
         --stg all --save features.npz
 
 clips.npz holds normalised inputs: `video` [B, 3, T, H, W], for SlowFast `slow` and `fast`; for
-segmentation networks `image` and `flow` [B, 3, H, W], for RTNet [B, 2, 3, H, W] and [B, 2, 6, H, W].
+segmentation `image` and `flow`, [B, 3, H, W] (RTNet: [B, 2, 3, H, W] and [B, 2, 6, H, W]).
 features.npz holds one float32 array [B, C] per stage (RTNet: [2B, C], a row per frame in order
 sample, frame), and with --logits "logits" [B, classes], or those of masks [B, 1 or 2, H, W] (RTNet:
 "logits1" to "logits4", finest first).
@@ -33,13 +33,12 @@ from utils import (  # noqa: E402
     check_output,
     open_npz,
     progress,
-    read_json,
     resolve_device,
     run,
     save_npz,
 )
 from vos.registry import find as find_segmenter  # noqa: E402
-from vos.registry import is_segmenter  # noqa: E402
+from vos.registry import is_segmenter, read_config  # noqa: E402
 
 if TYPE_CHECKING:
     from models.checkpoints import Loaded
@@ -104,9 +103,9 @@ def requested(given: Mapping[str, Any]) -> Request:
     """
     options = dict(given)
     chosen = {name: options.pop(name) for name in SEGMENTATION if name in options}
-    settings = read_json(chosen["cfg_file"]) if "cfg_file" in chosen else None
+    settings = read_config(chosen["cfg_file"]) if "cfg_file" in chosen else None
     if settings is not None and "model" not in options:
-        options["model"] = settings.get("model")
+        options["model"] = settings.get("model", Config.model)
     segmenter = is_segmenter(options.get("model", Config.model))
     others = [name for name in (RECOGNITION if segmenter else SEGMENTATION) if name in given]
     if others:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.registry import RANDOM, Tap, suggestion
-from utils import UserError
+from utils import DataError, UserError, read_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -175,6 +175,22 @@ def networks() -> dict[str, Segmenter]:
     from vos import families
 
     return {network.name: network for network in families.NETWORKS}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The JSON configuration in a file. Raises DataError if it is none."""
+    config = read_json(path)
+    if not isinstance(config, dict) or not isinstance(config.get("extra_args", {}), dict):
+        raise DataError(
+            f"{path} is no configuration: expected a JSON object, and `extra_args`, if there, to "
+            "be one as well"
+        )
+    return config
+
+
+def is_segmenter(name: str) -> bool:
+    """Whether `name` is that of a segmentation network, also of one that cannot be run."""
+    return name in GONE or name in networks()
 
 
 def find(name: str, config: Mapping[str, Any] | None = None) -> Segmenter:
