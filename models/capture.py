@@ -32,8 +32,15 @@ def unit_axis(module: nn.Module, ndim: int, rule: UnitRule = BY_SHAPE) -> int:
     convolutions and batch norms are axis 1, the features of linear layers and layer norms the
     last. Else by shape: axis 1 of maps [B, C, T, H, W] and [B, C, H, W] (the last one if
     `rule.maps_last`), and the last of tokens [B, N, C].
+
+    Raises UserError where the output has no axis `rule.dim`, or it is that of the clips.
     """
     if rule.dim is not None:
+        if rule.dim not in range(-ndim, ndim) or rule.dim % ndim == 0:
+            raise UserError(
+                f"--unit_dim {rule.dim}: an output of {type(module).__name__} has {ndim} axes, "
+                f"and that of the units is one of 1 to {ndim - 1}"
+            )
         return rule.dim
     if isinstance(module, _CHANNELS_FIRST):
         return 1

@@ -131,5 +131,8 @@ def _shape(use: Use, tap: Tap) -> tuple[int, ...]:
 
 
 def count_units(part: nn.Module, shape: Sequence[int], rule: UnitRule = BY_SHAPE) -> int:
-    """The number of units in an output of this shape; 0 for a number without axes."""
-    return shape[unit_axis(part, len(shape), rule)] if len(shape) > 1 else 0
+    """The number of units in an output of this shape; 0 for one without the axis of units."""
+    try:
+        return shape[unit_axis(part, len(shape), rule)] if len(shape) > 1 else 0
+    except UserError:
+        return 0
