@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from datasets.geometry import ClipOptions
-from datasets.plan import Clip, Pair
+from datasets.plan import AnyPair, PairLike
 from estimation.estimator import Estimate, estimate
 from estimation.store import FeatureStore
 from factors import FACTORS, factor_names
@@ -97,18 +97,21 @@ def fill_store(
     store: FeatureStore,
     network: FrozenNetwork,
     batches: Iterator[Batch | BadVideo],
-    rows: Mapping[Clip, int],
+    rows: Mapping[Any, int],
     on_bad_video: str,
+    per_clip: int = 1,
 ) -> dict[str, str]:
     """Compute and store the features of all clips in `batches`; returns bad videos and why.
+
+    A clip gives `per_clip` rows of features, which stand together in the store.
 
     Raises DataError at the first unreadable video, unless `on_bad_video` is "skip".
     """
     from datasets.clips import BadVideo
 
     bad: dict[str, str] = {}
-    done = int(store.done.sum())
-    with progress((), "clips", "clip", total=len(store.clips), done=done) as bar:
+    done, total = (n // per_clip for n in (int(store.done.sum()), len(store.clips)))
+    with progress((), "clips", "clip", total=total, done=done) as bar:
         for batch in batches:
             if isinstance(batch, BadVideo):
                 if on_bad_video == "stop":
@@ -119,32 +122,41 @@ def fill_store(
                 bad.setdefault(batch.video, batch.reason)
                 continue
             features = network.features(batch.inputs)
-            store.write([rows[clip] for clip in batch.clips], features)
+            own = _all_rows([rows[clip] for clip in batch.clips], per_clip)
+            store.write(own.tolist(), features)
             bar.update(len(batch.clips))
     return bad
 
 
-def without_videos(pairs: Sequence[Pair], bad: Mapping[str, str]) -> list[Pair]:
+def _all_rows(clips: Sequence[int], per_clip: int) -> np.ndarray:
+    """The rows in the store of clips by number, int64 [len(clips) per_clip]."""
+    first = np.asarray(clips, dtype=np.int64)[:, None] * per_clip
+    return (first + np.arange(per_clip)).ravel()
+
+
+def without_videos(pairs: Sequence[AnyPair], bad: Mapping[str, str]) -> list[AnyPair]:
     """The pairs in which no clip is of a bad video: such a video is dropped for all factors."""
     return [pair for pair in pairs if pair.a.video not in bad and pair.b.video not in bad]
 
 
 def estimate_stages(
     store: FeatureStore,
-    pairs: Sequence[Pair],
-    rows: Mapping[Clip, int],
+    pairs: Sequence[PairLike],
+    rows: Mapping[Any, int],
     *,
     n_factors: int,
     residual_index: int,
+    per_clip: int = 1,
 ) -> dict[str, Estimate]:
-    """The estimate of every stage of a store. Memory does not grow with the number of pairs
-    beyond three integers a pair.
+    """The estimate of every stage of a store, where a clip has `per_clip` rows.
+
+    Memory does not grow with the number of pairs beyond three integers a pair.
 
     Raises DataError if a factor has no pairs (see `estimation.estimator.estimate`).
     """
-    factor = np.array([pair.factor for pair in pairs], dtype=np.int64)
-    a = np.array([rows[pair.a] for pair in pairs], dtype=np.int64)
-    b = np.array([rows[pair.b] for pair in pairs], dtype=np.int64)
+    factor = np.repeat(np.array([pair.factor for pair in pairs], dtype=np.int64), per_clip)
+    a = _all_rows([rows[pair.a] for pair in pairs], per_clip)
+    b = _all_rows([rows[pair.b] for pair in pairs], per_clip)
     estimates = {}
     for stage in store.stages:
         moments = {
@@ -157,7 +169,7 @@ def estimate_stages(
     return estimates
 
 
-def require_factors(pairs: Sequence[Pair], n_factors: int, residual_index: int) -> None:
+def require_factors(pairs: Sequence[PairLike], n_factors: int, residual_index: int) -> None:
     """Raise DataError if a factor to estimate has fewer than two pairs, or another has any."""
     for index, name in enumerate(factor_names(n_factors, residual_index)):
         found = sum(pair.factor == index for pair in pairs)

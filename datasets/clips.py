@@ -7,9 +7,10 @@ takes a uniform subsample; /255, mean and std, short side (bilinear), centre cro
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,9 +39,9 @@ class BadVideo:
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips and their inputs, in the network's order, each [B, 3, T, H, W] float32."""
+    """Clips and their inputs, in the network's order, e.g. [B, 3, T, H, W] float32 each."""
 
-    clips: list[Clip]
+    clips: list[Any]
     inputs: list[Tensor]
 
 
@@ -142,21 +143,49 @@ def iter_batches(
 
     Clips that show the same frames must stand together; their frames are read once.
     """
-    groups = [list(group) for _, group in itertools.groupby(clips, key=lambda clip: clip.source)]
-    loader = DataLoader(
-        _Readings(groups, videos, frames, geometry),
-        batch_size=None,
-        num_workers=min(num_workers, len(groups)),
+    groups = by_source(clips)
+    readings = _Readings(groups, videos, frames, geometry)
+    return batches_of(
+        groups,
+        readings,
+        lambda reading, position, clip: _ordered(reading, clip.shuffle),
+        batch_size=batch_size,
+        num_workers=num_workers,
+        pin_memory=pin_memory,
     )
-    ready: list[Clip] = []
+
+
+def by_source(clips: Sequence[Any]) -> list[list[Any]]:
+    """Clips that show the same frames, which stand together, in groups."""
+    return [list(group) for _, group in itertools.groupby(clips, key=lambda clip: clip.source)]
+
+
+def batches_of(
+    groups: Sequence[Sequence[Any]],
+    readings: Dataset,
+    inputs: Callable[[Any, int, Any], list[Tensor]],
+    *,
+    batch_size: int,
+    num_workers: int = 0,
+    pin_memory: bool = False,
+) -> Iterator[Batch | BadVideo]:
+    """Batches of up to `batch_size` clips in the order of `groups`, or what is unreadable.
+
+    Item i of `readings` is what group i was read as, in `num_workers` processes beside this one;
+    `inputs` makes the inputs of a clip of it, given the clip's position in its group.
+    """
+    loader = DataLoader(
+        readings, batch_size=None, num_workers=min(num_workers, len(groups)), shuffle=False
+    )
+    ready: list[Any] = []
     waiting: list[list[Tensor]] = []
     for group, reading in zip(groups, loader, strict=True):
         if isinstance(reading, BadVideo):
             yield reading
             continue
-        for clip in group:
+        for position, clip in enumerate(group):
             ready.append(clip)
-            waiting.append(_ordered(reading, clip.shuffle))
+            waiting.append(inputs(reading, position, clip))
             if len(ready) == batch_size:
                 yield _batch(ready, waiting, pin_memory)
                 ready, waiting = [], []
@@ -170,6 +199,6 @@ def _ordered(reading: list[Tensor], shuffle: int) -> list[Tensor]:
     return [x[:, permutation(shuffle, i, x.shape[1])] for i, x in enumerate(reading)]
 
 
-def _batch(clips: list[Clip], inputs: list[list[Tensor]], pin_memory: bool) -> Batch:
+def _batch(clips: list[Any], inputs: list[list[Tensor]], pin_memory: bool) -> Batch:
     stacked = [torch.stack(own) for own in zip(*inputs, strict=True)]
     return Batch(clips, [x.pin_memory() for x in stacked] if pin_memory else stacked)

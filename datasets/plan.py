@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -53,6 +54,20 @@ class Pair:
     factor: int
     a: Clip
     b: Clip
+
+
+class PairLike(Protocol):
+    """A pair of any kind of clips, each of which has the name of its `video`."""
+
+    @property
+    def factor(self) -> int: ...
+    @property
+    def a(self) -> Any: ...
+    @property
+    def b(self) -> Any: ...
+
+
+AnyPair = TypeVar("AnyPair", bound=PairLike)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,210 @@
+"""DAVIS as the study of segmentation networks uses it: stylized frames, flow images, masks.
+
+Two trees (the released Stylized DAVIS, and DAVIS 2016 with flow images):
+
+    ORIGINAL/ImageSets/480p/SPLIT.txt             a line per frame: its image and its mask
+    ORIGINAL/FlowImages_gap1/SEQUENCE/FRAME.png   forward flow as a colour image
+    ORIGINAL/FlowImages_gap-1/...                 backward flow (RTNet only)
+    ORIGINAL/Annotations/480p/SEQUENCE/FRAME.png  masks (`vos.evaluate` only)
+    STYLIZED/JPEGImages/STYLE/SEQUENCE/FRAME.jpg  the frames in each style
+
+Sources: StylizedDAVIS.py, StylizedDAVISCinematograms.py and StylizedDAVISStereograms.py of the
+study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from utils import DataError
+
+IMAGES, MASKS = "JPEGImages/480p", "Annotations/480p"
+FORWARD, BACKWARD = "FlowImages_gap1", "FlowImages_gap-1"
+# Folders of the styles whose ids the study gave; any other id is the name of its folder.
+STYLE_FOLDERS = {"1": "Lynx", "2": "Maruska640", "3": "Zuzka1", "4": "Zuzka2"}
+# Frames of a cinematogram or stereogram: each is a video of its own.
+_GENERATED_FRAMES = 10
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A video of the set: its folder in every tree, and its frames (file names without ending).
+
+    frames: those that a network is shown, in order.
+    """
+
+    name: str
+    folder: str
+    frames: tuple[str, ...]
+
+    def neighbour(self, frame: str, offset: int) -> str:
+        """The frame `offset` further on, round the end of the sequence."""
+        return self.frames[(self.frames.index(frame) + offset) % len(self.frames)]
+
+
+@dataclass(frozen=True)
+class SequenceSet:
+    """The sequences of a split by name, in the list's order, and where their files are.
+
+    styles: ids of `--styles`. flows: names of the folders of flow that the network needs, forward
+    first.
+    """
+
+    name: str
+    original: Path
+    stylized: Path
+    videos: Mapping[str, Sequence]
+    styles: tuple[str, ...]
+    flows: tuple[str, ...]
+
+    def image(self, video: str, style: str, frame: str) -> Path:
+        """Path of a frame in a style."""
+        folder = STYLE_FOLDERS.get(style, style)
+        return self.stylized / "JPEGImages" / folder / self.videos[video].folder / f"{frame}.jpg"
+
+    def flow(self, video: str, flow: str, frame: str) -> Path:
+        """Path of the flow image of a frame; `flow` is one of `flows`."""
+        return self.original / flow / self.videos[video].folder / f"{frame}.png"
+
+    def mask(self, video: str, frame: str) -> Path:
+        """Path of the mask of a frame."""
+        return self.original / MASKS / self.videos[video].folder / f"{frame}.png"
+
+    def natural(self, video: str, frame: str) -> Path:
+        """Path of a frame as it was filmed."""
+        return self.original / IMAGES / self.videos[video].folder / f"{frame}.jpg"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What one data set does with a line of the image set.
+
+    place: from sequence and frame, the name and the folder of the video that the frame belongs to,
+        and the frames it stands for. all_styles: False leaves out the last style.
+    """
+
+    place: Callable[[str, str], tuple[str, str, tuple[str, ...]]]
+    all_styles: bool = True
+
+
+def _filmed(sequence: str, frame: str) -> tuple[str, str, tuple[str, ...]]:
+    return sequence, sequence, (frame,)
+
+
+def _generated(sequence: str, frame: str) -> tuple[str, str, tuple[str, ...]]:
+    """Every frame was made into a short video of its own, in a folder of its name."""
+    frames = tuple(f"{index:05d}" for index in range(_GENERATED_FRAMES))
+    return f"{sequence}_{frame}", f"{sequence}/{frame}", frames
+
+
+LAYOUTS = {
+    "StylizedDAVIS": Layout(_filmed),
+    "StylizedDAVISCinematograms": Layout(_generated, all_styles=False),
+    "StylizedDAVISStereograms": Layout(_generated),
+}
+
+
+def find_sequences(
+    dataset: str,
+    original: Path,
+    stylized: Path,
+    split: str,
+    styles: tuple[str, ...],
+    backward: bool,
+) -> SequenceSet:
+    """The sequences of a split, each without the frames that lack a flow by rule.
+
+    The last listed frame has no forward flow; where `backward` flow is needed, the first one has
+    none of that. Generated videos that were not made are left out, as in the study.
+
+    Raises DataError for a missing tree, list or style, or where no sequence is left.
+    """
+    layout = LAYOUTS[dataset]
+    listed = _read_list(original, split)
+    if not layout.all_styles:
+        styles = styles[:-1]
+    flows = (FORWARD, BACKWARD) if backward else (FORWARD,)
+    _require_styles(stylized, styles)
+    found: dict[str, tuple[str, list[str]]] = {}
+    for sequence, frame in listed:
+        name, folder, frames = layout.place(sequence, frame)
+        found.setdefault(name, (folder, []))[1].extend(frames)
+    if layout.place is _generated:
+        found = {n: v for n, v in found.items() if (original / IMAGES / v[0]).is_dir()}
+    videos = {
+        name: Sequence(name, folder, tuple(sorted(frames[int(backward) : -1])))
+        for name, (folder, frames) in found.items()
+    }
+    short = [name for name, video in videos.items() if not video.frames]
+    if short or not videos:
+        raise DataError(
+            f"{original / 'ImageSets/480p'}/{split}.txt: {', '.join(short) or 'no sequence'} "
+            f"found with too few frames; at least {2 + backward} are needed in each sequence"
+        )
+    return SequenceSet(dataset, original, stylized, videos, styles, flows)
+
+
+def _read_list(original: Path, split: str) -> list[tuple[str, str]]:
+    """Sequence and frame of every line of an image set."""
+    path = original / "ImageSets" / "480p" / f"{split}.txt"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DataError(
+            f"{path} does not exist: is {original} the folder of DAVIS 2016? Give the right one "
+            "with --original_data_root"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    listed = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        image = PurePosixPath(line.split()[0])
+        if len(image.parts) < 3 or ".." in image.parts:
+            raise DataError(
+                f"{path}, line {number}: {line!r}; expected a line like "
+                "'/JPEGImages/480p/bear/00000.jpg /Annotations/480p/bear/00000.png'"
+            )
+        listed.append((image.parts[-2], image.stem))
+    return listed
+
+
+def _require_styles(stylized: Path, styles: Iterable[str]) -> None:
+    root = stylized / "JPEGImages"
+    missing = [name for s in styles if not (root / (name := STYLE_FOLDERS.get(s, s))).is_dir()]
+    if missing:
+        present = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+        raise DataError(
+            f"missing style folders: {', '.join(str(root / name) for name in missing)}. Present: "
+            f"{', '.join(present) or 'none'}. Give the folder of Stylized DAVIS with "
+            "--stylized_data_root, or its styles with --styles"
+        )
+
+
+def check_files(data: SequenceSet, wanted: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """What is wrong with the (video, style) wanted, by video: files that are not there.
+
+    Raises DataError where a whole folder of flow is missing, with the command that makes it.
+    """
+    for flow in data.flows:
+        if not (data.original / flow).is_dir():
+            raise DataError(
+                f"{data.original / flow} does not exist, the images of "
+                f"{'forward' if flow == FORWARD else 'backward'} flow. Make them with\n"
+                f"  python misc/make_flow.py {data.original / IMAGES} {data.original / flow}"
+                f"{' --gap -1' if flow == BACKWARD else ''}"
+            )
+    problems: dict[str, str] = {}
+    for video, style in dict.fromkeys(wanted):
+        sequence = data.videos[video]
+        paths = [data.image(video, style, frame) for frame in sequence.frames]
+        paths += [data.flow(video, flow, frame) for flow in data.flows for frame in sequence.frames]
+        missing = [path for path in paths if not path.is_file()]
+        if missing:
+            problems.setdefault(
+                video, f"{len(missing)} of {len(paths)} files are missing, such as {missing[0]}"
+            )
+    return problems

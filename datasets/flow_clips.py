@@ -1,0 +1,187 @@
+"""From frames and flow images to the inputs of segmentation networks.
+
+Preprocessing is that of the study: bilinear to the crop size whatever the aspect ratio, /255, and
+one mean and standard deviation for image and flow; the flow of a static pair's second clip has its
+colours jittered. Letters in shape comments: H and W pixels of the crop.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms import functional as F
+
+from datasets.clips import BadVideo, Batch, FrameError, batches_of, by_source, read_frame
+from datasets.davis import SequenceSet
+from datasets.flow_plan import FlowClip
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Ranges of the jitter's own ranges, from which its shift of hue and factor of saturation are drawn.
+HUE, SATURATION = (0.1, 0.5), (0.1, 1.0)
+
+
+@dataclass(frozen=True)
+class FlowGeometry:
+    """How a network wants its clips: size (height, width) in pixels, and frames in a sample.
+
+    fit_flow: whether a flow image of another size than the image is first brought to that size,
+    which the study's loader did for networks that take one frame.
+    """
+
+    size: tuple[int, int]
+    frames: int = 1
+
+    @property
+    def fit_flow(self) -> bool:
+        """Whether the flow image is first brought to the size of the stylized image."""
+        return self.frames == 1
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """A change of colours: shift of hue in turns, factor of saturation, and which comes first."""
+
+    hue: float
+    saturation: float
+    hue_first: bool
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        steps = [
+            lambda x: F.adjust_saturation(x, self.saturation),
+            lambda x: F.adjust_hue(x, self.hue),
+        ]
+        for step in reversed(steps) if self.hue_first else steps:
+            image = step(image)
+        return image
+
+
+def draw_jitters(seed: int, video: str, frame: str, n: int) -> list[Jitter]:
+    """The jitters of a frame's `n` flow images, a function of seed, sequence and frame alone.
+
+    As in the study, the ranges are drawn once per frame and the values from them per flow image.
+    """
+    names = [zlib.crc32(text.encode()) for text in (video, frame)]
+    rng = np.random.default_rng([seed, *names])
+    hue, saturation = rng.uniform(*HUE), rng.uniform(*SATURATION)
+    return [
+        Jitter(
+            hue=float(rng.uniform(-hue, hue)),
+            saturation=float(rng.uniform(max(0, 1 - saturation), 1 + saturation)),
+            hue_first=bool(rng.integers(2)),
+        )
+        for _ in range(n)
+    ]
+
+
+def to_input(image: Image.Image) -> Tensor:
+    """An RGB image as a network input, float32 [3, H, W]."""
+    x = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255  # [3, H, W]
+    return F.normalize(x, MEAN, STD, inplace=True)
+
+
+class FlowReader:
+    """Reads the frames and flow images of one sample, each at most once."""
+
+    def __init__(self, data: SequenceSet, geometry: FlowGeometry):
+        self.data, self.geometry = data, geometry
+
+    def read(self, clips: Sequence[FlowClip]) -> list[list[Tensor]]:
+        """The inputs of clips of the same frames: image and flow.
+
+        One frame: [3, H, W] each. Two: [2, 3, H, W] and [2, 6, H, W], forward and backward flow of
+        a frame one after the other on the channels. Raises FrameError for an unreadable file.
+        """
+        video = clips[0].video
+        frames = [name for name in (clips[0].frame, clips[0].other) if name]
+        styles = dict.fromkeys(clip.style for clip in clips)
+        jitters = dict.fromkeys(clip.jitter for clip in clips)
+        images = {(s, f): self._open(self.data.image(video, s, f)) for s in styles for f in frames}
+        flows = {f: self._flows(video, f, next(iter(images.values())).size) for f in frames}
+        shown = {key: to_input(self._resized(image)) for key, image in images.items()}
+        moved = {(j, f): _flow_input(flows[f], j, video, f) for j in jitters for f in frames}
+        return [
+            [
+                self._stacked([shown[clip.style, frame] for frame in frames]),
+                self._stacked([moved[clip.jitter, frame] for frame in frames]),
+            ]
+            for clip in clips
+        ]
+
+    def _stacked(self, frames: list[Tensor]) -> Tensor:
+        return torch.stack(frames) if self.geometry.frames > 1 else frames[0]
+
+    def _open(self, path: Path) -> Image.Image:
+        return Image.fromarray(read_frame(path))
+
+    def _flows(self, video: str, frame: str, size: tuple[int, int]) -> list[Image.Image]:
+        """The flow images of a frame, in the crop's size."""
+        images = []
+        for flow in self.data.flows:
+            image = self._open(self.data.flow(video, flow, frame))
+            if self.geometry.fit_flow and image.size != size:
+                image = image.resize(size, Image.Resampling.BICUBIC)
+            images.append(self._resized(image))
+        return images
+
+    def _resized(self, image: Image.Image) -> Image.Image:
+        height, width = self.geometry.size
+        if image.size == (width, height):
+            return image
+        return image.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def _flow_input(flows: Sequence[Image.Image], jitter: int, video: str, frame: str) -> Tensor:
+    """The flow images of a frame, jittered unless `jitter` is 0, float32 [3 n, H, W]."""
+    if jitter:
+        drawn = draw_jitters(jitter, video, frame, len(flows))
+        flows = [change(flow) for change, flow in zip(drawn, flows, strict=True)]
+    return torch.cat([to_input(flow) for flow in flows])  # [3 n, H, W]
+
+
+class _Readings(Dataset):
+    """Item i: the inputs of every clip in `groups[i]`, or what could not be read."""
+
+    def __init__(self, groups: Sequence[Sequence[FlowClip]], reader: FlowReader):
+        self.groups, self.reader = groups, reader
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, index: int) -> list[list[Tensor]] | BadVideo:
+        group = self.groups[index]
+        try:
+            return self.reader.read(group)
+        except FrameError as error:
+            return BadVideo(group[0].video, str(error))
+
+
+def iter_flow_batches(
+    clips: Sequence[FlowClip],
+    data: SequenceSet,
+    geometry: FlowGeometry,
+    *,
+    batch_size: int,
+    num_workers: int = 0,
+    pin_memory: bool = False,
+) -> Iterator[Batch | BadVideo]:
+    """Batches of up to `batch_size` clips in the given order, or the video that is unreadable.
+
+    Clips of the same frames must stand together; their files are read once.
+    """
+    groups = by_source(clips)
+    return batches_of(
+        groups,
+        _Readings(groups, FlowReader(data, geometry)),
+        lambda reading, position, clip: reading[position],
+        batch_size=batch_size,
+        num_workers=num_workers,
+        pin_memory=pin_memory,
+    )

@@ -1,0 +1,91 @@
+"""Optical flow of folders of frames, as colour images for segmentation networks.
+
+    python misc/make_flow.py DAVIS/JPEGImages/480p DAVIS/FlowImages_gap1
+    python misc/make_flow.py DAVIS/JPEGImages/480p DAVIS/FlowImages_gap-1 --gap -1
+
+FRAMES holds a folder of frames per sequence, or is one. FLOW gets the same folders and names, as
+.png; the frames at the end (or, backward, at the start) that have no partner get none. The flow is
+OpenCV's DIS: fast, on the CPU, and good enough to try things; published numbers were made with
+flow of other methods.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from utils import DataError, UserError, atomic_path, progress, run  # noqa: E402
+
+ENDINGS = (".jpg", ".jpeg", ".png")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, compute, count."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("frames", type=Path, help="folder of frames, or of folders of frames")
+    parser.add_argument("flow", type=Path, help="folder to write to")
+    parser.add_argument(
+        "--gap", type=int, default=1, help="frames from one to its partner; -1: backward flow"
+    )
+    args = parser.parse_args(argv)
+    if args.gap == 0:
+        raise UserError("--gap 0: a frame has no flow to itself; give 1, or -1 for backward flow")
+    jobs = list(find_pairs(args.frames, args.flow, args.gap))
+    todo = [job for job in jobs if not job[2].exists()]
+    for first, second, target in progress(todo, "flow", "frame"):
+        write_flow(first, second, target)
+    print(f"{len(todo)} flow images: {args.flow}", end="")
+    print(f" ({len(jobs) - len(todo)} were there already)" if len(todo) < len(jobs) else "")
+
+
+def find_pairs(frames: Path, flow: Path, gap: int) -> Iterator[tuple[Path, Path, Path]]:
+    """The two frames and the flow image to write, for every frame that has a partner.
+
+    Raises DataError where there are no frames.
+    """
+    if not frames.is_dir():
+        raise DataError(f"{frames} is not a folder; expected frames, or folders of frames")
+    folders = sorted({path.parent for path in frames.rglob("*") if path.suffix.lower() in ENDINGS})
+    if not folders:
+        raise DataError(f"{frames} holds no {', '.join(ENDINGS)} frames")
+    for folder in folders:
+        names = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+        for index, first in enumerate(names):
+            if 0 <= index + gap < len(names):
+                target = flow / folder.relative_to(frames) / f"{first.stem}.png"
+                yield first, names[index + gap], target
+
+
+def write_flow(first: Path, second: Path, target: Path) -> None:
+    """Compute the flow from one frame to another, and write its picture.
+
+    Raises DataError for frames that cannot be read, or are of different sizes.
+    """
+    import cv2
+    import numpy as np
+    from PIL import Image
+
+    from datasets.clips import read_frame
+    from datasets.flow_images import flow_image
+
+    grey = [cv2.cvtColor(read_frame(path), cv2.COLOR_RGB2GRAY) for path in (first, second)]
+    if grey[0].shape != grey[1].shape:
+        raise DataError(f"{first} and {second} are of different sizes")
+    method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    start = np.zeros((*grey[0].shape, 2), dtype=np.float32)
+    flow = method.calc(grey[0], grey[1], start)
+    with atomic_path(target) as path:
+        Image.fromarray(flow_image(np.moveaxis(flow, 2, 0))).save(path)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
