@@ -1,0 +1,110 @@
+"""Every network and variant against what the study's own code computed on the same weights."""
+
+import pytest
+import torch
+
+from models.capture import stage_features
+from tests.helpers import assert_close, clip, read_npz
+from tests.vos.helpers import (
+    CASES,
+    assert_golden,
+    bare_module,
+    golden_inputs,
+    golden_segmenter,
+    golden_state,
+    layout,
+)
+from vos.registry import networks
+
+MATNETS = [case for case in CASES if case.startswith("matnet/")]
+RTNETS = ["rtnet/base", "rtnet34/base"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_state_dict_has_the_names_and_shapes_of_the_published_one(case):
+    module = bare_module(golden_segmenter(case))
+    assert layout(module.state_dict()) == CASES[case]["state_dict"]
+    assert sum(p.numel() for p in module.parameters()) == CASES[case]["parameters"]
+
+
+@pytest.fixture(scope="module")
+def matnet_weights():
+    """Weights of all variants of MATNet together: most of them are common."""
+    return {}
+
+
+def features_of(case, known, samples=1):
+    network = golden_segmenter(case)
+    module = bare_module(network)
+    module.load_state_dict(golden_state(network, module, known), assign=True)
+    inputs = golden_inputs(network, samples)
+    return stage_features(module, inputs, network.stage_taps("all"), logits=True), network, module
+
+
+@pytest.mark.parametrize("case", MATNETS)
+def test_matnet_equals_the_golden_arrays(case, matnet_weights):
+    features, network, _ = features_of(case, matnet_weights)
+    assert {name: values.shape for name, values in features.items() if "," in name} == {
+        name: (1, units) for name, units in network.units.items()
+    }
+    assert_golden(case, features)
+
+
+def test_fusionseg_with_batch_norm_equals_the_golden_arrays():
+    case = "twostream_deeplabv3plus_resnet101/fuse_bnorm"
+    assert_golden(case, features_of(case, {})[0])
+
+
+@pytest.mark.parametrize("case", RTNETS)
+def test_rtnet_equals_the_golden_arrays_and_samples_do_not_mix(case):
+    features, network, module = features_of(case, {})
+    assert_golden(case, features)
+
+    # The published code is right for the second sample of a batch up to level 1.
+    taps = network.stage_taps("layer1,app_stream,layer1,mot_stream,layer1,sensor_fusion")
+    both = stage_features(module, golden_inputs(network, 2), taps)
+    for name, values in both.items():
+        expected = read_npz("vos_golden.npz")[f"{network.name}/second/{name}"]
+        assert_close(values[2:], expected)
+
+    inputs = [clip(name, (3, *axes, 64, 96)) for name, axes in network.inputs.items()]
+    taps = network.stage_taps("all")
+    alone = [
+        stage_features(module, [x[i : i + 1] for x in inputs], taps, logits=True) for i in range(3)
+    ]
+    for samples in (2, 3):
+        together = stage_features(module, [x[:samples] for x in inputs], taps, logits=True)
+        for name, values in together.items():
+            assert len(values) == 2 * samples
+            assert_close(values, torch.cat([one[name] for one in alone[:samples]]), 2e-5)
+
+
+@pytest.mark.parametrize("name", networks())
+def test_stages_end_the_forward_and_need_no_decoder(name):
+    network = networks()[name]
+    module = bare_module(network)
+    heads = [part for path, part in module.named_modules() if path.split(".")[-1] in LATER[name]]
+    assert heads
+    for part in heads:
+        part.register_forward_pre_hook(must_not_run)
+    with torch.device("meta"):
+        inputs = [torch.empty(1, *axes, 64, 64) for axes in network.inputs.values()]
+    stages = network.stage_taps("layer1,sensor_fusion,layer4,mot_stream")
+    features = stage_features(module, inputs, stages)
+    assert [values.shape[1] for values in features.values()] == [
+        network.units["layer4,mot_stream"],
+        network.units["layer1,sensor_fusion"],
+    ]
+
+
+# What comes after the last stage that the test above asks for.
+LATER = {
+    "twostream_deeplabv3plus_resnet101": ("aspp", "project"),
+    "matnet": ("gated_res5", "decoder", "GC"),
+    "rtnet": ("decoder4", "out1"),
+    "rtnet34": ("decoder4", "out1"),
+}
+
+
+def must_not_run(*_):
+    raise AssertionError("this part is not needed")
