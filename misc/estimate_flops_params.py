@@ -17,7 +17,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,27 +26,32 @@ sys.path.insert(0, str(ROOT))
 
 from config import Config, add_options, integer, names  # noqa: E402
 from estimation.results import format_table  # noqa: E402
-from models.registry import RANDOM, Network, find, networks  # noqa: E402
-from utils import UserError, check_output, progress, read_json, run, write_csv  # noqa: E402
-from vos import registry as vos  # noqa: E402
+from models.registry import BUILT, RANDOM, networks  # noqa: E402
+from pipeline import find_network  # noqa: E402
+from utils import UserError, check_output, progress, run, write_csv  # noqa: E402
+from vos.registry import find as find_segmenter  # noqa: E402
+from vos.registry import is_segmenter, read_config  # noqa: E402
 
 if TYPE_CHECKING:
     from torch import nn
 
     from models.cost import Cost
 
-OPTIONS = ("checkpoint", "num_classes", "allow_other_head", "dataset", "random_seed")
+# Options of every network, and of those for action recognition alone.
+COMMON = ("checkpoint", "random_seed")
+RECOGNITION = ("num_classes", "allow_other_head", "clip_frames", "dataset", "weights_dir")
 # Of the segmentation networks, as the study counted them: height, width, and samples.
 SEGMENTATION_SIZE, SEGMENTATION_BATCH = (240, 427), 2
-# Modules that a published network runs so many times on the same input, and ours once.
-TIMES = {"matnet": {f"decoder.RF{level}.pdc.block1": 3 for level in (2, 3, 4)}}
 
 
 @dataclass(frozen=True)
 class Request:
-    """What all networks of a run are asked for; size: height and width, None for their own."""
+    """What all networks of a run are asked for; None: as each of them has it.
 
-    config: Config
+    given: the options of `Config` that were given. size: height and width.
+    """
+
+    given: Mapping[str, Any]
     batch_size: int | None
     size: tuple[int, int] | None
 
@@ -56,13 +61,11 @@ class Subject:
     """What is counted: a name, the shapes of the inputs, and how the module is made.
 
     build: returns the module in evaluation mode, and a note on the checkpoint or "".
-    times: modules that count several times, see `models.cost.cost`.
     """
 
     name: str
     inputs: tuple[tuple[int, ...], ...]
     build: Callable[[], tuple[nn.Module, str]]
-    times: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def sample(self) -> str:
@@ -93,10 +96,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     save, by_module = options.pop("save"), options.pop("by_module")
     models, cfg_file = options.pop("model"), options.pop("cfg_file")
     batch_size, size = options.pop("batch_size"), options.pop("image_size")
-    request = Request(Config(**options), batch_size, size)
 
     replaced = check_output(save) if save else ""
-    subjects = [subject(network, request) for network in resolve(models, cfg_file, request.config)]
+    subjects = resolve(models, cfg_file, Request(options, batch_size, size))
     counted = [count(one) for one in progress(subjects, "networks", "network")]
     rows = [row for one in counted for row in as_rows(one, by_module)]
     print("evaluation mode; one multiply-add is one FLOP; FLOPs of the whole batch")
@@ -122,9 +124,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="networks, separated by commas; all: every one for action recognition",
     )
     parser.add_argument("--cfg_file", type=Path, help="JSON file of a segmentation network")
-    add_options(parser, OPTIONS)
+    add_options(parser, (*COMMON, *RECOGNITION))
     parser.add_argument(
-        "--image_size", type=height_and_width, help="pixels, 224 or 240x427; default: see above"
+        "--image_size", "--crop", type=height_and_width, help="224 or 240x427; default: see above"
     )
     parser.add_argument("--batch_size", type=integer(1), help="samples; default: see above")
     parser.add_argument("--by_module", action="store_true", help="a row per part of the network")
@@ -132,90 +134,79 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def resolve(
-    models: Sequence[str], cfg_file: Path | None, config: Config
-) -> list[Network | vos.Segmenter]:
-    """The networks that are asked for.
+def resolve(models: Sequence[str], cfg_file: Path | None, request: Request) -> list[Subject]:
+    """The networks that are asked for, checked as far as that goes without counting.
 
-    Raises UserError if there is none, for an unknown one, for a configuration that does not fit,
-    or for a checkpoint that would have to serve several.
+    Raises UserError if there is none, for an unknown one, for options, a configuration or clips
+    that do not fit, and for a checkpoint that is missing or would have to serve several.
     """
-    if cfg_file:
-        return [configured(models, cfg_file)]
+    settings = read_config(cfg_file) if cfg_file else None
+    if settings and not models and "model" in settings:
+        models = [str(settings["model"])]
     if not models:
-        raise UserError(
-            "--model or --cfg_file is missing: give --model NAME (or all), or the configuration "
-            "of a segmentation network with --cfg_file"
-        )
+        missing = f"in {cfg_file} is no model" if cfg_file else "--model or --cfg_file is missing"
+        raise UserError(f"{missing}: give --model NAME, or all")
     chosen = list(networks()) if "all" in models else list(dict.fromkeys(models))
-    segmenters = {*vos.networks(), *vos.GONE}
-    found = [
-        vos.find(name) if name in segmenters else find(name, config.dataset) for name in chosen
-    ]
-    if len(found) > 1 and config.checkpoint not in (None, RANDOM):
-        raise UserError(
-            f"--checkpoint {config.checkpoint} holds one network, --model names {len(found)}: "
-            "give one --model, or leave out --checkpoint"
-        )
-    return found
-
-
-def configured(models: Sequence[str], cfg_file: Path) -> vos.Segmenter:
-    """The segmentation network of a configuration, which `--model` may name as well."""
-    content = read_json(cfg_file)
-    if not isinstance(content, dict) or not (models or "model" in content):
-        raise UserError(f"{cfg_file} does not say which model it is for: give --model NAME as well")
-    if len(models) > 1:
-        raise UserError(f"--cfg_file {cfg_file} is of one network, --model names {len(models)}")
-    return vos.find(models[0] if models else str(content["model"]), content)
-
-
-def subject(network: Network | vos.Segmenter, request: Request) -> Subject:
-    """A network with its inputs, checked as far as that goes without building it."""
-    make = _segmentation if isinstance(network, vos.Segmenter) else _action
-    return make(network, request)  # type: ignore[arg-type]
-
-
-def _action(network: Network, request: Request) -> Subject:
-    """An action-recognition network with inputs [B, 3, T, H, W]."""
-    config, crop = request.config, network.clip.crop
-    if request.size:
-        crop = request.size[0]
-        if request.size != (crop, crop):
+    checkpoint = request.given.get("checkpoint", RANDOM)
+    for option, value in (("checkpoint", checkpoint), ("cfg_file", cfg_file or RANDOM)):
+        if len(chosen) > 1 and value != RANDOM:
             raise UserError(
-                f"--image_size {crop}x{request.size[1]}: clips of {network.name!r} are square; "
-                f"give --image_size {crop}"
+                f"--{option} {value} is of one network, --model names {len(chosen)}: give one "
+                f"--model, or leave out --{option}"
             )
-        network.check_crop(crop)
-    checkpoint = network.checkpoint(config.checkpoint or RANDOM)
+    return [
+        segmentation(name, settings, request)
+        if settings is not None or is_segmenter(name)
+        else recognition(name, request)
+        for name in chosen
+    ]
+
+
+def recognition(name: str, request: Request) -> Subject:
+    """An action-recognition network with inputs [B, 3, T, H, W]."""
+    config = Config(**{**request.given, "model": name})
+    if request.size:
+        height, width = request.size
+        if height != width:
+            raise UserError(
+                f"--image_size {height}x{width}: clips of {name!r} are square; give --image_size "
+                f"{height}"
+            )
+        config = replace(config, image_size=height)
+    network = find_network(config)
+    given = config.checkpoint or (None if network.own else RANDOM)
+    checkpoint = network.checkpoint(given) if given else BUILT
 
     def build() -> tuple[nn.Module, str]:
         from models.checkpoints import load
 
         module, loaded = load(
             network,
-            checkpoint,
+            network.fetched(checkpoint, config.weights_dir),
             num_classes=config.num_classes,
             allow_other_head=config.allow_other_head,
             seed=config.random_seed,
         )
         return module, loaded.note
 
-    batch = request.batch_size or 1
+    batch, crop = request.batch_size or 1, network.clip.crop
     inputs = [(batch, 3, frames, crop, crop) for _, frames in network.clip.inputs]
     return Subject(network.name, tuple(inputs), build)
 
 
-def _segmentation(network: vos.Segmenter, request: Request) -> Subject:
+def segmentation(name: str, settings: Mapping[str, Any] | None, request: Request) -> Subject:
     """A segmentation network with image and flow, [B, 3, H, W] or [B, 2, 3 or 6, H, W]."""
-    config, size = request.config, request.size or SEGMENTATION_SIZE
-    if config.num_classes:
-        raise UserError(f"--num_classes is not for segmentation networks such as {network.name!r}")
-    if min(size) < network.smallest_crop:
+    network = find_segmenter(name, settings)
+    others = [option for option in RECOGNITION if option in request.given]
+    if others:
+        raise UserError(f"--{others[0]} is for networks of action recognition, not {name!r}")
+    height, width = request.size or SEGMENTATION_SIZE
+    if min(height, width) < network.smallest_crop:
         raise UserError(
-            f"--image_size {size[0]}x{size[1]}: network {network.name!r} takes frames of at least "
+            f"--image_size {height}x{width}: network {name!r} takes frames of at least "
             f"{network.smallest_crop} pixels"
         )
+    config = Config(**{**request.given, "model": name})
     checkpoint = network.checkpoint(config.checkpoint or RANDOM)
 
     def build() -> tuple[nn.Module, str]:
@@ -225,8 +216,8 @@ def _segmentation(network: vos.Segmenter, request: Request) -> Subject:
         return module, loaded.note
 
     batch = request.batch_size or SEGMENTATION_BATCH
-    inputs = tuple((batch, *leading, *size) for leading in network.inputs.values())
-    return Subject(network.name, inputs, build, TIMES.get(network.name, {}))
+    inputs = tuple((batch, *leading, height, width) for leading in network.inputs.values())
+    return Subject(network.name, inputs, build)
 
 
 def count(subject: Subject) -> Counted:
@@ -236,8 +227,7 @@ def count(subject: Subject) -> Counted:
     from models.cost import cost
 
     module, note = subject.build()
-    inputs = [torch.zeros(shape) for shape in subject.inputs]
-    return Counted(subject, cost(module, inputs, subject.times), note)
+    return Counted(subject, cost(module, [torch.zeros(shape) for shape in subject.inputs]), note)
 
 
 def as_rows(counted: Counted, by_module: bool) -> Iterator[dict[str, Any]]:
@@ -275,18 +265,13 @@ def as_table(rows: Sequence[dict[str, Any]], by_module: bool) -> str:
 
 
 def remarks(counted: Sequence[Counted]) -> Iterator[str]:
-    """Lines on what is free by convention, what was counted several times, and what not at all."""
+    """Lines on checkpoints, on what is free by convention, and on what could not be counted."""
     free = sorted({name for one in counted for name in one.cost.free})
     yield f"free by convention: {', '.join([*free, 'and what only moves or rectifies data'])}"
     for one in counted:
         name, cost = one.subject.name, one.cost
         if one.note:
             yield f"{name}, checkpoint: {one.note}"
-        if cost.repeated:
-            yield (
-                f"{name}: {cost.repeated / 1e9:.3f} GFLOPs of this are repeats, in the published "
-                f"code, of {', '.join(one.subject.times)} on the same input; here they run once"
-            )
         if cost.uncounted:
             found = ", ".join(f"{operator} ({n}x)" for operator, n in cost.uncounted.items())
             yield f"NOT COUNTED, so {name} costs more than this: {found}"

@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from utils import UserError
+
 # The operators of fvcore's handlers: lists of torch._C.Value in and out.
 Handler = Callable[[list[Any], list[Any]], int]
 
@@ -65,7 +67,6 @@ class Cost(Part):
 
     by_operator: FLOPs by operator. by_module: cost by module, of the first level that has more
     than one, and under "" what belongs to none of them; these add up to the whole.
-    repeated: those of the FLOPs that modules which count several times add to one run of each.
     free: how often each operator occurs that is arithmetic, but takes none by convention.
     uncounted: how often each operator occurs of which nothing is known. If there is one, the
     FLOPs are too low.
@@ -73,29 +74,20 @@ class Cost(Part):
 
     by_operator: Mapping[str, int]
     by_module: Mapping[str, Part]
-    repeated: int
     free: Mapping[str, int]
     uncounted: Mapping[str, int]
 
 
-def cost(
-    module: nn.Module, inputs: Sequence[Tensor], times: Mapping[str, int] | None = None
-) -> Cost:
+def cost(module: nn.Module, inputs: Sequence[Tensor]) -> Cost:
     """The cost of `module(*inputs)`, in the mode (training or evaluation) that the module is in.
 
     The forward runs once, on the device of the inputs, and is traced; what its result does not
     depend on is not counted. The module is left as it was. `inputs` holds all samples of the
-    batch: FLOPs are those of the batch. `times` names modules that count more often than once,
-    where a published network runs them several times to the same end.
+    batch: FLOPs are those of the batch. Raises UserError if the result holds no tensor.
     """
-    with _untouched(module):
+    with _untouched(module), _plain_result(module):
         analysis = _analysis(module, tuple(inputs))
-        operators = {
-            name: Counter(found) for name, found in analysis.by_module_and_operator().items()
-        }
-    once = sum(operators[""].values())
-    for name, count in (times or {}).items():
-        _repeat(operators, name, count)
+        operators = analysis.by_module_and_operator()
     free, uncounted = Counter[str](), Counter[str]()
     for name, count in analysis.unsupported_ops().items():
         short = name.removeprefix("aten::").rstrip("_")
@@ -105,7 +97,6 @@ def cost(
         **vars(whole),
         by_operator={name: int(flops) for name, flops in operators[""].items()},
         by_module=_by_module(module, whole, operators),
-        repeated=whole.flops - int(once),
         free=dict(free),
         uncounted=dict(uncounted),
     )
@@ -127,6 +118,37 @@ def _untouched(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
         for buffer, before in buffers:
             buffer.copy_(before)
+
+
+@contextlib.contextmanager
+def _plain_result(module: nn.Module) -> Iterator[None]:
+    """Inside, the forward returns a tuple of tensors, which is all that the tracer understands."""
+
+    def replace(module: nn.Module, inputs: Any, result: Any) -> tuple[Tensor, ...]:
+        tensors = tuple(_tensors(result))
+        if not tensors:
+            raise UserError(
+                f"the network returns {type(result).__name__} without any tensor: expected a "
+                "tensor, or several in a tuple, list or dict"
+            )
+        return tensors
+
+    hook = module.register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _tensors(result: Any) -> Iterator[Tensor]:
+    """The tensors in a result of any common form."""
+    if isinstance(result, Tensor):
+        yield result
+    elif isinstance(result, Mapping):
+        yield from _tensors(list(result.values()))
+    elif isinstance(result, tuple | list):
+        for element in result:
+            yield from _tensors(element)
 
 
 def _analysis(module: nn.Module, inputs: tuple[Tensor, ...]):
@@ -152,14 +174,6 @@ def _analysis(module: nn.Module, inputs: tuple[Tensor, ...]):
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.tracer_warnings("none").total()
     return analysis
-
-
-def _repeat(operators: Mapping[str, Counter[str]], name: str, count: int) -> None:
-    """Count module `name` so many times instead of once, there and in all that it is part of."""
-    path = name.split(".")
-    more = {operator: (count - 1) * flops for operator, flops in operators[name].items()}
-    for depth in range(len(path) + 1):
-        operators[".".join(path[:depth])].update(more)
 
 
 def _shape(value: Any) -> list[int]:

@@ -1,6 +1,5 @@
 """misc/estimate_flops_params.py: the costs of networks as a table."""
 
-import csv
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +14,7 @@ from models import resnet_family
 from models.registry import Variant
 from tests.helpers import tiny_network
 from tests.helpers_checkpoints import known_state, save_torch
+from tests.helpers_cost import rows
 from utils import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -31,15 +31,6 @@ def tiny(monkeypatch):
     added = (small("one", "tiny"), small("two", "tiny_two"))
     monkeypatch.setattr(resnet_family, "NETWORKS", (*resnet_family.NETWORKS, *added))
     return added
-
-
-def rows(folder, *options):
-    """Run the script in this process; the rows it saved, numbers as numbers."""
-    path = folder / "costs.csv"
-    main([*options, "--save", str(path)])
-    with path.open(newline="") as file:
-        found = list(csv.DictReader(file))
-    return [{k: int(v) if v.isdigit() else v for k, v in row.items()} for row in found]
 
 
 # ---- Published numbers.
@@ -83,6 +74,20 @@ def test_all_means_every_network(tiny, monkeypatch, tmp_path):
 def test_a_name_resolves_by_the_data_set(tmp_path):
     (row,) = rows(tmp_path, "--model", "fast", "--dataset", "Diving48", "--image_size", "224")
     assert row["network"] == "fast_diving48"
+
+
+def test_a_network_of_ones_own_is_counted_as_built(tmp_path):
+    code = """
+from torch import nn
+
+def build():
+    return nn.Sequential(nn.Conv3d(3, 4, 1), nn.Flatten(), nn.Linear(4 * 2 * 8 * 8, 5))
+"""
+    (tmp_path / "own.py").write_text(code)
+    options = ("--clip_frames", "2", "--crop", "8")
+    (row,) = rows(tmp_path, "--model", f"{tmp_path / 'own.py'}:build", *options)
+    assert row["input"] == "3x2x8x8"
+    assert row["flops"] == 2 * 8 * 8 * (3 * 4 + 4 * 5)
 
 
 def test_batch_size_classes_and_image_size(tiny, tmp_path):
@@ -158,6 +163,8 @@ def test_the_screen_shows_no_warnings_and_no_file_is_written(tmp_path):
     ("options", "words"),
     [
         ([], "--model or --cfg_file is missing"),
+        (["--model", "sam"], "cannot be run"),
+        (["--model", "i3d", "--clip_frames", "9"], "takes 8 frames"),
         (["--model", "i3d", "--image_size", "224x256"], "square; give --image_size 224"),
         (["--model", "i3d,i4d"], "Did you mean"),
         (["--model", "i3d,c2d", "--checkpoint", "weights.pyth"], "--model names 2: give one"),
@@ -167,7 +174,17 @@ def test_the_screen_shows_no_warnings_and_no_file_is_written(tmp_path):
         (["--model", "i3d", "--save", "."], "--save . cannot be written"),
     ],
     ids=[
-        *("no model", "not square", "name", "one checkpoint", "checkpoint", "small", "only size"),
+        *(
+            "no model",
+            "gone",
+            "frames",
+            "not square",
+            "name",
+            "one checkpoint",
+            "checkpoint",
+            "small",
+            "only size",
+        ),
         "folder",
     ],
 )
@@ -176,6 +193,14 @@ def test_requests_are_checked_before_anything_is_counted(options, words, monkeyp
     with pytest.raises(UserError) as caught:
         main(options)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["big", "0", "240x", "x240", "240x0", "-3"])
+def test_sizes_that_are_none(text, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--model", "i3d", "--image_size", text])
+    assert caught.value.code == 2
+    assert "--image_size" in capsys.readouterr().err
 
 
 def test_clips_too_small_for_the_classifier(tmp_path):

@@ -1,4 +1,4 @@
-"""Cost of a forward: values by hand, an independent count by hooks, the module left as it was."""
+"""Cost of a network: parts, parameters, an independent count by hooks, the module as it was."""
 
 import math
 
@@ -10,107 +10,8 @@ from torch.nn import functional as F
 from models.cost import cost
 from models.registry import find
 from tests.helpers import tiny_inputs, tiny_network
-
-
-class Apply(nn.Module):
-    """A function as a module."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, *inputs):
-        return self.function(*inputs)
-
-
-def flops_of(function, *shapes):
-    """FLOPs of a function of tensors of these shapes, all of whose operators are known."""
-    found = cost(Apply(function), [torch.rand(shape) for shape in shapes])
-    assert found.uncounted == {}
-    assert found.flops == sum(found.by_operator.values())
-    return found.flops
-
-
-# ---- Operators, by hand.
-
-
-@pytest.mark.parametrize(
-    ("layer", "shape", "expected"),
-    [
-        # 4 x 4 positions of 8 channels, each a sum over 3 channels of 3 x 3 pixels.
-        (nn.Conv2d(3, 8, 3, stride=2, padding=1), (1, 3, 8, 8), 4 * 4 * 8 * 3 * 9),
-        (nn.Conv2d(3, 8, 3, padding="same"), (1, 3, 8, 8), 8 * 8 * 8 * 3 * 9),
-        (nn.Conv3d(6, 6, (3, 1, 1), groups=6), (1, 6, 5, 2, 2), 3 * 2 * 2 * 6 * 3),
-        # Every pixel of the input is spread over 2 x 2 pixels of 5 channels.
-        (nn.ConvTranspose2d(4, 5, 2, stride=2), (1, 4, 3, 3), 3 * 3 * 4 * 5 * 4),
-        (nn.Linear(7, 5), (2, 3, 7), 6 * 7 * 5),
-        (nn.Linear(7, 5), (2, 7), 2 * 7 * 5),
-        (nn.LayerNorm(4), (2, 3, 4), 24 * 5),
-        (nn.GroupNorm(2, 4), (1, 4, 3), 12 * 5),
-        (nn.AdaptiveAvgPool2d(1), (1, 2, 4, 4), 32),
-        (nn.AdaptiveAvgPool3d(1), (1, 2, 3, 4, 4), 96),
-        (nn.Upsample(scale_factor=2, mode="bilinear"), (1, 2, 4, 4), 128 * 4),
-    ],
-    ids=[
-        *("convolution", "same padding", "depthwise", "transposed", "linear", "linear 2-D"),
-        *("layer norm", "group norm", "adaptive pool", "adaptive pool 3-D", "bilinear"),
-    ],
-)
-def test_a_layer(layer, shape, expected):
-    assert flops_of(layer, shape) == expected
-    assert flops_of(layer, (3 * shape[0], *shape[1:])) == 3 * expected
-
-
-@pytest.mark.parametrize(
-    ("function", "shapes", "expected"),
-    [
-        (torch.matmul, [(2, 3), (3, 4)], 24),
-        (torch.matmul, [(4, 1, 3, 5), (2, 5, 6)], 4 * 2 * 3 * 6 * 5),
-        (torch.matmul, [(2, 3), (3,)], 6),
-        (torch.matmul, [(3,), (3,)], 3),
-        (torch.mm, [(2, 3), (3, 4)], 24),
-        (torch.bmm, [(5, 2, 3), (5, 3, 4)], 120),
-        (torch.baddbmm, [(5, 2, 4), (5, 2, 3), (5, 3, 4)], 120),
-        (torch.addmm, [(2, 4), (2, 3), (3, 4)], 24),
-        (torch.mv, [(2, 3), (3,)], 6),
-        (lambda a, b: torch.einsum("bij,bjk->bik", a, b), [(5, 2, 3), (5, 3, 4)], 120),
-        (lambda a, b: torch.einsum("i,j->ij", a, b), [(3,), (4,)], 12),
-        (lambda a, b: torch.einsum("...ij,jk->...ik", a, b), [(5, 2, 3), (3, 4)], 120),
-    ],
-    ids=[
-        *("matmul", "broadcast", "vector", "two vectors", "mm", "bmm", "baddbmm", "addmm", "mv"),
-        *("einsum", "outer product", "ellipsis"),
-    ],
-)
-def test_a_product(function, shapes, expected):
-    assert flops_of(function, *shapes) == expected
-
-
-def by_matmul(query, key, value):
-    weights = (query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])).softmax(-1)
-    return weights @ value
-
-
-def by_einsum(query, key, value):
-    weights = torch.einsum("bhle,bhse->bhls", query, key).softmax(-1)
-    return torch.einsum("bhls,bhsv->bhlv", weights, value)
-
-
-def by_bmm(query, key, value):
-    query, key, value = (x.flatten(0, 1) for x in (query, key, value))
-    return torch.bmm(torch.bmm(query, key.transpose(1, 2)).softmax(-1), value)
-
-
-@pytest.mark.parametrize(
-    "attention",
-    [F.scaled_dot_product_attention, by_matmul, by_einsum, by_bmm],
-    ids=["fused", "matmul", "einsum", "bmm"],
-)
-def test_attention_costs_the_same_however_it_is_written(attention):
-    # 2 clips, 3 heads, 5 queries, 7 keys of 4 numbers, values of 6.
-    shapes = [(2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 6)]
-    assert flops_of(attention, *shapes) == 2 * 3 * 5 * 7 * (4 + 6)
-
+from tests.helpers_cost import Apply, flops_of
+from utils import UserError
 
 # ---- Batch norm, parameters.
 
@@ -158,6 +59,25 @@ def test_shared_parameters_count_once():
     assert found.params == 16 + 4 + 4
     assert [part.params for part in found.by_module.values()] == [20, 4]
     assert found.flops == 2 * 16  # both are computed
+
+
+# ---- What comes in and out.
+
+
+def test_results_of_any_common_form_are_counted():
+    def function(x):
+        return {"logits": x[:2] @ x, "more": [(x @ x, None)], "name": "clip", "shape": (4,)}
+
+    assert flops_of(function, (4, 4)) == (2 + 4) * 4 * 4
+
+
+def test_what_the_result_does_not_depend_on_is_not_counted():
+    assert flops_of(lambda x: (x @ x, x @ x @ x)[0], (4, 4)) == 4 * 4 * 4
+
+
+def test_a_result_without_tensors_is_refused():
+    with pytest.raises(UserError, match="returns dict without any tensor"):
+        cost(Apply(lambda x: {"mask": x.numpy()}), [torch.rand(2)])
 
 
 # ---- What is not counted.
@@ -221,15 +141,6 @@ def test_modules_and_the_rest_add_up_to_the_whole():
     assert (parts[""].flops, parts[""].params) == (3 * 4 * 4 * 4, 8)
     for field in ("flops", "flops_folded", "params", "params_without_norm"):
         assert sum(getattr(part, field) for part in parts.values()) == getattr(found, field)
-
-
-def test_a_module_can_count_several_times():
-    module, inputs = Wrapper(small_network()).eval(), [torch.rand(1, 3, 4, 4)]
-    once, thrice = cost(module, inputs), cost(module, inputs, {"model.0": 3})
-    assert thrice.by_module["model.0"].flops == 3 * CONV
-    assert (once.repeated, thrice.repeated) == (0, 2 * CONV)
-    assert thrice.flops == once.flops + 2 * CONV == sum(thrice.by_operator.values())
-    assert thrice.params == once.params
 
 
 def test_a_network_of_one_layer_is_its_own_part():
