@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from models.registry import Tap
 from tests.helpers import clip, fill, read_json, read_npz
 from vos.registry import find
 
@@ -27,7 +28,7 @@ def bare_module(network):
 def golden_state(network, module, known=None):
     """The weights behind the golden arrays; `known` ones are not drawn again, and added to."""
     known = {} if known is None else known
-    shapes = {name: value for name, value in module.state_dict().items()}
+    shapes = module.state_dict()
     absent = {
         name: torch.empty(value.shape, dtype=value.dtype)
         for name, value in shapes.items()
@@ -114,6 +115,19 @@ def build_tiny(spec):
     return TinyMATNet()
 
 
+def tiny_taps(spec):
+    return {
+        "conv1,app_stream": Tap("encoder.conv1_1"),
+        "layer4,sensor_fusion": Tap("decoder.pred2"),
+    }
+
+
 def tiny_segmenter():
-    """MATNet's record with a module of few parameters."""
-    return replace(find("matnet"), build="tests.vos.helpers:build_tiny")
+    """MATNet's record with a module of few parameters and two stages."""
+    return replace(
+        find("matnet"),
+        build="tests.vos.helpers:build_tiny",
+        units={"conv1,app_stream": 2, "layer4,sensor_fusion": 1},
+        taps=tiny_taps,
+        smallest_crop=8,
+    )

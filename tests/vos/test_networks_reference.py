@@ -67,7 +67,7 @@ def test_rtnet_equals_the_golden_arrays_and_samples_do_not_mix(case):
         expected = read_npz("vos_golden.npz")[f"{network.name}/second/{name}"]
         assert_close(values[2:], expected)
 
-    inputs = [clip(name, (3, *axes, 64, 96)) for name, axes in network.inputs.items()]
+    inputs = [clip(name, (3, *axes, 32, 64)) for name, axes in network.inputs.items()]
     taps = network.stage_taps("all")
     alone = [
         stage_features(module, [x[i : i + 1] for x in inputs], taps, logits=True) for i in range(3)
