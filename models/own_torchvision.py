@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision import models as zoo
 
 from datasets.geometry import ClipGeometry
-from models.own import record
+from models.own import record, top_level_blocks
 from models.registry import Network, UnitRule, Weights, suggestion
 from utils import UserError
 
@@ -101,8 +101,9 @@ def geometry(weights: str, family: Family) -> ClipGeometry:
 
 
 def _stages(module: nn.Module, family: Family) -> tuple[str, ...]:
+    """The blocks, without the classifier."""
     if not family.blocks:
-        return ()
+        return tuple(name for name in top_level_blocks(module) if f"{name}." != _head(module))
     return tuple(
         f"{family.blocks}.{name}"
         for name, _ in module.get_submodule(family.blocks).named_children()

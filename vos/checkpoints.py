@@ -49,6 +49,11 @@ def load(network: Segmenter, checkpoint: str, *, seed: int = 0) -> tuple[nn.Modu
     return module, Loaded(str(path), _hash(files), note=", ".join(notes))
 
 
+def checkpoint_sha256(path: Path) -> str:
+    """The hash of a checkpoint, as `load` records it. Raises CheckpointError for an empty folder."""
+    return _hash(_newest_epoch(path) if path.is_dir() else (path,))
+
+
 def _newest_epoch(folder: Path) -> tuple[Path, Path]:
     """The encoder's and the decoder's file of the newest epoch in a folder."""
     epochs = {int(m[1]): f for f in folder.iterdir() if (m := _ENCODER.fullmatch(f.name))}

@@ -1,0 +1,173 @@
+"""Measure how much static and dynamic information a segmentation network encodes.
+
+    python -m vos.measure --cfg_file configs/matnet_davis.json --checkpoint FOLDER --random_seed 1
+
+Under `--save_dir` it writes
+
+    final/MODEL/MODEL_final_SEED.txt       units of every factor, a line per stage
+    joint_encoding/MODEL/STAGE.npz         unit scores and classes, with --joint_encoding True
+    runs/MODEL/seed_SEED/                  plan, features, tables and figures of this seed
+
+A run that was interrupted goes on where it stopped, and one that is finished is not repeated.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pipeline
+import runs
+from datasets.flow_plan import write_visits
+from estimation.final_files import StageDims, write_final
+from estimation.joint_files import save_joint
+from estimation.results import Results
+from estimation.store import FeatureStore
+from utils import UserError, read_json, resolve_device, run, write_json
+from vos.config import as_json, load_config
+from vos.measurement import Segmentation, prepare
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the results of a network and a seed go."""
+
+    folder: Path
+    final: Path
+    joint: Path
+
+    @classmethod
+    def of(cls, save_dir: Path, model: str, seed: int) -> Places:
+        """The places under `save_dir`, those of the study where it had them."""
+        return cls(
+            folder=save_dir / "runs" / model / f"seed_{seed:03d}",
+            final=save_dir / "final" / model / f"{model}_final_{seed:03d}.txt",
+            joint=save_dir / "joint_encoding" / model,
+        )
+
+    def finished(self, joint: bool, stages: Sequence[str]) -> bool:
+        """Whether everything that a run writes is there."""
+        files = [self.joint / f"{stage}.npz" for stage in stages] if joint else []
+        return all(path.exists() for path in (self.final, *files))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line, measure, and print the numbers and where they are."""
+    config = load_config(argv)
+    plan = prepare(config)
+    places = Places.of(config.save_dir, plan.model, config.random_seed)
+    if _is_finished(plan, places):
+        print(f"finished already: {places.final}")
+        return
+    print(plan.describe(), flush=True)
+    results = measure(plan, places)
+    print(runs.summary(results, config.joint_encoding))
+    print(f"tables:  {places.folder}\nfinal:   {places.final}")
+    if config.joint_encoding:
+        print(f"units:   {places.joint}")
+
+
+def _is_finished(plan: Segmentation, places: Places) -> bool:
+    """Whether this very run was finished before.
+
+    Raises UserError if another one, with other options, has its place.
+    """
+    record = places.folder / "config.json"
+    if record.exists():
+        before = read_json(record).get("identity", {})
+        other = [key for key, value in plan.identity.items() if before.get(key) != value]
+        if other:
+            raise UserError(
+                f"{places.folder} holds a run with another {', '.join(other)}, which is not "
+                "overwritten: give another --save_dir, or move that folder and the run's files "
+                "under final and joint_encoding away"
+            )
+    elif places.final.exists():
+        raise UserError(
+            f"{places.final} exists without its run in {places.folder}, and is not overwritten: "
+            "give another --save_dir, or move it away"
+        )
+    return places.finished(plan.config.joint_encoding, plan.stages)
+
+
+def measure(plan: Segmentation, places: Places) -> Results:
+    """One run: features of the distinct clips, estimates, and all files that say so.
+
+    Raises UserError with what is kept if it cannot go on; started again, it goes on from there.
+    """
+    config, per_clip = plan.config, plan.network.frames
+    store, bad_videos = compute_features(plan, places.folder)
+    pairs = pipeline.without_videos(plan.pairs, bad_videos)
+    estimates = pipeline.estimate_stages(
+        store,
+        pairs,
+        plan.rows,
+        n_factors=config.n_factors,
+        residual_index=config.residual_index,
+        per_clip=per_clip,
+    )
+    results = Results(
+        model=plan.model,
+        path="",
+        dataset=config.dataset,
+        weights=plan.weights[:12],
+        estimates=estimates,
+        thresholds=config.joint_encoding_thresh,
+    )
+    runs.save_results(places.folder, results, bad_videos)
+    if config.joint_encoding:
+        for stage, estimate in estimates.items():
+            path = places.joint / f"{stage}.npz"
+            save_joint(path, estimate.unit_scores, config.joint_encoding_thresh[0])
+    lines = [StageDims(stage, e.dims, e.dims_percent) for stage, e in estimates.items()]
+    write_final(places.final, lines)  # last: it says that the run is finished
+    return results
+
+
+def compute_features(plan: Segmentation, folder: Path) -> tuple[FeatureStore, dict[str, str]]:
+    """The store in the run's folder with every clip's features, and all bad sequences.
+
+    The network is loaded before anything is written, and not at all if no clip is left to compute.
+    """
+    place = folder / "features"
+    if FeatureStore.is_complete(place):
+        return _open_store(plan, place), plan.bad_videos
+    network, record = load_network(plan)
+    if not (folder / "config.json").exists():
+        write_visits(folder / "plan.csv", plan.visits)
+        options = {"options": as_json(plan.config), **record}
+        write_json(folder / "config.json", {"identity": plan.identity, **options})
+    store = _open_store(plan, place)
+    per_clip = plan.network.frames
+    todo = [clip for clip, row in plan.rows.items() if not store.done[row * per_clip]]
+    if len(todo) < len(plan.rows):
+        print(f"going on: {len(plan.rows) - len(todo)} clips are there already", flush=True)
+    batches = plan.batches(todo, pin_memory=network.device.type == "cuda")
+    bad = pipeline.fill_store(
+        store, network, batches, plan.rows, plan.config.on_bad_video, per_clip
+    )
+    return store, {**plan.bad_videos, **bad}
+
+
+def _open_store(plan: Segmentation, folder: Path) -> FeatureStore:
+    return FeatureStore.resume(folder, plan.stages, plan.store_rows(), plan.identity)
+
+
+def load_network(plan: Segmentation) -> tuple[pipeline.FrozenNetwork, dict[str, Any]]:
+    """The network with its weights on its device, and a record of where they came from."""
+    from vos.checkpoints import load
+
+    device = resolve_device(plan.config.device)
+    module, loaded = load(plan.network, plan.checkpoint, seed=plan.config.random_seed)
+    if loaded.note:
+        print(f"checkpoint: {loaded.note}")
+    taps = plan.network.stage_taps(plan.config.stg)
+    frozen = pipeline.FrozenNetwork(module.to(device), taps, device)
+    return frozen, {"checkpoint": asdict(loaded), "device": str(device)}
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
