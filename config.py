@@ -242,6 +242,9 @@ def as_json(config: Config) -> dict[str, Any]:
     }
     if config.checkpoint and config.checkpoint not in (RANDOM, AUTO):
         record["checkpoint"] = str(Path(config.checkpoint).absolute())
+    source, _, folder = config.model.partition(":")
     if ".py:" in config.model:
         record["model"] = str(Path(config.model).absolute())
+    elif source == "hf" and Path(folder).is_dir():
+        record["model"] = f"hf:{Path(folder).absolute()}"
     return record

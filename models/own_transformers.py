@@ -68,7 +68,8 @@ class SavedTransform:
 
     def __call__(self, frames: Tensor) -> Tensor:
         processor = _processor(self.folder)
-        batch = processor([list(frames.permute(0, 3, 1, 2))], return_tensors="pt")
+        images = list(frames.permute(0, 3, 1, 2).numpy())  # T of [3, H, W]
+        batch = processor([images], return_tensors="pt")
         return next(iter(batch.values()))[0].transpose(0, 1).float()  # [3, T, H', W']
 
 
@@ -78,7 +79,8 @@ def _processor(folder: str) -> Any:
     import transformers
 
     reasons = []
-    for auto in ("AutoVideoProcessor", "AutoImageProcessor"):
+    # In this order: the other one reads files of image processors too, but scales otherwise.
+    for auto in ("AutoImageProcessor", "AutoVideoProcessor"):
         try:
             return getattr(transformers, auto).from_pretrained(folder)
         except (OSError, ValueError, AttributeError, ImportError) as error:
@@ -98,6 +100,8 @@ def resolve(folder: str, num_classes: int | None) -> Network:
     transformers = _library()
     if num_classes:
         raise UserError("--num_classes: networks of the transformers library are taken without one")
+    if Path(folder).is_dir():  # in full: a run may be resumed from elsewhere
+        folder = str(Path(folder).absolute())
     try:
         config = transformers.AutoConfig.from_pretrained(folder)
     except (OSError, ValueError) as error:
