@@ -50,7 +50,7 @@ def load(network: Segmenter, checkpoint: str, *, seed: int = 0) -> tuple[nn.Modu
 
 
 def checkpoint_sha256(path: Path) -> str:
-    """The hash of a checkpoint, as `load` records it. Raises CheckpointError for an empty folder."""
+    """The hash of a checkpoint, as `load` records it. Raises CheckpointError as that does."""
     return _hash(_newest_epoch(path) if path.is_dir() else (path,))
 
 
