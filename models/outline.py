@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,7 +31,10 @@ def zeros(clip: ClipGeometry, device: torch.device | str = "cpu") -> list[Tensor
 
 
 def outline(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, Use]:
-    """The use of every module in one forward, by path; "" is the network itself."""
+    """The use of every module in one forward, by path; "" is the network itself.
+
+    Raises UserError if the forward fails.
+    """
     uses = {name: Use() for name, _ in module.named_modules()}
 
     def hook(use: Use):
@@ -45,12 +49,28 @@ def outline(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, Use]:
         part.register_forward_hook(hook(uses[name])) for name, part in module.named_modules()
     ]
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), _first_forward(inputs):
             module(*inputs)
     finally:
         for handle in handles:
             handle.remove()
     return uses
+
+
+@contextlib.contextmanager
+def _first_forward(inputs: Sequence[Tensor]) -> Iterator[None]:
+    """Raises UserError with the shapes of the inputs for whatever is raised in the block."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # a user's network may raise anything
+        shapes = " and ".join(str(list(x.shape)) for x in inputs)
+        raise UserError(
+            f"the network cannot take a clip {shapes}: {type(error).__name__}: {error}. Give it "
+            "the --clip_frames and --crop that it was made for; a network with other inputs needs "
+            "a few lines of adapter (README, own networks)"
+        ) from error
 
 
 def require_stages(
@@ -66,7 +86,8 @@ def require_stages(
     which needs batches of one clip.
     """
     unfolded = replace(rule, folded=False)
-    features = stage_features(module, inputs, stages, rule=unfolded, whole=True)
+    with _first_forward(inputs):
+        features = stage_features(module, inputs, stages, rule=unfolded, whole=True)
     for stage, x in features.items():
         if x.ndim != 2:
             raise UserError(f"stage {stage!r} is of shape {list(x.shape)} without units")

@@ -29,6 +29,13 @@ def _colours(value: Any) -> tuple[float, ...]:
     return per_channel(values)
 
 
+def _deviations(value: Any) -> tuple[float, ...]:
+    values = _colours(value)
+    if min(values) <= 0:
+        raise ValueError
+    return values
+
+
 def _count(value: Any) -> int:
     if int(value) != value or value < 1:
         raise ValueError
@@ -57,11 +64,13 @@ PREPROCESSING: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "crop": ("a number of pixels", _count),
     "short_side": ("a number of pixels", _count),
     "mean": ("one number or three", _colours),
-    "std": ("one number or three", _colours),
+    "std": ("one number or three, above 0", _deviations),
     "channels": ("'RGB' or 'BGR'", _one_of("RGB", "BGR")),
     "value_range": ("1 or 255", _one_of(1, 255)),
     "transform": ("a function of uint8 frames [T, H, W, 3]", _callable),
 }
+# What a transform does itself.
+_TRANSFORMED = ("short_side", "mean", "std", "channels", "value_range")
 
 
 def resolve(name: str, num_classes: int | None) -> Network:
@@ -107,12 +116,23 @@ def geometry(name: str, wanted: Mapping[str, Any]) -> ClipGeometry:
             values[key] = check(value)
         except (TypeError, ValueError):
             raise UserError(f"{name}: preprocessing {key!r} is {value!r}, not {expected}") from None
+    if "transform" in values:
+        _require_alone(name, values)
     frames, rate, crop = (values.pop(k, default) for k, default in _SIZES)
     values.setdefault("short_side", crop)
     return ClipGeometry((("video", frames),), rate, frames * rate, crop=crop, **values)
 
 
 _SIZES = (("frames", 0), ("rate", 1), ("crop", 0))
+
+
+def _require_alone(name: str, values: Mapping[str, Any]) -> None:
+    """Raise UserError for a transform without the size it gives, or with what it stands for."""
+    if "crop" not in values:
+        raise UserError(f"{name}: 'transform' needs 'crop', the height and width of its frames")
+    others = [key for key in _TRANSFORMED if key in values]
+    if others:
+        raise UserError(f"{name}: 'transform' stands for {others[0]!r} too: leave that out")
 
 
 def _function(path: Path, name: str) -> Callable[[], Any]:

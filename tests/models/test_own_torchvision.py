@@ -31,7 +31,7 @@ NAMES = tuple(zoo.list_models(module=torchvision.models.video))
 
 @dataclass(frozen=True)
 class Known:
-    """What torchvision's own definitions say: clips, and the units of what --stg all takes."""
+    """What torchvision's own definitions say: clips, and the units of the blocks."""
 
     frames: int
     rate: int
@@ -39,7 +39,7 @@ class Known:
     units: tuple[int, ...]
 
 
-RESIDUAL = Known(16, 2, "", (64, 64, 128, 256, 512, 400))
+RESIDUAL = Known(16, 2, "", (64, 64, 128, 256, 512))
 SWIN = Known(32, 2, "features.", (96, 192, 192, 384, 384, 768, 768))
 KNOWN = {
     **dict.fromkeys(("mc3_18", "r2plus1d_18", "r3d_18"), RESIDUAL),
