@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from models.registry import Tap
 from vos.registry import Segmenter
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LAYERS = ("conv1", "layer1", "layer2", "layer3", "layer4")
 APP, MOT, FUSED = "app_stream", "mot_stream", "sensor_fusion"
@@ -131,6 +136,16 @@ def _rtnet_taps(spec: RTNetSpec) -> dict[str, Tap]:
     return taps
 
 
+def _object_over_rest(logits: Tensor) -> Tensor:
+    """Log-odds [B, H, W] from the logits [B, 2, H, W] of rest and object."""
+    return logits[:, 1] - logits[:, 0]
+
+
+def _finest_of_first_frame(logits: Sequence[Tensor]) -> Tensor:
+    """Log-odds [B, H, W] from the logits of four levels, each [2B, 1, H, W]."""
+    return logits[0][0::2, 0]
+
+
 def _rtnet(name: str, spec: RTNetSpec, published: str) -> Segmenter:
     return Segmenter(
         name=name,
@@ -139,6 +154,7 @@ def _rtnet(name: str, spec: RTNetSpec, published: str) -> Segmenter:
         units=_units(64, spec.widths, dict(zip(LAYERS[1:], (64, 128, 256, 256), strict=True))),
         taps=_rtnet_taps,
         inputs={"image": (2, 3), "flow": (2, 6)},
+        log_odds=_finest_of_first_frame,
         frames=2,
         published=published,
     )
@@ -154,6 +170,7 @@ NETWORKS = (
         units=_units(64, _WIDTHS, {"layer1": 256, "layer4": 2048}),
         taps=_fusionseg_taps,
         inputs={"image": (3,), "flow": (3,)},
+        log_odds=_object_over_rest,
         options={
             "output_stride": (16, 8),
             "fuse_early": (True, False),

@@ -13,7 +13,7 @@ from models.registry import RANDOM, Tap, suggestion
 from utils import DataError, UserError, read_json
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 LAST = "layer4,sensor_fusion"
 ARCHIVE = "checkpoints_3models_staticdynamic_cvpr22"
@@ -23,6 +23,11 @@ GONE = {
     "sam": "it needs PyTorch 0.4 and programs outside this repository that no longer exist "
     "(Detectron weights and a Caffe build of FlowNet2 for Segment Any Moving)"
 }
+
+
+def only_channel(logits: Tensor) -> Tensor:
+    """Log-odds [B, H, W] from the logits [B, 1, H, W] of the object."""
+    return logits[:, 0]
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Segmenter:
     unused: pattern of parameters that are never run, and that checkpoints may lack.
     published: path of its weights in the study's archive, empty if not there; {} is the training
         set, one of `trainings` where there are several.
+    log_odds: from what the network returns, those of the object in a sample's first frame,
+        [B, H', W']; their sigmoid is the probability of its mask.
     """
 
     name: str
@@ -56,6 +63,7 @@ class Segmenter:
     trainings: tuple[str, ...] = ()
     extra_args: Mapping[str, Any] = field(default_factory=dict)
     smallest_crop: int = 32
+    log_odds: Callable[[Any], Tensor] = only_channel
 
     @property
     def stages(self) -> tuple[str, ...]:
