@@ -20,12 +20,12 @@ common=()
 
 # Configuration, checkpoint, clips per forward, and --trained_on, where there are several.
 networks=(
-  "configs/rtnet_davis.json $weights/model_RX50.pth 5"
-  "configs/matnet_davis.json $weights/checkpoints_matnet 10"
+  "configs/rtnet_davis.json|$weights/model_RX50.pth|5"
+  "configs/matnet_davis.json|$weights/checkpoints_matnet|10"
 )
 for training in davis taovos imgnetvid; do
   file=latest_twostream_deeplabv3plus_resnet101_${training}_os16.pth
-  networks+=("configs/twostreamv3plus_davis.json $weights/checkpoints_fseg/$file 32 $training")
+  networks+=("configs/twostreamv3plus_davis.json|$weights/checkpoints_fseg/$file|32|$training")
 done
 
 if [ "${DEMO:-0}" != 0 ]; then
@@ -43,7 +43,7 @@ for seed in $seeds; do
   joint=False
   [ "$seed" = 1 ] && joint=True
   for network in "${networks[@]}"; do
-    read -r config checkpoint batch training <<<"$network"
+    IFS='|' read -r config checkpoint batch training <<<"$network"
     [ "${DEMO:-0}" != 0 ] && checkpoint=random
     echo "== seed $seed: $config ${training:-}"
     "$python" -m vos.measure --cfg_file "$config" --checkpoint "$checkpoint" \

@@ -100,17 +100,22 @@ class FlowReader:
         a frame one after the other on the channels. Raises FrameError for an unreadable file.
         """
         video = clips[0].video
-        frames = [name for name in (clips[0].frame, clips[0].other) if name]
+        order = [name for name in (clips[0].frame, clips[0].other) if name]
+        frames = dict.fromkeys(order)
         styles = dict.fromkeys(clip.style for clip in clips)
         jitters = dict.fromkeys(clip.jitter for clip in clips)
         images = {(s, f): self._open(self.data.image(video, s, f)) for s in styles for f in frames}
-        flows = {f: self._flows(video, f, next(iter(images.values())).size) for f in frames}
         shown = {key: to_input(self._resized(image)) for key, image in images.items()}
-        moved = {(j, f): _flow_input(flows[f], j, video, f) for j in jitters for f in frames}
+        # One flow for every size of image, so that what else is in the group does not matter.
+        sizes = {key: image.size for key, image in images.items()}
+        flows = {(f, z): self._flows(video, f, z) for f in frames for z in set(sizes.values())}
+        moved = {
+            (j, f, z): _flow_input(flows[f, z], j, video, f) for j in jitters for f, z in flows
+        }
         return [
             [
-                self._stacked([shown[clip.style, frame] for frame in frames]),
-                self._stacked([moved[clip.jitter, frame] for frame in frames]),
+                self._stacked([shown[clip.style, f] for f in order]),
+                self._stacked([moved[clip.jitter, f, sizes[clip.style, f]] for f in order]),
             ]
             for clip in clips
         ]

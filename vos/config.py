@@ -50,7 +50,7 @@ class VosConfig:
     checkpoint: str | None = option(
         None, str, "its weights: a file, MATNet's folder, or 'random' for an untrained network")
     trained_on: str | None = option(
-        None, str, "FusionSeg: training set of the weights; default: davis")
+        None, str, "FusionSeg: training set of the weights; default: as configured")
     stg: str = option("all", str, "stages, like layer3,app_stream,layer4,sensor_fusion, or all")
 
     # On which sequences.

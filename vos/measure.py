@@ -90,7 +90,10 @@ def _is_finished(plan: Segmentation, places: Places) -> bool:
             f"{places.final} exists without its run in {places.folder}, and is not overwritten: "
             "give another --save_dir, or move it away"
         )
-    return places.finished(plan.config.joint_encoding, plan.stages)
+    finished = places.finished(plan.config.joint_encoding, plan.stages)
+    if finished and (places.folder / "features").is_dir():
+        _open_store(plan, places.folder / "features")  # refuses that of other files
+    return finished
 
 
 def measure(plan: Segmentation, places: Places) -> Results:
@@ -100,6 +103,8 @@ def measure(plan: Segmentation, places: Places) -> Results:
     """
     config, per_clip = plan.config, plan.network.frames
     store, bad_videos = compute_features(plan, places.folder)
+    if bad_videos:
+        print(f"left out: {len(bad_videos)} sequences, see {places.folder}/skipped_videos.csv")
     pairs = pipeline.without_videos(plan.pairs, bad_videos)
     estimates = pipeline.estimate_stages(
         store,
@@ -146,9 +151,13 @@ def compute_features(plan: Segmentation, folder: Path) -> tuple[FeatureStore, di
     if len(todo) < len(plan.rows):
         print(f"going on: {len(plan.rows) - len(todo)} clips are there already", flush=True)
     batches = plan.batches(todo, pin_memory=network.device.type == "cuda")
-    bad = pipeline.fill_store(
-        store, network, batches, plan.rows, plan.config.on_bad_video, per_clip
-    )
+    policy = plan.config.on_bad_video
+    try:
+        bad = pipeline.fill_store(store, network, batches, plan.rows, policy, per_clip)
+    except (KeyboardInterrupt, UserError) as stop:
+        kept = f"{store.done.sum() // per_clip} of {len(plan.rows)} clips are kept"
+        message = f"{stop}\n{kept}; the same command goes on from there".lstrip()
+        raise type(stop)(message) from None
     return store, {**plan.bad_videos, **bad}
 
 

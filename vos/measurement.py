@@ -67,15 +67,18 @@ class Segmentation:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """All that the features depend on beside the files, in JSON types."""
+        """All that the results depend on beside the files, in JSON types."""
         visits = "\n".join(str(visit) for visit in self.visits)
         return {
             "network": self.model,
+            "form": str(self.network.spec),
             "weights": self.weights,
             "random": self.config.random_seed if self.weights == RANDOM else None,
             "stages": list(self.stages),
             "crop_size": list(self.crop_size),
             "plan": hashlib.sha256(visits.encode()).hexdigest(),
+            "factors": [self.config.n_factors, self.config.residual_index],
+            "thresholds": list(self.config.joint_encoding_thresh),
         }
 
     def store_rows(self) -> list[dict[str, Any]]:
@@ -131,14 +134,15 @@ def prepare(config: VosConfig) -> Segmentation:
     """
     said = configured(config)
     network = find(said.network["model"], said.network)
-    model = network.folder(config.trained_on)
+    trained_on = config.trained_on or said.network.get("trained_on")
+    model = network.folder(trained_on)
     stages = network.requested_stages(config.stg)
     if min(said.crop_size) < network.smallest_crop:
         raise UserError(
             f"crop_size {list(said.crop_size)}: network {network.name!r} takes at least "
             f"{network.smallest_crop} pixels; give another --crop_size"
         )
-    checkpoint = network.checkpoint(config.checkpoint, config.trained_on)
+    checkpoint = network.checkpoint(config.checkpoint, trained_on)
     data = find_sequences(
         config.dataset,
         said.original,
