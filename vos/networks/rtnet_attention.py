@@ -32,7 +32,8 @@ class Attention(nn.Module):
 
 def standard(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Ordinary attention over [B, h, C/h, HW]."""
-    query, key, value = (z.transpose(2, 3) for z in (query, key, value))
+    # Contiguous: else PyTorch takes its slow path, which writes out all weights.
+    query, key, value = (z.transpose(2, 3).contiguous() for z in (query, key, value))
     return F.scaled_dot_product_attention(query, key, value).transpose(2, 3)
 
 
