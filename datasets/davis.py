@@ -15,7 +15,7 @@ study.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from utils import DataError
@@ -72,9 +72,10 @@ class SequenceSet:
         """Path of the mask of a frame."""
         return self.original / MASKS / self.videos[video].folder / f"{frame}.png"
 
-    def natural(self, video: str, frame: str) -> Path:
-        """Path of a frame as it was filmed."""
-        return self.original / IMAGES / self.videos[video].folder / f"{frame}.jpg"
+    def as_filmed(self, flows: tuple[str, ...]) -> SequenceSet:
+        """The same frames in one style, that of the camera, with some of the flows."""
+        style = PurePosixPath(IMAGES).name
+        return replace(self, stylized=self.original, styles=(style,), flows=flows)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,254 @@
+"""Does a checkpoint segment? Region similarity J of a network on the masks of DAVIS 2016.
+
+    python -m vos.evaluate --cfg_file configs/matnet_davis.json --checkpoint FOLDER
+
+A look before a network's statistics are trusted: weights that were not loaded as they were
+trained show here. Frames are as they were filmed, everything else is as for measuring. J is that
+of the DAVIS benchmark, which leaves out the first and the last frame of every sequence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datasets.davis import IMAGES, MASKS, SequenceSet, check_files, find_sequences
+from datasets.flow_plan import FlowClip
+from models.registry import RANDOM
+from options import add_fields
+from utils import (
+    DataError,
+    UserError,
+    check_output,
+    format_table,
+    progress,
+    resolve_device,
+    run,
+    write_csv,
+)
+from vos.config import VosConfig, configured
+from vos.registry import Segmenter, find
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from datasets.clips import Batch
+    from models.checkpoints import Loaded
+    from vos.jaccard import Similarity
+
+OPTIONS = (
+    *("cfg_file", "checkpoint", "trained_on", "original_data_root", "split", "crop_size"),
+    *("batch_size", "num_workers", "device"),
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What will be evaluated, all of it checked. model: the name that its results have.
+
+    data: the sequences, each without its first and last frame; frames as they were filmed.
+    """
+
+    config: VosConfig
+    network: Segmenter
+    model: str
+    checkpoint: str
+    crop_size: tuple[int, int]
+    data: SequenceSet
+
+    @property
+    def clips(self) -> list[FlowClip]:
+        """Every frame to evaluate; a second one, where needed, is the next, round the end."""
+        (style,) = self.data.styles
+        return [
+            FlowClip(name, frame, style, other=sequence.neighbour(frame, 1) if self.paired else "")
+            for name, sequence in self.data.videos.items()
+            for frame in sequence.frames
+        ]
+
+    @property
+    def paired(self) -> bool:
+        """Whether the network takes two frames."""
+        return self.network.frames > 1
+
+    def batches(self, pin_memory: bool = False) -> Iterator[Batch]:
+        """The input batches of all clips. Raises DataError at a file that cannot be read."""
+        from datasets.clips import BadVideo
+        from datasets.flow_clips import FlowGeometry, iter_flow_batches
+
+        geometry = FlowGeometry(self.crop_size, self.network.frames)
+        for batch in iter_flow_batches(
+            self.clips,
+            self.data,
+            geometry,
+            batch_size=self.config.batch_size,
+            num_workers=self.config.num_workers,
+            pin_memory=pin_memory,
+        ):
+            if isinstance(batch, BadVideo):
+                raise DataError(f"sequence {batch.video} cannot be read: {batch.reason}. Mend it")
+            yield batch
+
+    def describe(self) -> str:
+        """What will be evaluated, for the screen."""
+        height, width = self.crop_size
+        n = len(self.data.videos)
+        return (
+            f"network: {self.model}, {height}x{width} pixels\n"
+            f"frames: {len(self.clips)} in {n} sequences; left out, as in the DAVIS benchmark: "
+            f"{2 * n}, the first and the last of each"
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, evaluate, print and save."""
+    config, save = parse(argv)
+    replaced = check_output(save) if save else ""
+    plan = prepare(config)
+    print(plan.describe(), flush=True)
+    scores, loaded = evaluate(plan)
+    weights = (loaded.sha256 or RANDOM)[:12]
+    print(
+        f"weights: {loaded.source} (SHA-256 {weights}...)" if loaded.sha256 else "weights: random"
+    )
+    rows = table(scores, plan)
+    head = ["sequence", "frames", "J mean", "J recall", "J decay"]
+    print(format_table(head, [[_text(value) for value in row.values()] for row in rows]))
+    if save:
+        write_csv(save, [{**row, "network": plan.model, "weights": weights} for row in rows])
+        print(f"saved: {save}{replaced}")
+
+
+def parse(argv: Sequence[str] | None) -> tuple[VosConfig, Path | None]:
+    """The options from the command line, and where to save; exits with code 2 for a bad one."""
+    parser = argparse.ArgumentParser(
+        prog="python -m vos.evaluate",
+        description="Region similarity J of a segmentation network on the masks of DAVIS 2016: "
+        "was its checkpoint loaded as it was trained?",
+        allow_abbrev=False,
+    )
+    add_fields(parser, VosConfig, OPTIONS)
+    parser.add_argument("--save", type=Path, default=None, help=".csv file to write")
+    given = vars(parser.parse_args(argv))
+    save = given.pop("save")
+    # Nothing stylized is read: a configuration need not say where that is.
+    return VosConfig(**given, stylized_data_root=Path()), save
+
+
+def prepare(config: VosConfig) -> Evaluation:
+    """Resolve network and sequences, and check that every file is there.
+
+    Raises UserError for anything that is wrong with the request or the data.
+    """
+    said = configured(config)
+    network = find(said.network["model"], said.network)
+    trained_on = config.trained_on or said.network.get("trained_on")
+    if min(said.crop_size) < network.smallest_crop:
+        raise UserError(
+            f"crop_size {list(said.crop_size)}: network {network.name!r} takes at least "
+            f"{network.smallest_crop} pixels; give another --crop_size"
+        )
+    checkpoint = network.checkpoint(config.checkpoint, trained_on)
+    data = evaluated_sequences(said.original, said.split, network.frames)
+    resolve_device(config.device)
+    return Evaluation(config, network, network.folder(trained_on), checkpoint, said.crop_size, data)
+
+
+def evaluated_sequences(original: Path, split: str, n_flows: int) -> SequenceSet:
+    """The sequences of a split, each without its first and last frame, as they were filmed.
+
+    n_flows: 1 for forward flow, 2 for backward flow as well.
+
+    Raises DataError for any missing folder or file.
+    """
+    # With `backward` the set leaves out what the benchmark does: the first and the last frame.
+    data = find_sequences("StylizedDAVIS", original, original, split, (), backward=True)
+    data = data.as_filmed(flows=data.flows[:n_flows])
+    for folder, what in ((IMAGES, "the frames as they were filmed"), (MASKS, "the annotations")):
+        if not (original / folder).is_dir():
+            raise DataError(
+                f"{original / folder} does not exist, {what} of DAVIS 2016. Give its folder with "
+                "--original_data_root"
+            )
+    problems = check_files(data, [(name, style) for name in data.videos for style in data.styles])
+    for name, sequence in data.videos.items():
+        missing = [p for f in sequence.frames if not (p := data.mask(name, f)).is_file()]
+        if missing:
+            problems.setdefault(name, f"{len(missing)} masks are missing, such as {missing[0]}")
+    if problems:
+        shown = [f"  {name}: {problem}" for name, problem in list(problems.items())[:5]]
+        raise DataError(
+            "\n".join([f"{len(problems)} of {len(data.videos)} sequences are incomplete:", *shown])
+        )
+    return data
+
+
+def evaluate(plan: Evaluation) -> tuple[dict[str, Similarity], Loaded]:
+    """Region similarity of every sequence, in order, and the checkpoint that was loaded.
+
+    Raises UserError for a checkpoint that does not fit, or a file that cannot be read.
+    """
+    import torch
+
+    from vos.checkpoints import load
+    from vos.jaccard import jaccard, summary
+    from vos.masks import mask_of, read_mask
+
+    device = resolve_device(plan.config.device)
+    module, loaded = load(plan.network, plan.checkpoint, seed=plan.config.random_seed)
+    if loaded.note:
+        print(f"checkpoint: {loaded.note}")
+    module.to(device)
+    values: dict[str, list[float]] = {name: [] for name in plan.data.videos}
+    with torch.inference_mode(), progress((), "frames", "frame", total=len(plan.clips)) as bar:
+        for batch in plan.batches(pin_memory=device.type == "cuda"):
+            inputs = [x.to(device, non_blocking=True) for x in batch.inputs]
+            found = probabilities(plan, module, inputs)  # [B, H, W]
+            for clip, probability in zip(batch.clips, found, strict=True):
+                truth = read_mask(plan.data.mask(clip.video, clip.frame))
+                values[clip.video].append(jaccard(mask_of(probability, truth.shape), truth))
+            bar.update(len(batch.clips))
+    return {name: summary(j) for name, j in values.items()}, loaded
+
+
+def probabilities(plan: Evaluation, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    """The probability of the object in the first frame of every sample, [B, H, W] of the crop.
+
+    Networks that answer in another size have their log-odds resized to the crop, as FusionSeg and
+    MATNet do themselves. Raises DataError where it is not finite.
+    """
+    from vos.networks.parts import resize
+
+    log_odds = plan.network.log_odds(module(*inputs)).float()  # [B, H', W']
+    if not log_odds.isfinite().all():
+        raise DataError(
+            f"the masks of {plan.model} hold NaN or inf: is {plan.checkpoint} whole, and of this "
+            "network?"
+        )
+    return resize(log_odds[:, None], plan.crop_size)[:, 0].sigmoid()
+
+
+def table(scores: Mapping[str, Similarity], plan: Evaluation) -> list[dict[str, Any]]:
+    """A row per sequence, and one of their means, called "all"."""
+    from vos.jaccard import average
+
+    lengths = {name: len(sequence.frames) for name, sequence in plan.data.videos.items()}
+    rows = [("all", sum(lengths.values()), average(scores.values()))]
+    rows = [(name, lengths[name], score) for name, score in scores.items()] + rows
+    return [
+        {"sequence": name, "frames": frames}
+        | {f"j_{key}": value for key, value in asdict(score).items()}
+        for name, frames, score in rows
+    ]
+
+
+def _text(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
