@@ -36,11 +36,12 @@ _FREE = frozenset((
     "pow", "reciprocal", "rsqrt", "rsub", "selu", "sigmoid", "silu", "softmax", "softplus",
     "sqrt", "square", "sub", "sum", "tanh", "var",
 ))
-# Operators that only move, copy or describe data, beside those that fvcore leaves out itself.
+# Operators that only move, copy or compare data, beside those that fvcore leaves out itself.
 _MOVES = (
-    "alias", "clone", "dropout_", "expand_as", "feature_dropout", "flip", "index_select",
-    "movedim", "ones_like", "pad", "pixel_shuffle", "repeat", "repeat_interleave", "reshape_as",
-    "squeeze_", "swapaxes", "tensor_split", "tile", "transpose_", "unflatten", "unfold", "view_as",
+    "alias", "clone", "dropout", "expand_as", "feature_dropout", "fill", "flip", "index_select",
+    "le", "lt", "masked_fill", "movedim", "ne", "ones_like", "pad", "pixel_shuffle", "repeat",
+    "repeat_interleave", "reshape_as", "squeeze", "swapaxes", "tensor_split", "tile", "transpose",
+    "unflatten", "unfold", "view_as", "where", "zero",
 )
 # fmt: on
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -168,7 +169,7 @@ def _analysis(module: nn.Module, inputs: tuple[Tensor, ...]):
         "aten::_convolution_mode": _same_convolution,
         "aten::adaptive_avg_pool1d": elementwise_flop_counter(1, 0),
         "aten::adaptive_avg_pool3d": elementwise_flop_counter(1, 0),
-        **{f"aten::{name}": None for name in _MOVES},
+        **{f"aten::{name}{end}": None for name in _MOVES for end in ("", "_")},
     }
     analysis = FlopCountAnalysis(module, inputs).set_op_handle(**handlers)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
