@@ -116,6 +116,10 @@ def capture(
                         "forward, so its output is ambiguous; take the module that contains it"
                     )
                 x = element(output, tap)
+                if x.ndim < 2:
+                    raise UserError(
+                        f"stage {tap.module!r} is of shape {list(x.shape)}, without units"
+                    )
                 pooled[tap] = pool_units(x, unit_axis(module, x.ndim, rule))
             if stop and len(pooled) == len(set(taps)):
                 raise _Enough

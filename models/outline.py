@@ -89,8 +89,6 @@ def require_stages(
     with _first_forward(inputs):
         features = stage_features(module, inputs, stages, rule=unfolded, whole=True)
     for stage, x in features.items():
-        if x.ndim != 2:
-            raise UserError(f"stage {stage!r} is of shape {list(x.shape)} without units")
         if len(x) > 1 and batch_size > 1:
             raise UserError(
                 f"stage {stage!r} has {len(x)} rows a clip: it folds frames or positions into the "
