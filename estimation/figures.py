@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ COLOURS = {
     "same": "#E69F00",
 }
 _MARKERS = {"dynamic": "o", "static": "s", "different": "^", "same": "D"}
+_LEVEL = 4  # characters of a stage's name that fit below its tick
 _STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -39,7 +41,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def _draw(path: Path, size: tuple[float, float], draw: Callable[[Figure], None]) -> Path:
+def save_figure(path: Path, size: tuple[float, float], draw: Callable[[Figure], None]) -> Path:
     """Draw a figure and save it as path.png and path.pdf; returns the PNG."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -62,8 +64,16 @@ def draw_layerwise(folder: Path, all_results: Sequence[Results], name: str = "la
             _draw_scores(row[0], results)
             _draw_shares(row[1], results)
         _share_limits([row[0] for row in axes])
+        _legend(figure, axes[0, 1])
 
-    return _draw(folder / name, (6.6, 2.4 * len(all_results)), draw)
+    height = sum(2.2 + _label_height(results.estimates) for results in all_results)
+    return save_figure(folder / name, (6.6, height + 0.3), draw)
+
+
+def _legend(figure: Figure, panel: Axes) -> None:
+    """One legend for all panels, below them."""
+    handles, labels = panel.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
 
 
 def _share_limits(panels: Sequence[Axes]) -> None:
@@ -72,9 +82,14 @@ def _share_limits(panels: Sequence[Axes]) -> None:
         panel.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
+def _label_height(stages: Iterable[str]) -> float:
+    """Inches that long names of stages take below their axis, where they stand upright."""
+    longest = max(len(stage) for stage in stages)
+    return 0.06 * longest if longest > _LEVEL else 0.0
+
+
 def _stage_axis(panel: Axes, stages: Sequence[str]) -> None:
-    long = max(len(stage) for stage in stages) > 4
-    panel.set_xticks(range(len(stages)), stages, rotation=30 if long else 0)
+    panel.set_xticks(range(len(stages)), stages, rotation=90 if _label_height(stages) else 0)
     panel.set_xlabel("stage")
     panel.set_xlim(-0.6, len(stages) - 0.4)
 
@@ -82,18 +97,23 @@ def _stage_axis(panel: Axes, stages: Sequence[str]) -> None:
 def _draw_scores(panel: Axes, results: Results) -> None:
     estimates = list(results.estimates.values())
     panel.axhline(0, color="#888888", lw=0.6)
+    streams = _streams(list(results.estimates))
     for k, factor in enumerate(estimates[0].factors):
         if factor != "residual":
-            scores = [e.scores[k] for e in estimates]
-            panel.plot(
-                scores, marker=_MARKERS.get(factor, "x"), label=factor, color=_colour(factor)
-            )
+            for where in streams:
+                scores = [estimates[i].scores[k] for i in where]
+                panel.plot(where, scores, marker=_MARKERS.get(factor, "x"), color=_colour(factor))
     _stage_axis(panel, list(results.estimates))
     low, high = panel.get_ylim()
     panel.set_ylim(min(low, -0.05), max(high, 1.05))
     panel.set_ylabel("score")
     panel.set_title(results.title, loc="left")
-    panel.legend()
+
+
+def _streams(stages: Sequence[str]) -> list[list[int]]:
+    """Positions of stages that follow on one another: those of one stream, named after a comma."""
+    groups = itertools.groupby(range(len(stages)), key=lambda i: stages[i].partition(",")[2])
+    return [list(group) for _, group in groups]
 
 
 def _draw_shares(panel: Axes, results: Results) -> None:
@@ -106,12 +126,6 @@ def _draw_shares(panel: Axes, results: Results) -> None:
         panel.bar(positions + offset, shares, width, label=factor, color=_colour(factor))
     _stage_axis(panel, list(results.estimates))
     panel.set_ylabel("share (%)")
-    panel.legend(
-        ncols=len(estimates[0].factors),
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1),
-        columnspacing=1,
-    )
 
 
 def _colour(factor: str) -> str:
@@ -126,8 +140,9 @@ def draw_joint_encoding(folder: Path, results: Results, name: str = "joint_encod
         bars, scatter = figure.subplots(1, 2, width_ratios=(1.25, 1))
         _draw_classes(bars, results, threshold)
         _draw_units(scatter, results, threshold)
+        _legend(figure, bars)
 
-    return _draw(folder / name, (6.6, 2.9), draw)
+    return save_figure(folder / name, (6.6, 2.9 + _label_height(results.estimates)), draw)
 
 
 def _draw_classes(panel: Axes, results: Results, threshold: float) -> None:
@@ -141,8 +156,7 @@ def _draw_classes(panel: Axes, results: Results, threshold: float) -> None:
     _stage_axis(panel, list(counts))
     panel.set_ylim(0, 100)
     panel.set_ylabel("units (%)")
-    panel.set_title(f"{results.title}\nunit scores above {threshold:g}", loc="left")
-    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=5, columnspacing=1)
+    panel.set_title(f"{results.title}\nclasses of units, scores above {threshold:g}", loc="left")
 
 
 def _draw_units(panel: Axes, results: Results, threshold: float) -> None:
@@ -162,4 +176,4 @@ def _draw_units(panel: Axes, results: Results, threshold: float) -> None:
     panel.set_aspect("equal")
     panel.set_xlabel("dynamic score of a unit")
     panel.set_ylabel("static score of a unit")
-    panel.set_title(f"stage {stage}, {e.n_units} units", loc="left")
+    panel.set_title(f"\nstage {stage}, {e.n_units} units", loc="left")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from estimation.figures import COLOURS, _draw
+from estimation.figures import COLOURS, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,7 +100,7 @@ def draw_panels(path: Path, grid: Grid) -> Path:
                 _draw_panel(panel_axes, panel, columns)
         _draw_legend(figure, grid)
 
-    return _draw(path, size, draw)
+    return save_figure(path, size, draw)
 
 
 def _height(panel: Panel) -> float:

@@ -110,7 +110,7 @@ def panels(monkeypatch, draw, *args):
         paint(kept[-1])
         return path
 
-    monkeypatch.setattr(figures, "_draw", keep)
+    monkeypatch.setattr(figures, "save_figure", keep)
     draw(*args)
     return kept[0].axes
 
@@ -140,7 +140,7 @@ def test_classes_of_units_fill_their_bars_and_dead_units_are_not_scattered(
     last = list(results.estimates.values())[-1]
     defined = ~np.isnan(last.unit_scores[:2]).any(0)
     assert len(points) == defined.sum()
-    assert "dead" in [text.get_text() for text in bars.get_legend().get_texts()] or defined.all()
+    assert "dead" in bars.get_legend_handles_labels()[1] or defined.all()
     low, high = scatter.get_xlim()
     assert (points >= low).all()
     assert (points <= high).all()

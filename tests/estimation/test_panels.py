@@ -33,7 +33,7 @@ def axes_of(monkeypatch, path, grid):
         paint(kept[-1])
         return path
 
-    monkeypatch.setattr(module, "_draw", keep)
+    monkeypatch.setattr(module, "save_figure", keep)
     draw_panels(path, grid)
     return kept[0]
 
