@@ -247,7 +247,8 @@ def table(scores: Mapping[str, Similarity], plan: Evaluation) -> list[dict[str, 
 
 
 def _text(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    # Adding 0 takes the sign from a rounded -0.
+    return f"{round(value, 3) + 0:.3f}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":
