@@ -1,0 +1,245 @@
+"""The visits of segmentation networks: what is drawn, from what alone, and plan files."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections import Counter
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+
+from datasets.flow_plan import (
+    FlowClip,
+    FlowPair,
+    Visit,
+    VisitRules,
+    all_pairs,
+    distinct_flow_clips,
+    draw_visits,
+    read_visits,
+    write_visits,
+)
+from factors import DIFFERENT, DYNAMIC, SAME, STATIC
+from tests.helpers_vos import SEQUENCES, toy
+from utils import DataError, UserError
+
+
+def rules(**options) -> VisitRules:
+    return VisitRules(**{"seed": 3, "nreps": 2, **options})
+
+
+def is_dynamic(visit: Visit) -> bool:
+    return visit.style_a != visit.style_b and visit.jitter_a == visit.jitter_b == 0
+
+
+def is_static(visit: Visit) -> bool:
+    return visit.style_a == visit.style_b and visit.jitter_a == 0 < visit.jitter_b
+
+
+class TestAnchored:
+    def test_each_draw_gives_a_dynamic_and_a_static_visit_of_one_rendering(self):
+        visits = draw_visits(toy(), rules())
+        assert [v.video for v in visits[::2]] == [*SEQUENCES, *SEQUENCES]
+        for dynamic, static in zip(visits[::2], visits[1::2], strict=True):
+            assert (dynamic.factor, static.factor) == (DYNAMIC, STATIC)
+            assert is_dynamic(dynamic)
+            assert is_static(static)
+            assert (dynamic.video, dynamic.style_a, dynamic.offset) == (
+                static.video,
+                static.style_a,
+                static.offset,
+            )
+
+    def test_every_ordered_pair_of_styles_and_every_offset_occurs(self):
+        visits = draw_visits(toy(), rules(nreps=200))[::2]
+        styles = Counter((v.style_a, v.style_b) for v in visits)
+        assert len(styles) == 6
+        # 600 draws over 6: 100 each, with a standard deviation of 9.
+        assert all(50 < n < 150 for n in styles.values())
+        assert {v.offset for v in visits} == set(range(-10, 10))
+
+    def test_all_jitters_have_one_seed_so_that_a_frame_has_one_jitter(self):
+        assert {v.jitter_b for v in draw_visits(toy(), rules())[1::2]} == {4}
+        assert {v.jitter_b for v in draw_visits(toy(), rules(seed=0))[1::2]} == {1}
+
+    @pytest.mark.parametrize(
+        ("fourth", "changes"),
+        [pytest.param(DIFFERENT, True, id="different"), pytest.param(SAME, False, id="same")],
+    )
+    def test_other_factors(self, fourth, changes):
+        for visit in draw_visits(toy(), rules(factors=(0, 1, fourth)))[2::3]:
+            assert visit.factor == fourth
+            assert (visit.style_a != visit.style_b) is changes
+            assert (visit.jitter_b == 4) is changes
+
+
+class TestSampled:
+    def test_factors_alternate_so_that_every_sequence_has_its_share(self):
+        # The study served factors by order of serving, which left some sequences with none of one.
+        visits = draw_visits(toy(), rules(pairing="sampled", nreps=5))
+        assert [v.video for v in visits] == [*SEQUENCES] * 5
+        assert all(is_dynamic(v) if v.factor == DYNAMIC else is_static(v) for v in visits)
+        shares = Counter((v.video, v.factor) for v in visits)
+        assert sorted(shares.values()) == [2, 2, 2, 3, 3, 3]
+        totals = Counter(v.factor for v in visits)
+        assert abs(totals[DYNAMIC] - totals[STATIC]) <= 1
+
+
+@pytest.mark.parametrize("styles", ["12", "1234"])
+def test_exhaustive_is_every_pair_of_styles_and_every_jitter(styles):
+    visits = draw_visits(toy(styles=styles), rules(pairing="exhaustive"))
+    for name in SEQUENCES:
+        own = [v for v in visits if v.video == name]
+        dynamic = [(v.style_a, v.style_b) for v in own if v.factor == DYNAMIC and is_dynamic(v)]
+        static = [v.style_a for v in own if v.factor == STATIC and is_static(v)]
+        assert dynamic == list(combinations(styles, 2))
+        assert static == list(styles)
+        assert len(dynamic) + len(static) == len(own)
+
+
+class TestDeterminism:
+    @pytest.mark.parametrize("pairing", ["anchored", "sampled", "exhaustive"])
+    def test_same_seed_same_plan_other_seed_other_plan(self, pairing):
+        first, again, other = (
+            draw_visits(toy(), rules(seed=seed, pairing=pairing)) for seed in (3, 3, 4)
+        )
+        assert first == again
+        assert first != other
+
+    def test_fewer_visits_are_the_beginning_of_more(self):
+        assert draw_visits(toy(), rules(nreps=5))[:12] == draw_visits(toy(), rules(nreps=2))
+
+    def test_golden_plan(self):
+        # Recorded once: a plan must not change with a version of this code or of NumPy.
+        assert draw_visits(toy({"a": 3, "b": 4}), rules(seed=1, nreps=1)) == [
+            Visit(DYNAMIC, "a", "2", 0, "1", 0, 0),
+            Visit(STATIC, "a", "2", 0, "2", 2, 0),
+            Visit(DYNAMIC, "b", "3", 0, "1", 0, -9),
+            Visit(STATIC, "b", "3", 0, "3", 2, -9),
+        ]
+
+    def test_global_random_states_neither_matter_nor_change(self):
+        plans = []
+        for seed in (1, 2):
+            random.seed(seed)
+            np.random.seed(seed)
+            before = random.getstate(), np.random.get_state()[1].tolist()
+            plans.append(draw_visits(toy(), rules()))
+            assert before == (random.getstate(), np.random.get_state()[1].tolist())
+        assert plans[0] == plans[1]
+
+
+@pytest.mark.parametrize(
+    ("styles", "options", "words"),
+    [
+        ("1", {}, "needs two styles, --styles gives 1 for toy: 1"),
+        ("", {}, "gives 0 for toy: none"),
+        ("123", {"pairing": "exhaustive", "factors": (0, 1, 2)}, "goes with 3 factors"),
+    ],
+)
+def test_rules_that_cannot_be_met_are_refused(styles, options, words):
+    with pytest.raises(UserError, match=words):
+        draw_visits(toy(styles=styles), rules(**options))
+
+
+class TestPairs:
+    DYNAMIC_VISIT = Visit(DYNAMIC, "a", "1", 0, "2", 0, 2)
+    STATIC_VISIT = Visit(STATIC, "a", "1", 0, "1", 4, -4)
+
+    def test_one_pair_for_every_frame(self):
+        f = ("00000", "00001", "00002")
+        assert all_pairs([self.DYNAMIC_VISIT, self.STATIC_VISIT], toy({"a": 3}), False) == [
+            *(FlowPair(DYNAMIC, FlowClip("a", k, "1"), FlowClip("a", k, "2")) for k in f),
+            *(FlowPair(STATIC, FlowClip("a", k, "1"), FlowClip("a", k, "1", 4)) for k in f),
+        ]
+
+    def test_second_frame_is_the_visits_offset_away_round_the_end(self):
+        pairs = all_pairs([self.DYNAMIC_VISIT, self.STATIC_VISIT], toy({"a": 3}), True)
+        shown = [(int(p.a.frame), int(p.a.other)) for p in pairs]
+        # Of three frames: 2 further, and 4 back, which is 2 further as well.
+        assert shown == [(0, 2), (1, 0), (2, 1)] * 2
+        assert all(p.a.source == p.b.source for p in pairs)
+
+    def test_offset_of_none_is_the_same_frame_twice(self):
+        visit = dataclasses.replace(self.DYNAMIC_VISIT, offset=0)
+        assert [p.a.other for p in all_pairs([visit], toy({"a": 2}), True)] == ["00000", "00001"]
+
+    @pytest.mark.parametrize("two_frames", [False, True])
+    def test_distinct_clips_are_each_there_once_those_of_the_same_frames_together(self, two_frames):
+        data = toy()
+        pairs = all_pairs(draw_visits(data, rules(nreps=30)), data, two_frames)
+        clips = distinct_flow_clips(pairs)
+        assert len(clips) == len(set(clips))
+        assert set(clips) == {clip for pair in pairs for clip in (pair.a, pair.b)}
+        sources = [clip.source for clip in clips]
+        changes = sum(a != b for a, b in pairwise(sources))
+        assert changes + 1 == len(set(sources))
+        if not two_frames:  # three styles, each with its jitter, of every frame
+            assert len(clips) == 6 * sum(SEQUENCES.values())
+
+
+class TestFiles:
+    @pytest.fixture
+    def rows(self, tmp_path) -> list[str]:
+        write_visits(tmp_path / "plan.csv", draw_visits(toy(), rules()))
+        return (tmp_path / "plan.csv").read_text().splitlines()
+
+    @pytest.mark.parametrize("pairing", ["anchored", "sampled", "exhaustive"])
+    def test_round_trip(self, tmp_path, pairing):
+        visits = draw_visits(toy(), rules(pairing=pairing))
+        write_visits(tmp_path / "plan.csv", visits)
+        assert read_visits(tmp_path / "plan.csv", toy()) == visits
+
+    def test_a_person_can_read_and_write_it(self, tmp_path, rows):
+        assert rows[0] == "visit,factor,video,style_a,jitter_a,style_b,jitter_b,offset"
+        assert rows[1].startswith("0,dynamic,bear,")
+        (tmp_path / "mine.csv").write_text(
+            "video,factor,style_a,jitter_a,style_b,jitter_b,offset,note\n"
+            "cows,static,2,0,2,77,0,by hand\n"
+            "bear,dynamic,1,0,3,0,-3,\n"
+        )
+        assert read_visits(tmp_path / "mine.csv", toy()) == [
+            Visit(STATIC, "cows", "2", 0, "2", 77, 0),
+            Visit(DYNAMIC, "bear", "1", 0, "3", 0, -3),
+        ]
+
+    @pytest.mark.parametrize(
+        ("row", "words"),
+        [
+            ("0,motion,bear,1,0,2,0,1", "factor 'motion' is none of dynamic, static"),
+            ("0,dynamic,zebra,1,0,2,0,1", "'zebra' is not among the 3 sequences"),
+            ("0,dynamic,bear,1,0,9,0,1", "style '9' is not among 1, 2, 3"),
+            ("0,static,bear,1,0,1,x,1", "must be integers"),
+            ("0,static,bear,1,0,1,2.5,1", "must be integers"),
+            ("0,static,bear,1,0,1,-4,1", "a jitter is negative"),
+            ("0,static,bear,1,0", "style None is not among"),
+            ("0,static,bear,1,0,1,4", "must be integers"),
+        ],
+        ids=["factor", "video", "style", "text", "fraction", "negative", "cut off", "no offset"],
+    )
+    def test_unusable_row_is_refused_with_its_line(self, tmp_path, rows, row, words):
+        path = tmp_path / "bad.csv"
+        path.write_text("\n".join([*rows[:4], row, *rows[4:]]))
+        with pytest.raises(DataError, match=rf"bad\.csv, line 5: .*{words}"):
+            read_visits(path, toy())
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (b"", "found no row"),
+            (b"visit,factor,video,style_a,jitter_a,style_b,jitter_b,offset\n", "found no row"),
+            (b"factor,video\ndynamic,bear\n", r"a header with .*offset.* found factor, video"),
+            (b"\xff\xfe\x00", "cannot be read"),
+        ],
+        ids=["empty", "header alone", "another table", "no text"],
+    )
+    def test_file_that_is_no_plan_is_refused(self, tmp_path, content, words):
+        (tmp_path / "bad.csv").write_bytes(content)
+        with pytest.raises(DataError, match=rf"bad\.csv.*{words}"):
+            read_visits(tmp_path / "bad.csv", toy())
+
+    def test_missing_file_is_refused(self, tmp_path):
+        with pytest.raises(DataError, match=r"--pairs .*none\.csv cannot be read"):
+            read_visits(tmp_path / "none.csv", toy())

@@ -1,0 +1,188 @@
+"""A small set in the trees of Stylized DAVIS, two tiny segmentation networks, and quick runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from datasets.davis import (
+    BACKWARD,
+    FORWARD,
+    STYLE_FOLDERS,
+    Sequence,
+    SequenceSet,
+    find_sequences,
+)
+from models.registry import Tap
+from tests.datasets.helpers import noise
+from vos.config import VosConfig
+from vos.registry import Segmenter
+
+SEQUENCES = {"bear": 6, "cows": 4, "dance": 5}
+STYLES = ("1", "2", "3")
+
+
+def write_list(root: Path, frames: list[str], split: str = "val") -> None:
+    """Write the image set of a split: a line per frame, "bear/00000" and so on."""
+    folder = root / "original" / "ImageSets" / "480p"
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [f"/JPEGImages/480p/{frame}.jpg /Annotations/480p/{frame}.png\n" for frame in frames]
+    (folder / f"{split}.txt").write_text("".join(lines))
+
+
+def write_trees(
+    root: Path,
+    counts: Mapping[str, int] = SEQUENCES,
+    styles: tuple[str, ...] = STYLES,
+    size: tuple[int, int] = (12, 20),
+) -> Path:
+    """Make root/original and root/stylized of noise, (height, width) pixels; returns the root.
+
+    Every style is a mixture of one noise and its own, so that networks find something in common.
+    """
+    frames = [f"{name}/{index:05d}" for name, n in counts.items() for index in range(n)]
+    write_list(root, frames)
+    for number, frame in enumerate(frames):
+        shared, *own = noise(1 + len(styles), number, *size)
+        for style, other in zip(styles, own, strict=True):
+            mixed = shared // 2 + other // 3 + 10 * int(style)
+            save(root / "stylized/JPEGImages" / STYLE_FOLDERS[style] / f"{frame}.jpg", mixed)
+        for folder, seed in ((FORWARD, 1000), (BACKWARD, 2000)):
+            save(root / "original" / folder / f"{frame}.png", noise(1, seed + number, *size)[0])
+    return root
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    """Write an image, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def sequences(root: Path, *, backward: bool = False, **more) -> SequenceSet:
+    """The sequences of trees made by `write_trees`."""
+    chosen = {"dataset": "StylizedDAVIS", "split": "val", "styles": STYLES, **more}
+    return find_sequences(
+        original=root / "original", stylized=root / "stylized", backward=backward, **chosen
+    )
+
+
+def toy(counts: Mapping[str, int] = SEQUENCES, styles: str = "123") -> SequenceSet:
+    """Sequences without files, of so many frames each."""
+    videos = {
+        name: Sequence(name, name, tuple(f"{index:05d}" for index in range(n)))
+        for name, n in counts.items()
+    }
+    return SequenceSet("toy", Path("original"), Path("stylized"), videos, tuple(styles), (FORWARD,))
+
+
+@dataclass(frozen=True)
+class TinySpec:
+    """frames: of a sample. gain: of the fusion, an option of the configuration."""
+
+    frames: int = 1
+    gain: int = 1
+
+
+class Tiny(nn.Module):
+    """Two streams of a convolution each and their fusion; frames of a sample are rows."""
+
+    def __init__(self, spec: TinySpec):
+        super().__init__()
+        self.app = nn.Conv2d(3, 5, 3)
+        self.mot = nn.Conv2d(3 * spec.frames, 4, 3)
+        self.fusion = nn.Conv2d(9, 6, 1)
+        self.gain = spec.gain
+
+    def forward(self, image, flow):
+        if image.ndim == 5:
+            image, flow = image.flatten(0, 1), flow.flatten(0, 1)  # [2 B, 3, H, W], [2 B, 6, H, W]
+        streams = torch.cat([self.app(image).relu(), self.mot(flow).relu()], 1)
+        return self.gain * self.fusion(streams)
+
+
+def build_tiny(spec: TinySpec) -> Tiny:
+    """The module of `tiny_networks`."""
+    return Tiny(spec)
+
+
+def _taps(spec: TinySpec) -> dict[str, Tap]:
+    modules = {"conv1,app_stream": "app", "conv1,mot_stream": "mot", LAST: "fusion"}
+    return {stage: Tap(module) for stage, module in modules.items()}
+
+
+LAST = "layer4,sensor_fusion"
+UNITS = {"conv1,app_stream": 5, "conv1,mot_stream": 4, LAST: 6}
+
+
+def tiny_networks() -> tuple[Segmenter, Segmenter]:
+    """Networks of a few hundred parameters, of one frame ("tiny") and of two ("tiny2")."""
+    shared = {"units": UNITS, "taps": _taps, "smallest_crop": 8}
+    build = "tests.helpers_vos:build_tiny"
+    one = Segmenter(
+        name="tiny",
+        build=build,
+        spec=TinySpec(),
+        inputs={"image": (3,), "flow": (3,)},
+        options={"gain": (1, 2)},
+        published="tiny_{}.pth",
+        trainings=("davis", "taovos"),
+        **shared,
+    )
+    two = Segmenter(
+        name="tiny2",
+        build=build,
+        spec=TinySpec(frames=2),
+        inputs={"image": (2, 3), "flow": (2, 6)},
+        frames=2,
+        published="",
+        **shared,
+    )
+    return one, two
+
+
+def write_config(root: Path, **more) -> Path:
+    """Write the JSON configuration of a quick run on the trees in `root`; returns its path."""
+    content = {
+        "original_data_root": str(root / "original"),
+        "stylized_data_root": str(root / "stylized"),
+        "split": "val",
+        "nreps": 2,
+        "crop_size": [10, 16],
+        "model": "tiny",
+        **more,
+    }
+    path = root / f"{content['model']}.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def quick(root: Path, save_dir: Path, *, model: str = "tiny", **more) -> VosConfig:
+    """The options of a quick run on the trees in `root`."""
+    chosen = {
+        "cfg_file": write_config(root, model=model),
+        "checkpoint": "random",
+        "styles": STYLES,
+        "save_dir": save_dir,
+        "batch_size": 4,
+        "num_workers": 0,
+        "device": "cpu",
+        **more,
+    }
+    return VosConfig(**chosen)
+
+
+def as_argv(config: VosConfig) -> list[str]:
+    """The same options as a command line."""
+    texts = {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        for name, value in vars(config).items()
+        if value is not None
+    }
+    return [part for name, text in texts.items() for part in (f"--{name}", text)]
