@@ -72,7 +72,8 @@ def load_network(config: Config, network: Network, checkpoint: str) -> tuple[Fro
     """The network with the weights of `checkpoint` on its device, and what was loaded.
 
     Raises UserError if the checkpoint cannot be read or does not fit, or if a stage of a user's
-    own network cannot be measured: one clip of zeros is run to see.
+    own network, or one with units on another axis, cannot be measured: one clip of zeros is run
+    to see.
     """
     from models.checkpoints import load
     from models.outline import require_stages, zeros
@@ -87,7 +88,7 @@ def load_network(config: Config, network: Network, checkpoint: str) -> tuple[Fro
     )
     taps = network.stage_taps(config.stg, config.path, config.fuse)
     frozen = FrozenNetwork(module.to(device), taps, device, network.units)
-    if network.own:
+    if network.own or network.units.dim is not None:
         clip = zeros(network.clip, device)
         require_stages(frozen.module, clip, taps, network.units, config.batch_size)
     return frozen, loaded

@@ -95,6 +95,8 @@ class TestNumbers:
             ("image_size", 8),
             ("random_seed", 0),
             ("num_classes", 1),
+            ("clip_frames", 1),
+            ("sampling_rate", 1),
         ],
     )
     def test_smallest_value_and_the_one_below(self, refused, name, low):
@@ -110,6 +112,39 @@ class TestNumbers:
     def test_no_residual(self):
         config = parse("--residual_index", "-1", "--n_factors", "4")
         assert (config.residual_index, config.n_factors) == (-1, 4)
+
+
+class TestClips:
+    def test_nothing_is_chosen_by_default(self):
+        config = parse()
+        chosen = (config.clip_frames, config.sampling_rate, config.image_size, config.unit_dim)
+        assert chosen == (None,) * 4
+        assert (config.mean, config.std, config.weights_dir) == (None, None, None)
+
+    @pytest.mark.parametrize("name", ["crop", "image_size"])
+    def test_crop_has_two_names(self, name):
+        assert parse(f"--{name}", "112").image_size == 112
+
+    @pytest.mark.parametrize("text", ["-1", "0", "4"])
+    def test_axis_of_the_units(self, text):
+        assert parse("--unit_dim", text).unit_dim == int(text)
+
+    @pytest.mark.parametrize(
+        ("text", "expected"), [("0.5", (0.5,)), ("0.4,0.5,0.6", (0.4, 0.5, 0.6)), ("1", (1.0,))]
+    )
+    @pytest.mark.parametrize("name", ["mean", "std"])
+    def test_colours(self, name, text, expected):
+        assert getattr(parse(f"--{name}", text), name) == expected
+
+    @pytest.mark.parametrize("text", ["", "grey", "0.5,0.5", "1,2,3,4", "0.5;0.5;0.5"])
+    @pytest.mark.parametrize("name", ["mean", "std"])
+    def test_colours_refused(self, refused, name, text):
+        assert "is not one number or three" in refused(f"--{name}", text)
+
+    @pytest.mark.parametrize("text", ["0", "-1", "0.2,0,0.2"])
+    def test_deviations_are_above_zero(self, refused, text):
+        assert "standard deviations are above 0" in refused(f"--std={text}")
+        assert min(parse(f"--mean={text}").mean) <= 0
 
 
 class TestLists:
@@ -276,6 +311,28 @@ def test_record_is_json_and_complete():
     assert record["stylized_data_dir"] == str(Path("videos").absolute())
     assert record["styles"] == ["1", "2", "3", "4"]
     assert record["checkpoint"] is None
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "recorded"),
+    [
+        ("checkpoint", "auto", "auto"),
+        ("checkpoint", "random", "random"),
+        ("checkpoint", "weights/i3d.pkl", "{here}/weights/i3d.pkl"),
+        ("weights_dir", "weights", "{here}/weights"),
+        ("model", "i3d", "i3d"),
+        ("model", "torchvision:r3d_18", "torchvision:r3d_18"),
+        ("model", "nets/my_net.py:build", "{here}/nets/my_net.py:build"),
+        # A folder, and an id of the same form where there is no such folder.
+        ("model", "hf:nets/vivit", "hf:{here}/nets/vivit"),
+        ("model", "hf:google/vivit", "hf:google/vivit"),
+    ],
+)
+def test_record_can_be_resumed_from_elsewhere(option, given, recorded, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets" / "vivit").mkdir(parents=True)
+    record = as_json(parse(f"--{option}", given))
+    assert record[option] == recorded.format(here=tmp_path)
 
 
 def test_part_of_the_options_can_be_added_to_another_parser():

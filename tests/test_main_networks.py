@@ -1,0 +1,150 @@
+"""Which network is measured, on which clips, with which weights: the command line of main.py."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import main
+from config import load_config
+from measurement import prepare
+from models import resnet_family
+from models.registry import Weights
+from tests import helpers_runs
+from tests.helpers import tiny_network
+from tests.helpers_checkpoints import known_state, save_torch
+from tests.helpers_runs import as_argv, options
+from tests.helpers_server import Site, serve
+from utils import UserError
+
+data = helpers_runs.videos
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A network called `tiny` in the table, and the server that its weights are published on."""
+    monkeypatch.setenv("no_proxy", "*")
+    network = tiny_network("one")
+    path = save_torch(tmp_path / "published.pyth", {"model_state": known_state(network)})
+    with serve(Site(path.read_bytes())) as served:
+        weights = Weights("page", f"{served.address}/tiny.pyth")
+        tiny = replace(network, weights=weights)
+        monkeypatch.setattr(resnet_family, "NETWORKS", (*resnet_family.NETWORKS, tiny))
+        path.unlink()
+        yield served
+
+
+def compute(data, save_dir, **more):
+    """The plan, the folder and the features of a run, from a command line."""
+    plan = prepare(load_config(as_argv({**options(data, save_dir), "model": "tiny", **more})))
+    folder, store, _ = main.compute_features(plan)
+    return plan, folder, {stage: np.array(store.features(stage)) for stage in store.stages}
+
+
+# ---- Published weights.
+
+
+def test_published_weights_are_fetched_once_and_recorded(site, data, tmp_path):
+    chosen = {"checkpoint": "auto", "weights_dir": tmp_path / "weights", "n_examples": 4}
+    _, folder, features = compute(data, tmp_path, **chosen, run_name="one")
+    file = tmp_path / "weights" / "tiny.pyth"
+    digest = hashlib.sha256(site.data).hexdigest()
+    assert file.read_bytes() == site.data
+    assert (tmp_path / "weights" / "tiny.pyth.sha256").read_text() == f"{digest}  tiny.pyth\n"
+    record = json.loads((folder / "config.json").read_text())
+    assert record["weights"] == record["checkpoint"]["sha256"] == digest
+    assert record["checkpoint"]["source"] == str(file)
+    assert record["options"]["checkpoint"] == "auto"
+
+    _, _, again = compute(data, tmp_path, **chosen, run_name="two")
+    given = {**chosen, "checkpoint": file}
+    _, _, by_hand = compute(data, tmp_path, **given, run_name="three")
+    assert len(site.asked) == 1
+    assert np.array_equal(features["5"], again["5"])
+    assert np.array_equal(features["5"], by_hand["5"])
+
+
+def test_nothing_is_fetched_for_a_request_that_is_wrong(site, data, tmp_path):
+    chosen = {"checkpoint": "auto", "weights_dir": tmp_path / "weights", "stg": "9"}
+    with pytest.raises(UserError, match="stage '9'"):
+        compute(data, tmp_path, **chosen)
+    with pytest.raises(UserError, match="n_examples"):
+        compute(data, tmp_path, **{**chosen, "stg": "5", "n_examples": 1})
+    assert site.asked == []
+
+
+def test_weights_without_an_address(data, tmp_path):
+    with pytest.raises(UserError, match="--checkpoint auto: no address of a file for network 'fas"):
+        compute(data, tmp_path, model="fast", checkpoint="auto")
+
+
+def test_extract_features_fetches_them_too(site, tmp_path):
+    from misc.extract_features import main as extract
+
+    np.savez(tmp_path / "clips.npz", video=np.zeros((1, 3, 8, 32, 32), np.float32))
+    argv = ["--model", "tiny", "--checkpoint", "auto", "--weights_dir", str(tmp_path / "weights")]
+    argv += ["--clips", str(tmp_path / "clips.npz"), "--save", str(tmp_path / "features.npz")]
+    extract([*argv, "--device", "cpu"])
+    assert (tmp_path / "weights" / "tiny.pyth").read_bytes() == site.data
+    assert np.load(tmp_path / "features.npz")["5"].shape == (1, 128)
+
+
+# ---- Clips.
+
+
+@pytest.mark.parametrize("name", ["crop", "image_size"])
+def test_size_and_colours_of_clips(name, data, tmp_path):
+    chosen = options(data, tmp_path, mean="0.4,0.5,0.6", std="0.2")
+    del chosen["image_size"]
+    plan = prepare(load_config(as_argv({**chosen, name: 48})))
+    assert (plan.geometry.crop, plan.geometry.short_side) == (48, 48)
+    (batch, *_) = plan.batches(list(plan.rows)[:1])
+    changed = replace(
+        plan,
+        network=replace(plan.network, clip=replace(plan.geometry, mean=(0.0,) * 3, std=(1.0,) * 3)),
+    )
+    (plain, *_) = changed.batches(list(plan.rows)[:1])
+    mean = torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1, 1)
+    torch.testing.assert_close(batch.inputs[0], (plain.inputs[0] - mean) / 0.2)
+    assert "mean 0.4 0.5 0.6, std 0.2 0.2 0.2" in plan.describe()
+
+
+def test_rate_changes_the_window(data, tmp_path):
+    plan = prepare(load_config(as_argv(options(data, tmp_path, sampling_rate=1))))
+    assert (plan.geometry.inputs, plan.geometry.window) == ((("video", 8),), 8)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"clip_frames": 4}, "--clip_frames 4: network 'demo_motion' takes 8 frames"),
+        ({"model": "mvit", "image_size": 32}, "takes clips of 224 pixels, not 32"),
+        ({"model": "i3d", "image_size": 16}, "takes clips of at least 32 pixels, not 16"),
+        ({"model": "torchvison:r3d_18"}, "Did you mean 'torchvision'"),
+        ({"model": "absent.py:build"}, r"there is no file absent\.py"),
+    ],
+)
+def test_network_and_clips_that_do_not_go_together(more, words, data, tmp_path):
+    with pytest.raises(UserError, match=words):
+        prepare(load_config(as_argv(options(data, tmp_path, **more))))
+
+
+# ---- Units.
+
+
+def test_axis_of_the_units_is_part_of_what_was_measured(site, data, tmp_path):
+    chosen = {"checkpoint": "random", "stg": "2", "n_examples": 4}
+    _, _, usual = compute(data, tmp_path, **chosen, run_name="usual")
+    _, folder, frames = compute(data, tmp_path, **chosen, unit_dim=2, run_name="frames")
+    assert (usual["2"].shape[1], frames["2"].shape[1]) == (16, 8)
+    np.testing.assert_allclose(usual["2"].mean(1), frames["2"].mean(1), rtol=1e-5)
+    record = json.loads((folder / "config.json").read_text())
+    assert record["unit_dim"] == 2
+    with pytest.raises(UserError, match=r"--unit_dim 7: an output of \w+ has 5 axes"):
+        compute(data, tmp_path, **chosen, unit_dim=7, run_name="none")
+    assert not (tmp_path / "none").exists()
