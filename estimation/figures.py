@@ -29,7 +29,7 @@ COLOURS = {
     "same": "#E69F00",
 }
 _MARKERS = {"dynamic": "o", "static": "s", "different": "^", "same": "D"}
-_LEVEL = 4  # characters of a stage's name that fit below its tick
+_LEVEL = 36  # characters that fit side by side below an axis
 _STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -84,8 +84,8 @@ def _share_limits(panels: Sequence[Axes]) -> None:
 
 def _label_height(stages: Iterable[str]) -> float:
     """Inches that long names of stages take below their axis, where they stand upright."""
-    longest = max(len(stage) for stage in stages)
-    return 0.06 * longest if longest > _LEVEL else 0.0
+    lengths = [len(stage) for stage in stages]
+    return 0.06 * max(lengths) if max(lengths) * len(lengths) > _LEVEL else 0.0
 
 
 def _stage_axis(panel: Axes, stages: Sequence[str]) -> None:

@@ -22,7 +22,6 @@ from models.registry import RANDOM
 from options import add_fields
 from utils import (
     DataError,
-    UserError,
     check_output,
     format_table,
     progress,
@@ -147,11 +146,7 @@ def prepare(config: VosConfig) -> Evaluation:
     said = configured(config)
     network = find(said.network["model"], said.network)
     trained_on = config.trained_on or said.network.get("trained_on")
-    if min(said.crop_size) < network.smallest_crop:
-        raise UserError(
-            f"crop_size {list(said.crop_size)}: network {network.name!r} takes at least "
-            f"{network.smallest_crop} pixels; give another --crop_size"
-        )
+    network.require_crop(said.crop_size)
     checkpoint = network.checkpoint(config.checkpoint, trained_on)
     data = evaluated_sequences(said.original, said.split, network.frames)
     resolve_device(config.device)

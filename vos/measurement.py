@@ -24,7 +24,7 @@ from datasets.flow_plan import (
 )
 from datasets.videos import stop_or_skip
 from models.registry import RANDOM
-from utils import UserError, resolve_device
+from utils import resolve_device
 from vos.config import Configured, VosConfig, configured
 from vos.registry import Segmenter, find
 
@@ -137,11 +137,7 @@ def prepare(config: VosConfig) -> Segmentation:
     trained_on = config.trained_on or said.network.get("trained_on")
     model = network.folder(trained_on)
     stages = network.requested_stages(config.stg)
-    if min(said.crop_size) < network.smallest_crop:
-        raise UserError(
-            f"crop_size {list(said.crop_size)}: network {network.name!r} takes at least "
-            f"{network.smallest_crop} pixels; give another --crop_size"
-        )
+    network.require_crop(said.crop_size)
     checkpoint = network.checkpoint(config.checkpoint, trained_on)
     data = find_sequences(
         config.dataset,

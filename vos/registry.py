@@ -127,6 +127,14 @@ class Segmenter:
             )
         return trained_on or next(iter(self.trainings), "davis")
 
+    def require_crop(self, size: tuple[int, int]) -> None:
+        """Raise UserError for frames too small for the network; `size` is height and width."""
+        if min(size) < self.smallest_crop:
+            raise UserError(
+                f"crop_size {list(size)}: network {self.name!r} takes at least "
+                f"{self.smallest_crop} pixels; give another --crop_size"
+            )
+
     def checkpoint(self, given: str | None, trained_on: str | None = None) -> str:
         """The checkpoint to use: a file or, for MATNet, a folder, that exists, or "random".
 
