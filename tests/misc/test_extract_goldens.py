@@ -74,6 +74,7 @@ def test_all_stages_equal_the_golden_ones(name, tmp_path):
     argv = [part for option, file in files.items() for part in (f"--{option}", tmp_path / file)]
     argv += ["--model", network.name, "--stg", "all", "--path", "cat", "--device", "cpu"]
     main([*map(str, argv), *(["--logits"] if transformer else [])])
+    (tmp_path / "weights.pyth").unlink()  # of up to 500 MB, and pytest keeps folders
 
     with np.load(tmp_path / "features.npz") as arrays:
         features = dict(arrays)
