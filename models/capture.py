@@ -72,7 +72,9 @@ def element(output: Any, tap: Tap) -> Tensor:
         return held[tap.index]
     there = ", ".join(f"{tap.module}#{key}" for key in held)
     name = tap.module if tap.index is None else f"{tap.module}#{tap.index}"
-    found = f"holds {there}" if there else f"is one {type(output).__name__}: leave out the #"
+    found = f"holds {there}" if there else f"is one {type(output).__name__}"
+    if not there and tap.index is not None:
+        found += ": leave out the #"
     raise UserError(f"stage {name!r} is not one tensor: the module's output {found}")
 
 

@@ -209,7 +209,7 @@ def test_addresses_are_secure_and_no_two_files_share_a_name():
             name = network.weights.file or url.rsplit("/", 1)[-1]
             assert names.setdefault(name, url) == url
             assert Path(name).suffix in (".pkl", ".pyth")
-            assert f"Download {name} from {url}" in network.weights.advice()
+            assert f"download {name} from {url}" in network.weights.advice()
     without = {name for name, network in networks().items() if not network.weights.url}
     assert without == {"fast", "fast_ssv2", "fast_diving48", "demo_motion", "demo_appearance"}
 
