@@ -1,0 +1,213 @@
+"""What will be measured of a segmentation network, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from datasets.davis import BACKWARD, FORWARD
+from factors import DIFFERENT, DYNAMIC, SAME, STATIC
+from tests.helpers_vos import SEQUENCES, STYLES, UNITS, quick, tiny_networks, write_trees
+from utils import DataError, UserError
+from vos import families
+from vos.measurement import Segmentation, prepare
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory) -> Path:
+    """The trees, made once: not to be changed."""
+    return write_trees(tmp_path_factory.mktemp("trees"))
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setattr(families, "NETWORKS", (*families.NETWORKS, *tiny_networks()))
+    for variable in ("ORIGINAL_DATA_ROOT", "STYLIZED_DATA_ROOT"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+def planned(trees: Path, **options) -> Segmentation:
+    return prepare(quick(trees, Path("out"), **options))
+
+
+@pytest.mark.parametrize(("model", "shown"), [("tiny", 1), ("tiny2", 2)])
+def test_every_frame_with_flow_is_measured(trees, model, shown):
+    plan = planned(trees, model=model)
+    frames = sum(n - shown for n in SEQUENCES.values())
+    # Two visits of a dynamic and a static pair each.
+    assert len(plan.visits) == 2 * 2 * len(SEQUENCES)
+    assert len(plan.pairs) == 4 * frames
+    assert Counter(pair.factor for pair in plan.pairs) == {DYNAMIC: 2 * frames, STATIC: 2 * frames}
+    assert sorted(plan.rows.values()) == list(range(len(plan.rows)))
+    assert all((clip.other == "") is (shown == 1) for clip in plan.rows)
+    assert plan.stages == tuple(UNITS)
+    assert plan.geometry.size == (10, 16)
+    text = plan.describe()
+    assert f"{shown} frame{'s' * (shown == 2)} and flow, 10x16 pixels" in text
+    assert f"{len(plan.pairs)} pairs of frames, {len(plan.rows)} distinct clips" in text
+
+
+def test_store_has_a_row_for_every_frame_of_a_clip(trees):
+    one, two = planned(trees), planned(trees, model="tiny2")
+    assert [row["row_of"] for row in one.store_rows()] == [clip.frame for clip in one.rows]
+    rows = two.store_rows()
+    assert len(rows) == 2 * len(two.rows)
+    for clip, number in two.rows.items():
+        first, second = rows[2 * number : 2 * number + 2]
+        assert (first["row_of"], second["row_of"]) == (clip.frame, clip.other)
+        assert (first["frame"], second["frame"]) == (clip.frame, clip.frame)
+    path = one.data.image("bear", rows[0]["style"], rows[0]["frame"])
+    assert rows[0]["bytes"] == path.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("n_factors", "residual", "expected"),
+    [
+        (3, 2, {DYNAMIC, STATIC}),
+        (2, -1, {DYNAMIC, STATIC}),
+        (4, -1, {DYNAMIC, STATIC, DIFFERENT, SAME}),
+        (4, 2, {DYNAMIC, STATIC, SAME}),
+    ],
+)
+def test_factors_of_the_plan_follow_the_residual(trees, n_factors, residual, expected):
+    plan = planned(trees, n_factors=n_factors, residual_index=residual)
+    assert {pair.factor for pair in plan.pairs} == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "given", "expected"),
+    [
+        (None, None, "tiny_davis"),
+        ("taovos", None, "tiny_taovos"),
+        ("davis", "taovos", "tiny_taovos"),
+        (None, "taovos", "tiny_taovos"),
+    ],
+)
+def test_training_set_names_the_results_and_the_option_is_stronger(trees, said, given, expected):
+    config = quick(trees, Path("out"), trained_on=given)
+    content = json.loads(config.cfg_file.read_text())
+    config.cfg_file.write_text(json.dumps({**content, "trained_on": said} if said else content))
+    assert prepare(config).model == expected
+
+
+class TestIdentity:
+    def test_is_json_and_does_not_depend_on_how_it_is_computed(self, trees):
+        identity = planned(trees).identity
+        assert json.loads(json.dumps(identity)) == identity
+        again = planned(trees, batch_size=1, num_workers=3, device=None, joint_encoding=True)
+        assert again.identity == identity
+
+    @pytest.mark.parametrize(
+        ("options", "key"),
+        [
+            ({"trained_on": "taovos"}, "network"),
+            ({"random_seed": 2}, "random"),
+            ({"stg": "conv1,app_stream"}, "stages"),
+            ({"crop_size": (12, 16)}, "crop_size"),
+            ({"nreps": 3}, "plan"),
+            ({"pairing": "exhaustive"}, "plan"),
+            ({"styles": ("1", "2")}, "plan"),
+            ({"n_factors": 2, "residual_index": -1}, "factors"),
+            ({"joint_encoding_thresh": (0.3,)}, "thresholds"),
+        ],
+    )
+    def test_names_what_changes_the_results(self, trees, options, key):
+        identity, other = planned(trees).identity, planned(trees, **options).identity
+        assert identity[key] != other[key]
+
+    def test_names_the_form_of_a_network_that_has_the_same_name(self, trees):
+        config = quick(trees, Path("out"))
+        identity = prepare(config).identity
+        content = json.loads(config.cfg_file.read_text())
+        config.cfg_file.write_text(json.dumps({**content, "gain": 2}))
+        changed = {k for k, v in prepare(config).identity.items() if v != identity[k]}
+        assert changed == {"form"}
+
+    def test_names_weights_by_their_content(self, trees, tmp_path):
+        identities = []
+        for content in (b"one", b"two"):
+            (tmp_path / "weights.pth").write_bytes(content)
+            plan = planned(trees, checkpoint=str(tmp_path / "weights.pth"))
+            identities.append(plan.identity)
+        assert identities[0]["weights"] != identities[1]["weights"]
+        assert identities[0]["random"] is None
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"model": "sam"}, "'sam' cannot be run"),
+            ({"model": "tinny"}, "'tinny' is not known.*Did you mean 'tiny'"),
+            ({"stg": "layer9,app_stream"}, "stage 'layer9,app_stream' is not in network 'tiny'"),
+            ({"trained_on": "taoovs"}, "'taoovs' is not known.*Did you mean 'taovos'"),
+            ({"crop_size": (7, 99)}, r"crop_size \[7, 99\]: .* at least 8 pixels"),
+            ({"checkpoint": None}, r"--checkpoint is missing: .*tiny_davis\.pth"),
+            ({"checkpoint": "none.pth"}, r"none\.pth is not a file"),
+            ({"original_data_root": Path("none")}, "is none the folder of DAVIS 2016"),
+            ({"stylized_data_root": Path("none")}, "missing style folders: none"),
+            ({"styles": ("1",)}, "needs two styles"),
+            ({"pairs": Path("none.csv")}, r"--pairs none\.csv cannot be read"),
+            ({"device": "cuda:99"}, "--device cuda:99 is not on this machine"),
+        ],
+    )
+    def test_bad_request(self, trees, options, words):
+        with pytest.raises(UserError, match=words):
+            planned(trees, **options)
+
+    @pytest.mark.parametrize(("model", "missing"), [("tiny", FORWARD), ("tiny2", BACKWARD)])
+    def test_missing_flow_is_no_matter_of_skipping(self, tmp_path, model, missing):
+        write_trees(tmp_path, {"bear": 4})
+        shutil.rmtree(tmp_path / "original" / missing)
+        with pytest.raises(DataError, match=rf"{missing} does not exist.*\n.*make_flow\.py"):
+            planned(tmp_path, model=model, on_bad_video="skip")
+        if model == "tiny2":
+            assert planned(tmp_path).pairs  # forward flow is enough for it
+
+    def test_too_few_pairs(self, tmp_path):
+        write_trees(tmp_path, {"bear": 2})
+        with pytest.raises(DataError, match="too few pairs for the factor 'dynamic': 1"):
+            planned(tmp_path, nreps=1)
+
+
+class TestMissingFiles:
+    @pytest.fixture
+    def holed(self, tmp_path) -> Path:
+        write_trees(tmp_path)
+        (tmp_path / "original" / FORWARD / "cows/00001.png").unlink()
+        return tmp_path
+
+    def test_stop_names_the_sequence_and_a_file(self, holed):
+        words = r"1 of the videos .*\n  cows: 1 of 6 files are missing, such as .*cows/00001\.png"
+        with pytest.raises(UserError, match=words):
+            planned(holed)
+
+    def test_skip_leaves_the_sequence_out_of_all_factors_and_says_so(self, holed, trees):
+        plan = planned(holed, on_bad_video="skip")
+        assert list(plan.bad_videos) == ["cows"]
+        assert plan.visits == [v for v in planned(trees).visits if v.video != "cows"]
+
+    def test_nothing_left_is_refused(self, holed):
+        for name in SEQUENCES:
+            shutil.rmtree(holed / "original" / FORWARD / name)
+        with pytest.raises(DataError, match="too few pairs"):
+            planned(holed, on_bad_video="skip")
+
+
+def test_plan_of_another_run_is_taken_as_it_is(trees, tmp_path):
+    header = "factor,video,style_a,jitter_a,style_b,jitter_b,offset\n"
+    rows = "dynamic,bear,1,0,3,0,2\nstatic,bear,1,0,1,9,2\n"
+    (tmp_path / "plan.csv").write_text(header + rows)
+    plan = planned(trees, pairs=tmp_path / "plan.csv")
+    assert [dataclasses.astuple(visit) for visit in plan.visits] == [
+        (DYNAMIC, "bear", "1", 0, "3", 0, 2),
+        (STATIC, "bear", "1", 0, "1", 9, 2),
+    ]
+    # Only styles of the plan need files; five frames in three renderings.
+    assert len(plan.rows) == 15
+    assert plan.data.styles == STYLES
