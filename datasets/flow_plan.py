@@ -6,7 +6,6 @@ flow as it is or with its colours jittered. The plan file has one row a visit.
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Items
@@ -16,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from datasets.davis import SequenceSet
+from datasets.plan import plan_rows
 from factors import DIFFERENT, DYNAMIC, FACTORS, SAME, STATIC
-from utils import DataError, UserError, read_numbered_csv, write_csv
+from utils import DataError, UserError, write_csv
 
 # Domain of the seeds, apart from those of other plans.
 _VISIT = 11
@@ -169,17 +169,7 @@ def read_visits(path: Path, data: SequenceSet) -> list[Visit]:
 
     Raises DataError with the line of the first row that cannot be used.
     """
-    try:
-        rows = read_numbered_csv(path)
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"--pairs {path} cannot be read: {error}") from None
-    expected = set(Visit.__dataclass_fields__)
-    found = set(map(str, rows[0][1])) if rows else set()
-    if not expected <= found:
-        raise DataError(
-            f"--pairs {path}: expected a header with {', '.join(sorted(expected))} and at least "
-            f"one row; found {', '.join(sorted(found)) or 'no row'}"
-        )
+    rows = plan_rows(path, Visit.__dataclass_fields__)
     return [_read_visit(row, f"{path}, line {line}", data) for line, row in rows]
 
 

@@ -243,18 +243,27 @@ def read_plan(path: Path, videos: VideoSet) -> list[Pair]:
 
     Raises DataError with the line of the first row that cannot be used.
     """
+    columns = {"factor", *(f"{column}_{side}" for column in _COLUMNS for side in "ab")}
+    rows = plan_rows(path, columns)
+    return [_read_pair(row, f"{path}, line {line}", videos) for line, row in rows]
+
+
+def plan_rows(path: Path, columns: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
+    """The line number and the cells of every row of a plan file that has at least `columns`.
+
+    Raises DataError for a file that is none.
+    """
     try:
         rows = read_numbered_csv(path)
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"--pairs {path} cannot be read: {error}") from None
-    expected = {"factor", *(f"{column}_{side}" for column in _COLUMNS for side in "ab")}
     found = list(map(str, rows[0][1])) if rows else []
-    if not expected <= set(found):
+    if not set(columns) <= set(found):
         raise DataError(
-            f"--pairs {path}: expected a header with {', '.join(sorted(expected))} and at least "
+            f"--pairs {path}: expected a header with {', '.join(sorted(columns))} and at least "
             f"one row; found {', '.join(found) or 'no row'}"
         )
-    return [_read_pair(row, f"{path}, line {line}", videos) for line, row in rows]
+    return rows
 
 
 def _read_pair(row: dict[str, str], where: str, videos: VideoSet) -> Pair:
