@@ -198,3 +198,12 @@ class TestFiles:
             "bear": f"2 of 10 files are missing, such as {gone[0]}",
             "cows": f"1 of 6 files are missing, such as {flow}",
         }
+
+    def test_every_frame_needs_its_backward_flow_too(self, root):
+        path = root / "original" / BACKWARD / "cows/00002.png"
+        path.unlink()
+        assert check_files(sequences(root), self.WANTED) == {}
+        # Two frames of image and both flows.
+        assert check_files(sequences(root, backward=True), self.WANTED) == {
+            "cows": f"1 of 6 files are missing, such as {path}"
+        }
