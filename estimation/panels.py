@@ -111,19 +111,24 @@ def _height(panel: Panel) -> float:
     return 0.8 + (0.26 if wrapped else 0.19) * len(panel.positions)
 
 
+def _wrapped(text: str, width: int) -> str:
+    """Text on lines of `width` characters; names of networks may break after an underscore."""
+    return textwrap.fill(text.replace("_", "_ "), width).replace("_ ", "_")
+
+
 def _draw_panel(axes: Axes, panel: Panel | None, columns: int) -> None:
     if panel is None:
         axes.set_axis_off()
         return
     _KINDS[panel.kind](axes, panel)
-    wrapped = [textwrap.fill(line, 96 // columns) for line in panel.title.split("\n")]
+    wrapped = [_wrapped(line, 80 // columns) for line in panel.title.split("\n")]
     axes.set_title("\n".join(wrapped), loc="left")
     lying = panel.kind == "rows"
     (axes.set_ylabel if lying else axes.set_xlabel)(panel.where)
     (axes.set_xlabel if lying else axes.set_ylabel)(panel.what)
     if panel.ticks:
         at = [position for position, _ in panel.ticks]
-        names = [textwrap.fill(name, NAME) for _, name in panel.ticks]
+        names = [_wrapped(name, NAME) for _, name in panel.ticks]
         (axes.set_yticks if lying else axes.set_xticks)(at, names)
         if not lying and len(names) * max(map(len, names)) * columns > 84:
             axes.tick_params(axis="x", rotation=30)
