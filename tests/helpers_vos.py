@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import nn
@@ -22,7 +23,10 @@ from datasets.davis import (
 )
 from models.registry import Tap
 from tests.datasets.helpers import noise
+from tests.helpers import fill
+from vos import families
 from vos.config import VosConfig
+from vos.measure import main
 from vos.registry import Segmenter
 
 SEQUENCES = {"bear": 6, "cows": 4, "dance": 5}
@@ -186,3 +190,37 @@ def as_argv(config: VosConfig) -> list[str]:
         if value is not None
     }
     return [part for name, text in texts.items() for part in (f"--{name}", text)]
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory) -> Path:
+    """The trees, made once: not to be changed."""
+    return write_trees(tmp_path_factory.mktemp("trees"))
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    """Runs know the tiny networks as well, draw no figures, and see no variables."""
+    monkeypatch.setattr(families, "NETWORKS", (*families.NETWORKS, *tiny_networks()))
+    # Figures have tests of their own, and take most of the time.
+    monkeypatch.setattr("runs.draw_layerwise", lambda folder, results: folder)
+    monkeypatch.setattr("runs.draw_joint_encoding", lambda folder, results: folder)
+    for variable in ("ORIGINAL_DATA_ROOT", "STYLIZED_DATA_ROOT"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture
+def weights(tmp_path) -> str:
+    """A file of known weights of "tiny"; results do not depend on PyTorch's random ones."""
+    torch.save({"model_state": fill(Tiny(TinySpec()).state_dict())}, tmp_path / "w.pt")
+    return str(tmp_path / "w.pt")
+
+
+def run(config: VosConfig) -> None:
+    """The same as the command line does."""
+    main(as_argv(config))
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Every file under a folder, but for empty folders."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

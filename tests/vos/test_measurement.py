@@ -12,23 +12,12 @@ import pytest
 
 from datasets.davis import BACKWARD, FORWARD
 from factors import DIFFERENT, DYNAMIC, SAME, STATIC
-from tests.helpers_vos import SEQUENCES, STYLES, UNITS, quick, tiny_networks, write_trees
+from tests import helpers_vos
+from tests.helpers_vos import SEQUENCES, STYLES, UNITS, quick, write_trees
 from utils import DataError, UserError
-from vos import families
 from vos.measurement import Segmentation, prepare
 
-
-@pytest.fixture(scope="module")
-def trees(tmp_path_factory) -> Path:
-    """The trees, made once: not to be changed."""
-    return write_trees(tmp_path_factory.mktemp("trees"))
-
-
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    monkeypatch.setattr(families, "NETWORKS", (*families.NETWORKS, *tiny_networks()))
-    for variable in ("ORIGINAL_DATA_ROOT", "STYLIZED_DATA_ROOT"):
-        monkeypatch.delenv(variable, raising=False)
+trees, tiny = helpers_vos.trees, helpers_vos.tiny
 
 
 def planned(trees: Path, **options) -> Segmentation:
