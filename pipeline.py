@@ -177,7 +177,7 @@ def require_factors(pairs: Sequence[PairLike], n_factors: int, residual_index: i
         if index != residual_index and found < 2:
             raise DataError(
                 f"the plan has too few pairs for the factor {name!r}: {found}, at least 2 needed; "
-                "raise --n_examples, or give other --pairs"
+                "draw more of them, or give other --pairs"
             )
     estimated = {k for k in range(n_factors) if k != residual_index}
     others = {FACTORS[pair.factor] for pair in pairs if pair.factor not in estimated}

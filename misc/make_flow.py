@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -59,6 +60,11 @@ def find_pairs(frames: Path, flow: Path, gap: int) -> Iterator[tuple[Path, Path,
         raise DataError(f"{frames} holds no {', '.join(ENDINGS)} frames")
     for folder in folders:
         names = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+        twice = [name for name, n in Counter(path.stem for path in names).items() if n > 1]
+        if twice:
+            raise DataError(f"{folder} holds more than one frame called {twice[0]}")
+        if len(names) <= abs(gap):
+            print(f"no flow: {folder} has {len(names)} frames for a gap of {gap}")
         for index, first in enumerate(names):
             if 0 <= index + gap < len(names):
                 target = flow / folder.relative_to(frames) / f"{first.stem}.png"

@@ -26,7 +26,7 @@ from estimation.final_files import StageDims, write_final
 from estimation.joint_files import save_joint
 from estimation.results import Results
 from estimation.store import FeatureStore
-from utils import UserError, read_json, resolve_device, run, write_json
+from utils import UserError, read_json, resolve_device, run, write_json, write_text
 from vos.config import as_json, load_config
 from vos.measurement import Segmentation, prepare
 
@@ -48,10 +48,18 @@ class Places:
             joint=save_dir / "joint_encoding" / model,
         )
 
+    @property
+    def claim(self) -> Path:
+        """A file that says that those of joint encoding are this run's: all seeds share a place."""
+        return self.folder / "joint_encoding_files.txt"
+
+    def units(self, stages: Sequence[str]) -> list[Path]:
+        """The files of joint encoding."""
+        return [self.joint / f"{stage}.npz" for stage in stages]
+
     def finished(self, joint: bool, stages: Sequence[str]) -> bool:
         """Whether everything that a run writes is there."""
-        files = [self.joint / f"{stage}.npz" for stage in stages] if joint else []
-        return all(path.exists() for path in (self.final, *files))
+        return all(path.exists() for path in (self.final, *(self.units(stages) if joint else [])))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -90,6 +98,12 @@ def _is_finished(plan: Segmentation, places: Places) -> bool:
             f"{places.final} exists without its run in {places.folder}, and is not overwritten: "
             "give another --save_dir, or move it away"
         )
+    others = [path for path in places.units(plan.stages) if path.exists()]
+    if plan.config.joint_encoding and others and not places.claim.exists():
+        raise UserError(
+            f"{others[0]} is of another run, and is not overwritten: leave out --joint_encoding, "
+            "give another --save_dir, or move it away"
+        )
     finished = places.finished(plan.config.joint_encoding, plan.stages)
     if finished and (places.folder / "features").is_dir():
         _open_store(plan, places.folder / "features")  # refuses that of other files
@@ -124,8 +138,9 @@ def measure(plan: Segmentation, places: Places) -> Results:
     )
     runs.save_results(places.folder, results, bad_videos)
     if config.joint_encoding:
-        for stage, estimate in estimates.items():
-            path = places.joint / f"{stage}.npz"
+        paths = places.units(plan.stages)
+        write_text(places.claim, "".join(f"{path}\n" for path in paths))
+        for path, estimate in zip(paths, estimates.values(), strict=True):
             save_joint(path, estimate.unit_scores, config.joint_encoding_thresh[0])
     lines = [StageDims(stage, e.dims, e.dims_percent) for stage, e in estimates.items()]
     write_final(places.final, lines)  # last: it says that the run is finished

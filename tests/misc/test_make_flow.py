@@ -73,7 +73,11 @@ def test_frames_without_a_partner_get_no_flow(frames, tmp_path, capsys, gap, exp
     main([str(frames), str(tmp_path / "flow"), "--gap", str(gap)])
     found = sorted((tmp_path / "flow").rglob("*.*"))
     assert found == [tmp_path / "flow" / f"{name}.png" for name in expected]
-    assert capsys.readouterr().out == f"{len(expected)} flow images: {tmp_path / 'flow'}\n"
+    *left_out, last = capsys.readouterr().out.splitlines()
+    assert last == f"{len(expected)} flow images: {tmp_path / 'flow'}"
+    short = {2: ["b/deep has 2"], 3: ["a has 3", "b/deep has 2"]}.get(gap, [])
+    for line, folder in zip(left_out, short, strict=True):
+        assert f"{folder} frames for a gap of {gap}" in line
     for path in found:
         with Image.open(path) as image:
             assert (image.size, image.mode) == ((48, 32), "RGB")
@@ -141,3 +145,10 @@ class TestRefusals:
         with pytest.raises(DataError, match=words):
             main([str(frames), str(tmp_path / "flow")])
         assert [p.name for p in (tmp_path / "flow/a").iterdir()] == ["000001.png"]
+
+
+def test_two_frames_of_one_name_are_refused(frames, tmp_path):
+    first = next(path for path in sorted((frames / "a").iterdir()) if path.stem == "000001")
+    first.with_suffix(".jpeg").write_bytes(first.read_bytes())
+    with pytest.raises(DataError, match="more than one frame called 000001"):
+        main([str(frames), str(tmp_path / "flow")])
