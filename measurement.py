@@ -73,6 +73,7 @@ class Measurement:
         pairs = "\n".join(f"{pair.factor} {pair.a} {pair.b}" for pair in self.pairs)
         return {
             "network": self.network.name,
+            "source": self.network.source,
             "weights": self.weights,
             "random": self._random_weights,
             "stages": list(self.stages),

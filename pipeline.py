@@ -65,7 +65,12 @@ def find_network(config: Config) -> Network:
         std=config.std,
     )
     units = replace(network.units, dim=config.unit_dim)
-    return replace(network.with_clip(clips), units=units)
+    network = replace(network.with_clip(clips), units=units)
+    if not network.any_stages:
+        return network
+    from models.outline import measurable
+
+    return measurable(network)
 
 
 def load_network(config: Config, network: Network, checkpoint: str) -> tuple[FrozenNetwork, Loaded]:
@@ -177,7 +182,7 @@ def require_factors(pairs: Sequence[PairLike], n_factors: int, residual_index: i
         if index != residual_index and found < 2:
             raise DataError(
                 f"the plan has too few pairs for the factor {name!r}: {found}, at least 2 needed; "
-                "draw more of them, or give other --pairs"
+                "raise --n_examples (segmentation: --nreps), or give other --pairs"
             )
     estimated = {k for k in range(n_factors) if k != residual_index}
     others = {FACTORS[pair.factor] for pair in pairs if pair.factor not in estimated}

@@ -163,10 +163,15 @@ def open_npz(path: Path) -> dict[str, Any]:
 
 def save_npz(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write an .npz file, completely or not at all, under exactly this name."""
+    import zipfile
+
     import numpy as np
 
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
+    # np.savez takes names as keywords, and some are its own.
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
 def progress(items: Iterable, what: str, unit: str, total: int | None = None, done: int = 0):

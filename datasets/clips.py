@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from datasets.geometry import ClipGeometry
+from datasets.geometry import ClipGeometry, apply_transform
 from datasets.plan import Clip
 from datasets.videos import Frames, VideoSet
 from utils import DataError
@@ -76,7 +76,7 @@ def read_frame(path: Path) -> np.ndarray:
 def preprocess(frames: Tensor, geometry: ClipGeometry) -> Tensor:
     """Frames uint8 [T, H, W, 3] (RGB) as a network input float32 [3, T, crop, crop]."""
     if geometry.transform:
-        return _transformed(frames, geometry)
+        return apply_transform(geometry.transform, frames, geometry.crop)
     x = frames.permute(3, 0, 1, 2).float() / (255 / geometry.value_range)  # [3, T, H, W]
     if geometry.channels == "BGR":
         x = x.flip(0)
@@ -89,20 +89,6 @@ def preprocess(frames: Tensor, geometry: ClipGeometry) -> Tensor:
         x = F.interpolate(x, size, mode="bilinear", align_corners=False)
     top, left = (round((v - geometry.crop) / 2) for v in size)
     return x[:, :, top : top + geometry.crop, left : left + geometry.crop].contiguous()
-
-
-def _transformed(frames: Tensor, geometry: ClipGeometry) -> Tensor:
-    """Frames as the network's own preprocessing gives them. Raises DataError for another shape."""
-    assert geometry.transform is not None
-    x = geometry.transform(frames)
-    expected = [3, len(frames), geometry.crop, geometry.crop]
-    if not isinstance(x, Tensor) or x.dtype != torch.float32 or list(x.shape) != expected:
-        found = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise DataError(
-            f"the network's own preprocessing gives {found} for {len(frames)} frames, expected "
-            f"float32 {expected}"
-        )
-    return x
 
 
 class _Readings(Dataset):

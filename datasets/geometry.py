@@ -39,7 +39,7 @@ class ClipGeometry:
     mean, std: per channel, in the network's channel order and value range.
     channels: "RGB" or "BGR". value_range: pixels are in 0..value_range before mean and std (1 or
     255). transform: a preprocessing of the network's own, from uint8 [T, H, W, 3] (RGB) to float32
-    [3, T, crop, crop], which stands for all of these numbers.
+    [3, T, crop, crop], each frame by itself, which stands for all of these numbers.
     """
 
     inputs: tuple[tuple[str, int], ...]
@@ -82,6 +82,14 @@ class ClipGeometry:
         crop, rate = wanted.crop or self.crop, wanted.rate or self.sampling_rate
         frames = wanted.frames or self.inputs[-1][1]
         window = frames * rate if wanted.frames or wanted.rate else self.window
+        short_side = max(self.short_side, crop)
+        if self.crop:
+            short_side = round(self.short_side * crop / self.crop)
+        if short_side < crop:
+            raise UserError(
+                f"frames scaled to a short side of {short_side} pixels are smaller than the crop "
+                f"of {crop}"
+            )
         inputs = self.inputs if len(self.inputs) > 1 else ((self.inputs[0][0], frames),)
         return replace(
             self,
@@ -89,10 +97,30 @@ class ClipGeometry:
             sampling_rate=rate,
             window=wanted.window or window,
             crop=crop,
-            short_side=round(self.short_side * crop / self.crop) if self.crop else crop,
-            mean=per_channel(wanted.mean or self.mean),
-            std=per_channel(wanted.std or self.std),
+            short_side=short_side,
+            mean=self._scaled(wanted.mean) or self.mean,
+            std=self._scaled(wanted.std) or self.std,
         )
+
+    def _scaled(self, values: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        """Values of pixels in 0..1, per channel, in the network's range."""
+        return values and tuple(value * self.value_range for value in per_channel(values))
+
+
+def apply_transform(transform: Callable[[Tensor], Tensor], frames: Tensor, crop: int) -> Tensor:
+    """Frames uint8 [T, H, W, 3] through a network's own preprocessing, float32 [3, T, crop, crop].
+
+    Raises UserError if that is not what it gives.
+    """
+    x = transform(frames)
+    expected = [3, len(frames), crop, crop]
+    shape, kind = list(getattr(x, "shape", ())), str(getattr(x, "dtype", type(x).__name__))
+    if shape != expected or kind != "torch.float32":
+        raise UserError(
+            f"the network's own preprocessing gives {kind} {shape} for {len(frames)} frames; "
+            f"expected torch.float32 {expected}"
+        )
+    return x
 
 
 def per_channel(values: tuple[float, ...]) -> tuple[float, ...]:

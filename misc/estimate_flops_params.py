@@ -14,6 +14,7 @@ models/cost.py.
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -146,7 +147,8 @@ def resolve(models: Sequence[str], cfg_file: Path | None, request: Request) -> l
     if not models:
         missing = f"in {cfg_file} is no model" if cfg_file else "--model or --cfg_file is missing"
         raise UserError(f"{missing}: give --model NAME, or all")
-    chosen = list(networks()) if "all" in models else list(dict.fromkeys(models))
+    wanted = (networks() if name == "all" else (name,) for name in models)
+    chosen = list(dict.fromkeys(itertools.chain.from_iterable(wanted)))
     checkpoint = request.given.get("checkpoint", RANDOM)
     for option, value in (("checkpoint", checkpoint), ("cfg_file", cfg_file or RANDOM)):
         if len(chosen) > 1 and value != RANDOM:
@@ -221,13 +223,16 @@ def segmentation(name: str, settings: Mapping[str, Any] | None, request: Request
 
 
 def count(subject: Subject) -> Counted:
-    """The cost of one forward on blank inputs."""
+    """The cost of one forward on blank inputs. Raises UserError if the network cannot take them."""
     import torch
 
     from models.cost import cost
+    from models.outline import first_forward
 
     module, note = subject.build()
-    return Counted(subject, cost(module, [torch.zeros(shape) for shape in subject.inputs]), note)
+    inputs = [torch.zeros(shape) for shape in subject.inputs]
+    with first_forward(inputs):
+        return Counted(subject, cost(module, inputs), note)
 
 
 def as_rows(counted: Counted, by_module: bool) -> Iterator[dict[str, Any]]:

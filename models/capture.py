@@ -14,11 +14,8 @@ from utils import UserError
 
 LOGITS = "logits"
 
-_CHANNELS_FIRST = (
-    *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm),
-)
-_CHANNELS_LAST = (nn.Linear, nn.LayerNorm)
+# Convolutions, batch and instance norms of any number of axes.
+_CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)
 
 
 class _Enough(Exception):
@@ -44,18 +41,25 @@ def unit_axis(module: nn.Module, ndim: int, rule: UnitRule = BY_SHAPE) -> int:
         return rule.dim
     if isinstance(module, _CHANNELS_FIRST):
         return 1
-    if isinstance(module, _CHANNELS_LAST) or ndim == 3 or (rule.maps_last and ndim > 3):
+    if _has_features_last(module) or ndim == 3 or (rule.maps_last and ndim > 3):
         return ndim - 1
     return 1
+
+
+def _has_features_last(module: nn.Module) -> bool:
+    """Linear layers, and layer norms of one axis; a class derived from those may turn axes."""
+    norm = type(module) is nn.LayerNorm and len(module.normalized_shape) == 1
+    return isinstance(module, nn.Linear) or norm
 
 
 def pool_units(x: Tensor, axis: int) -> Tensor:
     """Mean over all axes but the first and the one of the units, [B, C].
 
-    Of tokens, the mean includes a class token.
+    Of tokens, the mean includes a class token. The result has its own memory: later layers may
+    work in place.
     """
     rest = [k for k in range(1, x.ndim) if k != axis % x.ndim]
-    return x.mean(rest) if rest else x
+    return x.mean(rest) if rest else x.clone()
 
 
 def element(output: Any, tap: Tap) -> Tensor:
@@ -68,8 +72,9 @@ def element(output: Any, tap: Tap) -> Tensor:
     held = elements(output)
     if tap.index is None and len(held) == 1:
         return next(iter(held.values()))
-    if tap.index in held:
-        return held[tap.index]
+    named = {str(key): value for key, value in held.items()}
+    if tap.index is not None and str(tap.index) in named:
+        return named[str(tap.index)]
     there = ", ".join(f"{tap.module}#{key}" for key in held)
     name = tap.module if tap.index is None else f"{tap.module}#{tap.index}"
     found = f"holds {there}" if there else f"is one {type(output).__name__}"
@@ -185,7 +190,14 @@ def _one_row_a_clip(stage: str, x: Tensor, clips: int) -> Tensor:
     )
 
 
-def _named(output: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
+def _named(output: Any) -> dict[str, Tensor]:
+    """What a network returns, under "logits", or "logits1", ... for the first and further ones, or
+    "logits#name" for those of a dict. Raises UserError where it returns no tensor."""
     if isinstance(output, Tensor):
         return {LOGITS: output}
-    return {f"{LOGITS}{number}": part for number, part in enumerate(output, 1)}
+    held = elements(output)
+    if not held:
+        raise UserError(f"--logits: the network returns {type(output).__name__}, no tensor")
+    if isinstance(output, Mapping):
+        return {f"{LOGITS}#{key}": part for key, part in held.items()}
+    return {f"{LOGITS}{number}": part for number, part in enumerate(held.values(), 1)}

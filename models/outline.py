@@ -49,7 +49,7 @@ def outline(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, Use]:
         part.register_forward_hook(hook(uses[name])) for name, part in module.named_modules()
     ]
     try:
-        with torch.inference_mode(), _first_forward(inputs):
+        with torch.inference_mode(), first_forward(inputs):
             module(*inputs)
     finally:
         for handle in handles:
@@ -58,7 +58,7 @@ def outline(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, Use]:
 
 
 @contextlib.contextmanager
-def _first_forward(inputs: Sequence[Tensor]) -> Iterator[None]:
+def first_forward(inputs: Sequence[Tensor]) -> Iterator[None]:
     """Raises UserError with the shapes of the inputs for whatever is raised in the block."""
     try:
         yield
@@ -86,7 +86,7 @@ def require_stages(
     which needs batches of one clip.
     """
     unfolded = replace(rule, folded=False)
-    with _first_forward(inputs):
+    with first_forward(inputs):
         features = stage_features(module, inputs, stages, rule=unfolded, whole=True)
     for stage, x in features.items():
         if len(x) > 1 and batch_size > 1:
@@ -120,7 +120,7 @@ def list_stages(
     """
     uses = outline(module, zeros(network.clip, device))
     if not network.modules:
-        return _table_rows(network, uses, path, fuse)
+        return _table_rows(network, module, uses, path, fuse)
     rows = []
     for stage in network.modules:
         (tap,) = network.taps(stage, path, fuse)
@@ -135,18 +135,37 @@ def list_stages(
     return rows
 
 
-def _table_rows(network: Network, uses: Mapping[str, Use], path: str, fuse: bool) -> list[StageRow]:
+def _table_rows(
+    network: Network, module: nn.Module, uses: Mapping[str, Use], path: str, fuse: bool
+) -> list[StageRow]:
     rows = []
     for stage in network.stages:
         taps = network.taps(stage, path, fuse)
         shapes = [_shape(uses[tap.module], tap) for tap in taps]
-        units = sum(shape[-1] if len(shape) == 3 else shape[1] for shape in shapes)
-        rows.append(StageRow(stage, shapes[0], units, True))
+        parts = [module.get_submodule(tap.module) for tap in taps]
+        units = [count_units(p, s, network.units) for p, s in zip(parts, shapes, strict=True)]
+        rows.append(StageRow(stage, shapes[0], sum(units), True))
     return rows
 
 
 def _shape(use: Use, tap: Tap) -> tuple[int, ...]:
     return next(iter(use.shapes.values())) if tap.index is None else use.shapes[tap.index]
+
+
+def measurable(network: Network) -> Network:
+    """A user's own network with those of its stages alone that can be measured: reached once by a
+    forward, and one tensor."""
+    assert network.own is not None
+    uses = outline(network.own, zeros(network.clip))
+    taps = {stage: network.taps(stage, "", True)[0] for stage in network.stages}
+    kept = [stage for stage, tap in taps.items() if _is_measurable(network, uses[tap.module], tap)]
+    return replace(network, stages=tuple(kept) or network.stages, any_stages=False)
+
+
+def _is_measurable(network: Network, use: Use, tap: Tap) -> bool:
+    assert network.own is not None
+    part, shapes = network.own.get_submodule(tap.module), list(use.shapes.values())
+    return use.calls == len(shapes) == 1 and count_units(part, shapes[0], network.units) > 0
 
 
 def count_units(part: nn.Module, shape: Sequence[int], rule: UnitRule = BY_SHAPE) -> int:

@@ -9,11 +9,14 @@ All become a `Network` whose stages can be any module path. The module is built 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -43,9 +46,23 @@ def resolve(name: str, num_classes: int | None, seed: int) -> Network:
             f"{suggestion(source, SOURCES)}"
         )
     module, function = target.split(":")
+    with _seeded(seed):
+        return getattr(importlib.import_module(module), function)(rest, num_classes)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draws inside the block, of whatever library, follow `seed`; no other draw depends on them."""
+    states = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return getattr(importlib.import_module(module), function)(rest, num_classes)
+        random.seed(seed)
+        np.random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
 
 
 def record(
@@ -112,6 +129,10 @@ def digest(module: nn.Module) -> str:
     """SHA-256 of a network's parameters and buffers, names included, as hexadecimal digits."""
     result = hashlib.sha256()
     for name, value in module.state_dict().items():
+        if not isinstance(value, torch.Tensor):  # a module's extra state
+            result.update(f"{name} {value!r}".encode())
+            continue
         result.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        result.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        flat = value.detach().cpu().contiguous().flatten()
+        result.update(flat.view(torch.uint8).numpy().tobytes())
     return result.hexdigest()

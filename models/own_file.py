@@ -6,25 +6,24 @@ dict that says how it wants them; its keys are those of `PREPROCESSING`.
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
-import sys
-import traceback
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from datasets.geometry import ClipGeometry, per_channel
+from datasets.geometry import ClipGeometry, apply_transform, per_channel
 from models.own import digest, record
 from models.registry import Network, Weights, suggestion
-from utils import UserError
+from models.user_code import load_function
+from utils import UserError, sha256
 
 
 def _colours(value: Any) -> tuple[float, ...]:
     values = (float(value),) if isinstance(value, int | float) else tuple(map(float, value))
-    if len(values) not in (1, 3):
+    if len(values) not in (1, 3) or not all(map(math.isfinite, values)):
         raise ValueError
     return per_channel(values)
 
@@ -67,7 +66,7 @@ PREPROCESSING: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "std": ("one number or three, above 0", _deviations),
     "channels": ("'RGB' or 'BGR'", _one_of("RGB", "BGR")),
     "value_range": ("1 or 255", _one_of(1, 255)),
-    "transform": ("a function of uint8 frames [T, H, W, 3]", _callable),
+    "transform": ("a function of uint8 frames [T, H, W, 3], of each by itself", _callable),
 }
 # What a transform does itself.
 _TRANSFORMED = ("short_side", "mean", "std", "channels", "value_range")
@@ -82,7 +81,7 @@ def resolve(name: str, num_classes: int | None) -> Network:
     path = Path(file)
     if num_classes:
         raise UserError(f"--num_classes: {name} decides that itself; leave it out")
-    factory = _function(path, function)
+    factory = load_function(path, function)
     module, wanted = _called(name, factory)
 
     def build(spec: object, classes: int) -> nn.Module:
@@ -94,8 +93,10 @@ def resolve(name: str, num_classes: int | None) -> Network:
         module.eval(),
         build,
         geometry(name, wanted),
-        Weights(f"{name} builds it", built=digest(module)),
+        Weights(f"{name} decides its weights", built=digest(module), can_be_random=False),
         any_frames=True,
+        any_stages=True,
+        source=sha256(path),
     )
 
 
@@ -118,6 +119,7 @@ def geometry(name: str, wanted: Mapping[str, Any]) -> ClipGeometry:
             raise UserError(f"{name}: preprocessing {key!r} is {value!r}, not {expected}") from None
     if "transform" in values:
         _require_alone(name, values)
+        _try_transform(name, values)
     frames, rate, crop = (values.pop(k, default) for k, default in _SIZES)
     values.setdefault("short_side", crop)
     return ClipGeometry((("video", frames),), rate, frames * rate, crop=crop, **values)
@@ -135,29 +137,19 @@ def _require_alone(name: str, values: Mapping[str, Any]) -> None:
         raise UserError(f"{name}: 'transform' stands for {others[0]!r} too: leave that out")
 
 
-def _function(path: Path, name: str) -> Callable[[], Any]:
-    """The function `name` in a file, which may import its neighbours."""
-    if not path.is_file():
-        raise UserError(f"--model {path}:{name}: there is no file {path}")
-    sys.path.insert(0, str(path.parent.resolve()))
-    loader = importlib.machinery.SourceFileLoader(path.stem, str(path))
-    spec = importlib.util.spec_from_loader(path.stem, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    # What is defined in the file can then be sent to other processes.
-    sys.modules.setdefault(path.stem, module)
-    _guarded(f"{path}", lambda: loader.exec_module(module))
-    if not callable(getattr(module, name, None)):
-        there = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
-        raise UserError(
-            f"--model {path}:{name}: the file has no function {name!r}.{suggestion(name, there)}"
-        )
-    return getattr(module, name)
+def _try_transform(name: str, values: Mapping[str, Any]) -> None:
+    """Raise UserError for a transform that fails, or gives another shape than it should."""
+    crop, transform = values["crop"], values["transform"]
+    frames = torch.zeros(values.get("frames", 4), 2 * crop, 3 * crop, 3, dtype=torch.uint8)
+    try:
+        apply_transform(transform, frames, crop)
+    except Exception as error:  # it may raise anything
+        raise UserError(f"{name}: 'transform': {type(error).__name__}: {error}") from error
 
 
 def _called(name: str, factory: Callable[[], Any]) -> tuple[nn.Module, Mapping[str, Any]]:
     """What the factory returns: the network, and its preprocessing if it says one."""
-    result = _guarded(name, factory)
+    result = factory()
     network, wanted = result if isinstance(result, tuple) and len(result) == 2 else (result, {})
     if not isinstance(network, nn.Module) or not isinstance(wanted, Mapping):
         raise UserError(
@@ -165,15 +157,3 @@ def _called(name: str, factory: Callable[[], Any]) -> tuple[nn.Module, Mapping[s
             "dict that says how it wants its clips"
         )
     return network, wanted
-
-
-def _guarded(name: str, call: Callable[[], Any]) -> Any:
-    """The result of a user's code. Raises UserError with the place of an error in it."""
-    try:
-        return call()
-    except Exception as error:  # it may raise anything
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        raise UserError(
-            f"--model {name}: {type(error).__name__}: {error} (line {place.lineno} of "
-            f"{place.filename})"
-        ) from error

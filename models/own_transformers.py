@@ -6,6 +6,7 @@ The base network is taken, without a classifier: `encoder.layer.3` is a stage of
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,7 +83,7 @@ def _processor(folder: str) -> Any:
     # In this order: the other one reads files of image processors too, but scales otherwise.
     for auto in ("AutoImageProcessor", "AutoVideoProcessor"):
         try:
-            return getattr(transformers, auto).from_pretrained(folder)
+            return getattr(transformers, auto).from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError, AttributeError, ImportError) as error:
             reasons.append(str(error).strip().splitlines()[0])
     raise UserError(
@@ -103,7 +104,7 @@ def resolve(folder: str, num_classes: int | None) -> Network:
     if Path(folder).is_dir():  # in full: a run may be resumed from elsewhere
         folder = str(Path(folder).absolute())
     try:
-        config = transformers.AutoConfig.from_pretrained(folder)
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UserError(f"--model hf:{folder}: {str(error).splitlines()[0]}") from None
     family = FAMILIES.get(config.model_type)
@@ -127,7 +128,14 @@ def resolve(folder: str, num_classes: int | None) -> Network:
         Weights(f"The weights are those in {folder}", built=digest(module)),
         stages=_largest_list(module.network),
         inside="network",
+        source=_source(folder, config),
     )
+
+
+def _source(folder: str, config: Any) -> str:
+    """SHA-256 of configuration and preprocessing."""
+    texts = (config.to_json_string(), _processor(folder).to_json_string())
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def _library() -> Any:
@@ -146,10 +154,15 @@ def _trained(transformers: Any, folder: str, family: Family) -> nn.Module:
     """The base network with its weights, all of them; what only a classifier uses is left out."""
     try:
         network, loaded = transformers.AutoModel.from_pretrained(
-            folder, output_loading_info=True, dtype=torch.float32, **family.build
+            folder,
+            output_loading_info=True,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            **family.build,
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"--model hf:{folder}: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # a damaged file can raise anything
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"--model hf:{folder}: the weights cannot be read: {reason}") from None
     absent = [*loaded["missing_keys"], *(str(key) for key in loaded["mismatched_keys"])]
     if absent:
         raise UserError(

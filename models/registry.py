@@ -37,7 +37,7 @@ class Tap:
     def named(cls, text: str) -> Tap:
         """The tap that `path`, `path#0` or `path#name` stands for."""
         module, _, key = text.partition("#")
-        return cls(module, int(key) if key.lstrip("-").isdigit() else key or None)
+        return cls(module, key or None)
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,15 @@ class Weights:
 
     file: its name, where the address does not end with it.
     bundled: a file that comes with the toolkit. built: SHA-256 of the parameters that a user's
-    own network was built with, which are measured unless a checkpoint is given.
+    own network was built with, which are measured unless a checkpoint is given. can_be_random:
+    whether the network can be had without trained weights.
     """
 
     page: str
     url: str | None = None
     bundled: Path | None = None
     built: str = ""
+    can_be_random: bool = True
     file: str | None = None
 
     def advice(self) -> str:
@@ -100,7 +102,9 @@ class Network:
         the module.
     stages: names in order of depth; `taps(stage, path, fuse)` says where each is taken.
     modules: module paths that can be named as stages beside those, in order.
-    own: a user's own network, as it was built.
+    own: a user's own network, as it was built. any_stages: whether its stages are still to be
+        narrowed down to those that can be measured. source: SHA-256 of what defines it beside its
+        weights.
     num_classes: of the published weights, which were trained on `trained_on`.
     by_dataset: other entries that this name stands for, by data set.
     recognise: from the spec and a checkpoint's state, the form of the network that the checkpoint
@@ -130,6 +134,8 @@ class Network:
     only_crop: int | None = None
     any_frames: bool = False
     modules: tuple[str, ...] = ()
+    any_stages: bool = False
+    source: str = ""
     own: nn.Module | None = field(default=None, compare=False, repr=False)
     units: UnitRule = BY_SHAPE
 
@@ -185,22 +191,27 @@ class Network:
 
         Raises UserError that says where the weights are published if there is none.
         """
-        bundled = self.weights.bundled
+        bundled, built = self.weights.bundled, self.weights.built
+        if given == RANDOM and not self.weights.can_be_random:
+            raise UserError(f"--checkpoint random: {self.weights.page}; leave it out")
         if given == RANDOM or (given == AUTO and self.weights.url):
             return given
-        if given == AUTO and not bundled:
-            raise UserError(
-                f"--checkpoint auto: no address of a file for network {self.name!r} is known. "
-                f"{self.weights.advice()}"
-            )
         if given in (None, AUTO) and bundled and bundled.exists():
             return str(bundled)
-        if not given and self.weights.built:
+        if not given and built:
             return BUILT
-        if given and Path(given).is_file():
+        if given and given != AUTO and Path(given).is_file():
             return given
-        found = f"--checkpoint {given} is not a file" if given else "--checkpoint is missing"
-        raise UserError(
+        raise UserError(self._no_checkpoint(given))
+
+    def _no_checkpoint(self, given: str | None) -> str:
+        found = {
+            None: "--checkpoint is missing",
+            AUTO: f"--checkpoint auto: no address of a file for network {self.name!r} is known",
+        }.get(given, f"--checkpoint {given} is not a file")
+        if self.weights.built:
+            return f"{found}. {self.weights.page}: leave --checkpoint out, or give a file"
+        return (
             f"{found}: network {self.name!r} needs trained weights. {self.weights.advice()}. "
             "(--checkpoint random measures an untrained network, marked so in every result.)"
         )

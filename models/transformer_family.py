@@ -58,11 +58,23 @@ def _block_taps(prefix: str):
     return taps
 
 
-def _recognise_mvit(spec: MViTSpec, state: Mapping[str, Tensor]) -> Variant:
-    """The study ran a narrower form, without the pooling of keys and values in two blocks."""
+def _fixed_mvit(spec: MViTSpec, state: Mapping[str, Tensor]) -> Variant:
+    """The embeddings tell which clips it was trained for; it takes no others."""
     frames = 2 * _rows(state, "pos_embed_temporal", spec.frames // 2)
     if frames != spec.frames:
         raise _other_frames(frames, spec.frames)
+    crop = 4 * math.isqrt(_rows(state, "pos_embed_spatial", (spec.crop // 4) ** 2))
+    if crop != spec.crop:
+        raise UserError(
+            f"the checkpoint was trained on clips of {crop} pixels; MViT is measured on clips of "
+            f"{spec.crop} pixels: give a checkpoint that was trained on those"
+        )
+    return Variant(spec, state)
+
+
+def _recognise_mvit(spec: MViTSpec, state: Mapping[str, Tensor]) -> Variant:
+    """The study ran a narrower form, without the pooling of keys and values in two blocks."""
+    _fixed_mvit(spec, state)
     if any("blocks.14.attn.pool_k." in name for name in state):
         return Variant(spec, state)
     narrow = replace(spec, pooled_blocks=14)
@@ -150,7 +162,7 @@ def _timesformer(spec: TimeSformerSpec, name: str, rate: int, url: str, **more) 
 
 NETWORKS = (
     _mvit("mvit", recognise=_recognise_mvit),
-    _mvit("mvit_kvpool16"),
+    _mvit("mvit_kvpool16", recognise=_fixed_mvit),
     _timesformer(
         TimeSformerSpec(8),
         "timesformer",

@@ -123,7 +123,7 @@ def test_elements_of_one_module_come_in_the_order_they_were_asked_in():
     assert network.requested_stages("head#b,stem#1,head#a") == ("stem#1", "head#b", "head#a")
     (tap,) = network.taps("blocks.0#logits", "fast", True)
     assert (tap.module, tap.index) == ("blocks.0", "logits")
-    assert network.taps("stem#-1", "fast", True)[0].index == -1
+    assert network.taps("stem#-1", "fast", True)[0].index == "-1"
 
 
 @pytest.mark.parametrize(
