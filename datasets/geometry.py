@@ -82,7 +82,7 @@ class ClipGeometry:
         crop, rate = wanted.crop or self.crop, wanted.rate or self.sampling_rate
         frames = wanted.frames or self.inputs[-1][1]
         window = frames * rate if wanted.frames or wanted.rate else self.window
-        short_side = max(self.short_side, crop)
+        short_side = self.short_side or crop
         if self.crop:
             short_side = round(self.short_side * crop / self.crop)
         if short_side < crop:

@@ -92,7 +92,7 @@ def _clip(clip: ClipGeometry) -> str:
 
 def _stage_line(row: StageRow) -> list[str]:
     notes = {0: "not reached by the forward", 1: ""}
-    if len(row.shape) < 2:
+    if not row.units:
         notes[1] = "no units, cannot be measured"
     elif row.shape[0] != 1:
         notes[1] = f"{row.shape[0]} rows a clip: needs --batch_size 1"
