@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The segmentation study: every network with every seed, joint encoding with the first seed only.
+# The segmentation study: every network with every seed, joint encoding with seed 1 only.
 #
 #   bash run_main_vos.sh              on DAVIS, with the study's checkpoints in $CHECKPOINTS
 #   DEMO=1 bash run_main_vos.sh       on a small synthetic set, with untrained networks
@@ -8,6 +8,9 @@
 # SEEDS, SAVE_DIR and PYTHON may be set as well. What is finished is skipped; a network that fails
 # does not stop the others, and the exit code is 1 if any did.
 set -uo pipefail
+from_here() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
+[ -n "${CHECKPOINTS:-}" ] && CHECKPOINTS=$(from_here "$CHECKPOINTS")
+[ -n "${SAVE_DIR:-}" ] && SAVE_DIR=$(from_here "$SAVE_DIR")
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 
 default_python=python

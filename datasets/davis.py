@@ -14,8 +14,9 @@ study.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from utils import DataError
@@ -49,7 +50,7 @@ class SequenceSet:
     """The sequences of a split by name, in the list's order, and where their files are.
 
     styles: ids of `--styles`. flows: names of the folders of flow that the network needs, forward
-    first.
+    first. left_out: reason -> number of listed videos not used by rule.
     """
 
     name: str
@@ -58,6 +59,7 @@ class SequenceSet:
     videos: Mapping[str, Sequence]
     styles: tuple[str, ...]
     flows: tuple[str, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def image(self, video: str, style: str, frame: str) -> Path:
         """Path of a frame in a style."""
@@ -132,8 +134,16 @@ def find_sequences(
     for sequence, frame in listed:
         name, folder, frames = layout.place(sequence, frame)
         found.setdefault(name, (folder, []))[1].extend(frames)
+    left_out = {}
     if layout.place is _generated:
-        found = {n: v for n, v in found.items() if (original / IMAGES / v[0]).is_dir()}
+        made = {n: v for n, v in found.items() if (original / IMAGES / v[0]).is_dir()}
+        if not made:
+            raise DataError(
+                f"none of the {len(found)} generated videos that {split}.txt lists is there: "
+                f"expected folders like {original / IMAGES / next(iter(found.values()))[0]}"
+            )
+        left_out = {"not generated": len(found) - len(made)} if len(made) < len(found) else {}
+        found = made
     videos = {
         name: Sequence(name, folder, tuple(sorted(frames[int(backward) : -1])))
         for name, (folder, frames) in found.items()
@@ -144,7 +154,7 @@ def find_sequences(
             f"{original / 'ImageSets/480p'}/{split}.txt: {', '.join(short) or 'no sequence'} "
             f"found with too few frames; at least {2 + backward} are needed in each sequence"
         )
-    return SequenceSet(dataset, original, stylized, videos, styles, flows)
+    return SequenceSet(dataset, original, stylized, videos, styles, flows, left_out)
 
 
 def _read_list(original: Path, split: str) -> list[tuple[str, str]]:
@@ -173,8 +183,12 @@ def _read_list(original: Path, split: str) -> list[tuple[str, str]]:
     return listed
 
 
-def _require_styles(stylized: Path, styles: Iterable[str]) -> None:
+def _require_styles(stylized: Path, styles: tuple[str, ...]) -> None:
+    """Raise DataError for styles that are not there, or are one folder under two names."""
     root = stylized / "JPEGImages"
+    folders = [STYLE_FOLDERS.get(style, style) for style in styles]
+    if len(set(folders)) < len(folders):
+        raise DataError(f"--styles {','.join(styles)} names a folder twice: {', '.join(folders)}")
     missing = [name for s in styles if not (root / (name := STYLE_FOLDERS.get(s, s))).is_dir()]
     if missing:
         present = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
@@ -188,19 +202,24 @@ def _require_styles(stylized: Path, styles: Iterable[str]) -> None:
 def check_files(data: SequenceSet, wanted: Iterable[tuple[str, str]]) -> dict[str, str]:
     """What is wrong with the (video, style) wanted, by video: files that are not there.
 
-    Raises DataError where a whole folder of flow is missing, with the command that makes it.
+    Raises DataError where whole trees of flow are missing, with the commands that make them.
     """
-    for flow in data.flows:
-        if not (data.original / flow).is_dir():
-            raise DataError(
-                f"{data.original / flow} does not exist, the images of "
-                f"{'forward' if flow == FORWARD else 'backward'} flow. Make them with\n"
-                f"  python misc/make_flow.py {data.original / IMAGES} {data.original / flow}"
-                f"{' --gap -1' if flow == BACKWARD else ''}"
-            )
+    missing_trees = [flow for flow in data.flows if not (data.original / flow).is_dir()]
+    if missing_trees:
+        folders = " and ".join(str(data.original / flow) for flow in missing_trees)
+        commands = [f"  {flow_command(data.original, flow)}" for flow in missing_trees]
+        raise DataError(
+            "\n".join([f"{folders}: there are no images of this flow. Make them with", *commands])
+        )
     problems: dict[str, str] = {}
     for video, style in dict.fromkeys(wanted):
         sequence = data.videos[video]
+        absent = [flow for flow in data.flows if not data.flow(video, flow, "").parent.is_dir()]
+        if absent:
+            folder = data.original / absent[0] / sequence.folder
+            command = flow_command(data.original, absent[0])
+            problems.setdefault(video, f"{folder} is missing; make it with {command}")
+            continue
         paths = [data.image(video, style, frame) for frame in sequence.frames]
         paths += [data.flow(video, flow, frame) for flow in data.flows for frame in sequence.frames]
         missing = [path for path in paths if not path.is_file()]
@@ -209,3 +228,10 @@ def check_files(data: SequenceSet, wanted: Iterable[tuple[str, str]]) -> dict[st
                 video, f"{len(missing)} of {len(paths)} files are missing, such as {missing[0]}"
             )
     return problems
+
+
+def flow_command(original: Path, flow: str) -> str:
+    """The command that makes a tree of flow, or what is missing in it."""
+    folders = [shlex.quote(str(original / name)) for name in (IMAGES, flow)]
+    gap = " --gap -1" if flow == BACKWARD else ""
+    return f"python misc/make_flow.py {' '.join(folders)}{gap}"

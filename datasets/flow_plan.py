@@ -189,6 +189,21 @@ def _read_visit(row: dict[str, str], where: str, data: SequenceSet) -> Visit:
         raise DataError(f"{where}: jitter_a, jitter_b and offset must be integers") from None
     if min(jitter_a, jitter_b) < 0:
         raise DataError(f"{where}: a jitter is negative")
-    factor = FACTORS.index(row["factor"])
+    same_style, same_jitter = row["style_a"] == row["style_b"], jitter_a == jitter_b
+    factor = _SHARED[same_style, same_jitter]
+    if FACTORS[factor] != row["factor"]:
+        raise DataError(
+            f"{where}: factor {row['factor']!r}, but these styles and jitters make the pair "
+            f"{FACTORS[factor]!r}"
+        )
     styles = row["style_a"], row["style_b"]
     return Visit(factor, row["video"], styles[0], jitter_a, styles[1], jitter_b, offset)
+
+
+# What two renderings of a sequence are, by whether they have one style, and one jitter.
+_SHARED = {
+    (False, True): DYNAMIC,
+    (True, False): STATIC,
+    (False, False): DIFFERENT,
+    (True, True): SAME,
+}

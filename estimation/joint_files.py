@@ -5,6 +5,7 @@ Written here, `joint_encoding/<model>/<stage>.npz`:
     unit_scores                               float64 [K, C]: dynamic, static and the others
     dynamic, static, joint, residual, dead    int64 [n]: unit indices of each class, ascending
     threshold                                 float64: a class needs a score above it
+    seed                                      int64: of the run
 
 Read as well, from the study's code (main_vos.py, utils.py):
 
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from estimation.estimator import CLASSES, joint_encoding
-from factors import DYNAMIC, STATIC
+from factors import DYNAMIC, FACTORS, STATIC
 from pickles import read_pickle
 from utils import DataError, open_npz, save_npz
 
@@ -57,7 +58,7 @@ class UnitFolder:
     notes: tuple[str, ...] = ()
 
 
-def save_joint(path: Path, unit_scores: np.ndarray, threshold: float = 0.5) -> None:
+def save_joint(path: Path, unit_scores: np.ndarray, threshold: float = 0.5, seed: int = 0) -> None:
     """Write the unit scores [K, C] of a stage and their classes as .npz, replacing the file."""
     scores = np.asarray(unit_scores, dtype=np.float64)  # [K, C]
     if scores.ndim != 2 or len(scores) < 2:
@@ -68,8 +69,15 @@ def save_joint(path: Path, unit_scores: np.ndarray, threshold: float = 0.5) -> N
             "unit_scores": scores,
             **joint_encoding(scores, threshold),
             "threshold": np.float64(threshold),
+            "seed": np.int64(seed),
         },
     )
+
+
+def seed_of(path: Path) -> int | None:
+    """The seed of the run that wrote a file, None for one that does not say."""
+    seed = open_npz(path).get("seed")
+    return None if seed is None else int(seed)
 
 
 def unit_shares(file: UnitFile) -> np.ndarray:
@@ -155,7 +163,7 @@ def _read_npz(path: Path) -> UnitFile:
 def _scores(content: Any, path: Path) -> np.ndarray:
     """Unit scores [K, C] as float64."""
     scores = _matrix(content, path)
-    if len(scores) < 2 or np.isinf(scores).any():
+    if not 2 <= len(scores) <= len(FACTORS) or np.isinf(scores).any():
         raise DataError(
             f"{path}: unit scores {list(scores.shape)}, expected [3, C] without infinite values"
         )

@@ -73,8 +73,8 @@ class FeatureStore:
         if other:
             key = other[0]
             raise UserError(
-                f"--resume: the features in {folder} were made with another {', '.join(other)} "
-                f"({key}: {found.get(key)!r} there, {identity[key]!r} now). Resume with the "
+                f"The features in {folder} were made with another {', '.join(other)} "
+                f"({key}: {found.get(key)!r} there, {identity[key]!r} now). Go on with the "
                 "options of that run, or start a new one"
             )
         store = cls(folder, stages, _labels(rows))
@@ -89,7 +89,7 @@ class FeatureStore:
             now = {key: str(value) for key, value in rows[index].items()}
             if before[index] != now:
                 raise UserError(
-                    f"--resume: the features in {self.folder} were made with another video: "
+                    f"The features in {self.folder} were made with another video: "
                     f"{self.clips[index]} is not what it was. Start a new run"
                 )
 

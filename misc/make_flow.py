@@ -12,6 +12,7 @@ flow of other methods.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,8 +21,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from utils import DataError, UserError, atomic_path, progress, run  # noqa: E402
+from utils import (  # noqa: E402
+    DataError,
+    UserError,
+    atomic_path,
+    progress,
+    read_json,
+    run,
+    write_json,
+)
 
+RECORD = "flow.json"
 ENDINGS = (".jpg", ".jpeg", ".png")
 
 
@@ -41,11 +51,36 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.gap == 0:
         raise UserError("--gap 0: a frame has no flow to itself; give 1, or -1 for backward flow")
     jobs = list(find_pairs(args.frames, args.flow, args.gap))
+    claim(args.flow, args.gap)
     todo = [job for job in jobs if not job[2].exists()]
     for first, second, target in progress(todo, "flow", "frame"):
         write_flow(first, second, target)
     print(f"{len(todo)} flow images: {args.flow}", end="")
     print(f" ({len(jobs) - len(todo)} were there already)" if len(todo) < len(jobs) else "")
+
+
+def claim(flow: Path, gap: int) -> None:
+    """Write down in a folder of flow how it is made.
+
+    Raises UserError if it holds flow of another gap or origin, or cannot be written.
+    """
+    path = flow / RECORD
+    made = {"method": "OpenCV DIS, medium", "gap": gap}
+    if path.exists():
+        if read_json(path) != made:
+            raise UserError(f"{flow} holds other flow ({read_json(path)}): give another folder")
+        return
+    if flow.is_dir() and next(flow.rglob("*.png"), None):
+        raise UserError(f"{flow} holds flow that was not made here: give another folder")
+    try:
+        write_json(path, made)
+    except OSError as error:
+        raise UserError(f"{flow} cannot be written: {error}") from None
+
+
+def by_number(path: Path) -> list[str | int]:
+    """A key that sorts frame 2 before frame 10, however they are filled up."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.stem)]
 
 
 def find_pairs(frames: Path, flow: Path, gap: int) -> Iterator[tuple[Path, Path, Path]]:
@@ -59,7 +94,8 @@ def find_pairs(frames: Path, flow: Path, gap: int) -> Iterator[tuple[Path, Path,
     if not folders:
         raise DataError(f"{frames} holds no {', '.join(ENDINGS)} frames")
     for folder in folders:
-        names = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+        frames_here = (path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+        names = sorted(frames_here, key=by_number)
         twice = [name for name, n in Counter(path.stem for path in names).items() if n > 1]
         if twice:
             raise DataError(f"{folder} holds more than one frame called {twice[0]}")
@@ -88,7 +124,10 @@ def write_flow(first: Path, second: Path, target: Path) -> None:
         raise DataError(f"{first} and {second} are of different sizes")
     method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     start = np.zeros((*grey[0].shape, 2), dtype=np.float32)
-    flow = method.calc(grey[0], grey[1], start)
+    try:
+        flow = method.calc(grey[0], grey[1], start)
+    except cv2.error as error:
+        raise DataError(f"{first}: no flow of {grey[0].shape} pixels: {error.err}") from None
     with atomic_path(target) as path:
         Image.fromarray(flow_image(np.moveaxis(flow, 2, 0))).save(path)
 

@@ -58,9 +58,8 @@ def iteration(name: str) -> int | None:
     (20000, 20000, None)
     """
     stem = name.rsplit(".", 1)[0]
-    before_seed = re.search(r"(?:^|_)(\d+)_final_\d+$", stem)
-    numbers = re.findall(r"(?:^|_)(\d+)(?=_|$)", stem)
-    return int(before_seed[1]) if before_seed else int(numbers[-1]) if numbers else None
+    numbers = re.findall(r"(?:^|_)(\d+)(?=_|$)", re.sub(r"_final_\d+$", "", stem))
+    return int(numbers[-1]) if numbers else None
 
 
 def iterations(folder: FinalFolder) -> dict[int, list[int]]:

@@ -27,6 +27,7 @@ from estimation.tikz import tikz  # noqa: E402
 from utils import DataError, UserError, check_output, run, write_text  # noqa: E402
 
 LABELS = ["Dynamic Dims", "Static Dims", "Joint Dims", "None Dims"]
+STUDY_THRESHOLD = 0.5
 SHOWN = ("dynamic", "static", "joint", "residual")
 FOLDER = "joint_encoding"
 OVERVIEW = "overview"
@@ -70,7 +71,9 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("folder", help="folder of a network's files, one per stage")
-    parser.add_argument("--joint_encoding_thresh", type=float, default=0.5, metavar="THRESHOLD")
+    parser.add_argument(
+        "--joint_encoding_thresh", type=float, default=STUDY_THRESHOLD, metavar="THRESHOLD"
+    )
     parser.add_argument(
         "--streams",
         type=names,
@@ -104,7 +107,15 @@ def picture_names(files: Sequence[UnitFile], tex: bool) -> list[str]:
 
 
 def count(file: UnitFile, threshold: float) -> dict[str, int]:
-    """Units of each class of `SHOWN`, and "unclassed"."""
+    """Units of each class of `SHOWN`, and "unclassed".
+
+    Raises UserError for another threshold than the study's for a file that holds classes alone.
+    """
+    if file.unit_scores is None and threshold != STUDY_THRESHOLD:
+        raise UserError(
+            f"{file.path} holds no scores but classes at {STUDY_THRESHOLD:g}: leave out "
+            "--joint_encoding_thresh, or take the files that hold scores"
+        )
     return {name: len(units) for name, units in classes_at(file, threshold).items()}
 
 

@@ -66,7 +66,8 @@ def panels(
 
 
 def value_limits(folders: Sequence[FinalFolder]) -> tuple[float, float]:
-    """Multiples of 5 around all values with their intervals: the same axis for every panel."""
+    """Multiples of 5 within 0 to 100 around all values with their intervals: the same axis for
+    every panel. Intervals of few seeds may run out of it."""
     means = [
         mean_of(folder.percents(stage.stage, factor))
         for folder in folders
@@ -76,7 +77,7 @@ def value_limits(folders: Sequence[FinalFolder]) -> tuple[float, float]:
     reach = [m.t if m.n > 1 else 0.0 for m in means]
     low = min(m.mean - r for m, r in zip(means, reach, strict=True))
     high = max(m.mean + r for m, r in zip(means, reach, strict=True))
-    return 5.0 * ((low - 1) // 5), 5.0 * -(-(high + 1) // 5)
+    return max(0.0, 5.0 * ((low - 1) // 5)), min(100.0, 5.0 * -(-(high + 1) // 5))
 
 
 def _panel(

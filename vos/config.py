@@ -23,6 +23,8 @@ ENVIRONMENT = {
     "original_data_root": "ORIGINAL_DATA_ROOT",
     "stylized_data_root": "STYLIZED_DATA_ROOT",
 }
+# Visits of every sequence where nothing is said of them, as in the study.
+NREPS = 5
 # What the study's configurations say that cannot be otherwise here.
 _FIXED = {"variant": "img_flow", "sampling_method": "noisy_flow"}
 
@@ -41,7 +43,7 @@ class VosConfig:
     """The options of a run, checked; the names are those of the study's code.
 
     Where the JSON configuration says the same, the command line is stronger, and for the places
-    of the data the environment is in between.
+    of the data the environment is in between. The configuration's seed and GPU are not used.
     """
 
     # What to measure.
@@ -119,6 +121,8 @@ def load_config(argv: Sequence[str] | None = None) -> VosConfig:
     config = VosConfig(**vars(parser.parse_args(argv)))
     check_factors(config)
     check_pair_factors(config)
+    if config.nreps and config.pairing == "exhaustive":
+        raise UserError("--pairing exhaustive visits every sequence once: leave out --nreps")
     if config.pairs and (config.nreps or config.pairing != VosConfig.pairing):
         raise UserError(f"--pairs {config.pairs} holds the pairs already: leave out --nreps")
     return config
@@ -131,6 +135,7 @@ def configured(config: VosConfig, environment: Mapping[str, str] = os.environ) -
     """
     content = read_config(config.cfg_file)
     _field(content, "model", str, config.cfg_file)
+    _field({"trained_on": "", **content}, "trained_on", str, config.cfg_file)
     for key, expected in _FIXED.items():
         if content.get(key, expected) != expected:
             raise DataError(
@@ -143,7 +148,7 @@ def configured(config: VosConfig, environment: Mapping[str, str] = os.environ) -
     crop = _field(values, "crop_size", list | tuple, config.cfg_file)
     if len(crop) != 2 or not all(isinstance(side, int) and side > 0 for side in crop):
         raise DataError(f"{config.cfg_file}: crop_size {crop!r} is not [height, width]")
-    nreps = _field(values, "nreps", int, config.cfg_file)
+    nreps = _field({"nreps": NREPS, **values}, "nreps", int, config.cfg_file)
     if nreps < 1:
         raise DataError(f"{config.cfg_file}: nreps {nreps} is below 1")
     split = _field(values, "split", str, config.cfg_file)

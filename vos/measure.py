@@ -14,7 +14,7 @@ A run that was interrupted goes on where it stopped, and one that is finished is
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ import pipeline
 import runs
 from datasets.flow_plan import write_visits
 from estimation.final_files import StageDims, write_final
-from estimation.joint_files import save_joint
+from estimation.joint_files import save_joint, seed_of
 from estimation.results import Results
 from estimation.store import FeatureStore
-from utils import UserError, read_json, resolve_device, run, write_json, write_text
+from utils import UserError, read_json, resolve_device, run, write_json
 from vos.config import as_json, load_config
 from vos.measurement import Segmentation, prepare
 
@@ -48,11 +48,6 @@ class Places:
             joint=save_dir / "joint_encoding" / model,
         )
 
-    @property
-    def claim(self) -> Path:
-        """A file that says that those of joint encoding are this run's: all seeds share a place."""
-        return self.folder / "joint_encoding_files.txt"
-
     def units(self, stages: Sequence[str]) -> list[Path]:
         """The files of joint encoding."""
         return [self.joint / f"{stage}.npz" for stage in stages]
@@ -69,7 +64,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     places = Places.of(config.save_dir, plan.model, config.random_seed)
     if _is_finished(plan, places):
         print(f"finished already: {places.final}")
+        if (places.folder / "skipped_videos.csv").exists():
+            print(f"without the sequences in {places.folder}/skipped_videos.csv")
         return
+    _require_writable(places.folder)
     print(plan.describe(), flush=True)
     results = measure(plan, places)
     print(runs.summary(results, config.joint_encoding))
@@ -78,36 +76,58 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"units:   {places.joint}")
 
 
+def _require_writable(folder: Path) -> None:
+    """Raise UserError, before the network is loaded, if the results cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--save_dir: {folder} cannot be made: {error}") from None
+
+
 def _is_finished(plan: Segmentation, places: Places) -> bool:
     """Whether this very run was finished before.
 
     Raises UserError if another one, with other options, has its place.
     """
-    record = places.folder / "config.json"
-    if record.exists():
-        before = read_json(record).get("identity", {})
-        other = [key for key, value in plan.identity.items() if before.get(key) != value]
-        if other:
-            raise UserError(
-                f"{places.folder} holds a run with another {', '.join(other)}, which is not "
-                "overwritten: give another --save_dir, or move that folder and the run's files "
-                "under final and joint_encoding away"
-            )
-    elif places.final.exists():
+    _require_same(plan.identity, places.folder, ())
+    if places.final.exists() and not (places.folder / "config.json").exists():
         raise UserError(
             f"{places.final} exists without its run in {places.folder}, and is not overwritten: "
             "give another --save_dir, or move it away"
         )
-    others = [path for path in places.units(plan.stages) if path.exists()]
-    if plan.config.joint_encoding and others and not places.claim.exists():
-        raise UserError(
-            f"{others[0]} is of another run, and is not overwritten: leave out --joint_encoding, "
-            "give another --save_dir, or move it away"
-        )
+    for sibling in sorted(places.folder.parent.glob("seed_*")):
+        _require_same(plan.identity, sibling, ("plan", "random"))
+    if plan.config.joint_encoding:
+        _require_own_units(plan, places)
     finished = places.finished(plan.config.joint_encoding, plan.stages)
     if finished and (places.folder / "features").is_dir():
         _open_store(plan, places.folder / "features")  # refuses that of other files
     return finished
+
+
+def _require_same(identity: Mapping[str, Any], folder: Path, but: Sequence[str]) -> None:
+    """Raise UserError if the run in `folder`, where there is one, was made otherwise."""
+    if not (folder / "config.json").exists():
+        return
+    before = read_json(folder / "config.json").get("identity", {})
+    other = [k for k, v in identity.items() if k not in but and before.get(k) != v]
+    if other:
+        raise UserError(
+            f"{folder} holds a run with another {', '.join(other)}; it is not overwritten, and "
+            "results of different runs do not go together: give another --save_dir, or move that "
+            "folder and the run's files under final and joint_encoding away"
+        )
+
+
+def _require_own_units(plan: Segmentation, places: Places) -> None:
+    """Raise UserError if the joint-encoding files, which all seeds share, are another seed's."""
+    for path in places.units(plan.stages):
+        seed = seed_of(path) if path.exists() else plan.config.random_seed
+        if seed != plan.config.random_seed:
+            raise UserError(
+                f"{path} is of seed {seed}, and is not overwritten: leave out --joint_encoding, "
+                "give another --save_dir, or move it away"
+            )
 
 
 def measure(plan: Segmentation, places: Places) -> Results:
@@ -138,10 +158,11 @@ def measure(plan: Segmentation, places: Places) -> Results:
     )
     runs.save_results(places.folder, results, bad_videos)
     if config.joint_encoding:
-        paths = places.units(plan.stages)
-        write_text(places.claim, "".join(f"{path}\n" for path in paths))
-        for path, estimate in zip(paths, estimates.values(), strict=True):
-            save_joint(path, estimate.unit_scores, config.joint_encoding_thresh[0])
+        threshold, *more = config.joint_encoding_thresh
+        for path, estimate in zip(places.units(plan.stages), estimates.values(), strict=True):
+            save_joint(path, estimate.unit_scores, threshold, config.random_seed)
+        if more:
+            print(f"classes in {places.joint} are those at {threshold:g}; others: {places.folder}")
     lines = [StageDims(stage, e.dims, e.dims_percent) for stage, e in estimates.items()]
     write_final(places.final, lines)  # last: it says that the run is finished
     return results

@@ -24,7 +24,7 @@ from datasets.flow_plan import (
 )
 from datasets.videos import stop_or_skip
 from models.registry import RANDOM
-from utils import resolve_device
+from utils import UserError, resolve_device
 from vos.config import Configured, VosConfig, configured
 from vos.registry import Segmenter, find
 
@@ -45,6 +45,7 @@ class Segmentation:
     stages: tuple[str, ...]
     crop_size: tuple[int, int]
     data: SequenceSet
+    nreps: int
     visits: Sequence[Visit]
     bad_videos: dict[str, str]
 
@@ -76,21 +77,30 @@ class Segmentation:
             "random": self.config.random_seed if self.weights == RANDOM else None,
             "stages": list(self.stages),
             "crop_size": list(self.crop_size),
+            "dataset": [self.data.name, *self.data.styles],
+            "pairing": [self.config.pairing, self.nreps],
             "plan": hashlib.sha256(visits.encode()).hexdigest(),
             "factors": [self.config.n_factors, self.config.residual_index],
             "thresholds": list(self.config.joint_encoding_thresh),
         }
 
     def store_rows(self) -> list[dict[str, Any]]:
-        """The rows of the feature store: every clip and the size of its image file, for networks
-        that take two frames a row for each."""
+        """The rows of the feature store: every clip, and the sizes of its image and flow files,
+        which tell other files of the same names apart; of two frames a row each."""
+        sizes: dict[Path, int] = {}
+
+        def size(path: Path) -> int:
+            if path not in sizes:
+                sizes[path] = path.stat().st_size
+            return sizes[path]
+
         rows = []
         for clip in self.rows:
-            size = self.data.image(clip.video, clip.style, clip.frame).stat().st_size
-            shown = (clip.frame, clip.other)[: self.network.frames]
-            rows += [
-                {**dataclasses.asdict(clip), "row_of": frame, "bytes": size} for frame in shown
-            ]
+            for frame in (clip.frame, clip.other)[: self.network.frames]:
+                paths = [self.data.image(clip.video, clip.style, frame)]
+                paths += [self.data.flow(clip.video, flow, frame) for flow in self.data.flows]
+                row = {**dataclasses.asdict(clip), "row_of": frame}
+                rows.append({**row, "bytes": "+".join(str(size(path)) for path in paths)})
         return rows
 
     @property
@@ -117,6 +127,10 @@ class Segmentation:
 
     def describe(self) -> str:
         """What will be measured, for the screen."""
+        lines = [f"left out: {n} videos {why}" for why, n in self.data.left_out.items()]
+        return "\n".join([self._head(), *lines])
+
+    def _head(self) -> str:
         height, width = self.crop_size
         return (
             f"network: {self.model}, weights {self.checkpoint}, {len(self.stages)} stages\n"
@@ -135,10 +149,15 @@ def prepare(config: VosConfig) -> Segmentation:
     said = configured(config)
     network = find(said.network["model"], said.network)
     trained_on = config.trained_on or said.network.get("trained_on")
-    model = network.folder(trained_on)
+    if config.trained_on and not network.trainings:
+        raise UserError(
+            f"--trained_on {config.trained_on}: network {network.name!r} has one training; leave "
+            "it out"
+        )
+    checkpoint = network.checkpoint(config.checkpoint, trained_on)
+    model = network.folder(trained_on) + ("_random" if checkpoint == RANDOM else "")
     stages = network.requested_stages(config.stg)
     network.require_crop(said.crop_size)
-    checkpoint = network.checkpoint(config.checkpoint, trained_on)
     data = find_sequences(
         config.dataset,
         said.original,
@@ -160,6 +179,7 @@ def prepare(config: VosConfig) -> Segmentation:
         stages,
         said.crop_size,
         data,
+        said.nreps,
         visits,
         problems,
     )
