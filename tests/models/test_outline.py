@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from datasets.geometry import ClipGeometry
-from models.outline import count_units, list_stages, outline, require_stages, zeros
+from models.outline import count_units, list_stages, measurable, outline, require_stages, zeros
 from models.own import record
 from models.registry import Tap, UnitRule, Weights, find
 from tests.helpers import tiny_network
@@ -102,6 +102,23 @@ def test_rows_of_a_network_of_ones_own(module):
     ]
     # Blocks with parameters; the unused one is among them, and marked as not reached.
     assert [row.stage for row in rows if row.default] == ["stem", "blocks.0", "spare", "head"]
+
+
+def test_all_takes_what_can_be_measured():
+    module = Odd().eval()
+    for name in ("frames", "total", "split"):  # blocks with parameters, as those that count
+        module.get_submodule(name).weight = nn.Parameter(torch.zeros(1))
+    module.relu = nn.PReLU()
+    weights = Weights("here", built="0")
+    network = record("odd", "own", module, lambda spec, classes: Odd(), CLIP, weights)
+    assert network.stages == (
+        *("stem", "relu", "blocks.0", "frames", "split", "total", "spare", "head"),
+    )
+    network = measurable(network)
+    # Not: used twice, several tensors, a number, not reached.
+    assert network.stages == ("stem", "blocks.0", "frames", "head")
+    rows = list_stages(network, module, "fast", True)
+    assert tuple(row.stage for row in rows if row.default) == network.stages
 
 
 @pytest.mark.parametrize(

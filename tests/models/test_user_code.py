@@ -61,7 +61,9 @@ def test_neighbours_with_names_of_the_toolkit(layout, write):
     last = list(parts)[-1]
     parts[last] = "value = 5"
     module = last.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    code = f"from {module} import value\nimport utils, config\nbuild = lambda: (value, utils, config)"
+    code = (
+        f"from {module} import value\nimport utils, config\nbuild = lambda: (value, utils, config)"
+    )
     own = write({"my_net.py": code, "utils.py": "", "config.py": "", **parts}).parent
     before = toolkit_modules()
     value, *found = load_function(own / "my_net.py", "build")()
@@ -221,19 +223,26 @@ def test_place_of_an_error_is_in_the_users_code(given, write, tmp_path, monkeypa
         load_function(path, "build")()
 
 
-def test_packages_installed_beside_the_file_are_not_the_users_code(write):
-    installed = ".venv/lib/python3/site-packages"
-    code = f"import sys\nsys.path.append('{{}}')\nimport a_package\nbuild = a_package.fail"
-    path = write({"my_net.py": "", f"{installed}/a_package.py": "def fail():\n    return 1 / 0"})
-    code = code.format(path.parent / installed)
-    path.write_text(f"{code}\ndef build():\n    return a_package.fail()\n")
+BESIDE = """
+import sys
+sys.path.append("{}")
+import a_package
+def build():
+    return a_package.fail()
+"""
+
+
+def test_packages_installed_beside_the_file_are_not_the_users_code(write, tmp_path):
+    packages = tmp_path / "theirs" / ".venv" / "lib" / "site-packages"
+    package = {str(packages / "a_package.py"): "def fail():\n    return 1 / 0"}
+    path = write({"my_net.py": BESIDE.format(packages), **package})
     with pytest.raises(UserError, match=r"ZeroDivisionError.*\(line 6 of .*my_net\.py\)$"):
         load_function(path, "build")()
 
 
 def test_place_is_the_last_line_of_the_users_code(write):
-    files = {"my_net.py": "import my_part\nbuild = my_part.fail", "my_part.py": FAILS[1:]}
-    path = write({**files, "my_part.py": FAILS.replace("build", "fail")})
+    part = FAILS.replace("build", "fail")
+    path = write({"my_net.py": "import my_part\nbuild = my_part.fail", "my_part.py": part})
     with pytest.raises(UserError, match=r"\(line 5 of .*my_part\.py\)$"):
         load_function(path, "build")()
 
