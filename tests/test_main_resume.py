@@ -120,7 +120,7 @@ def test_option_that_changes_features_is_refused(interrupted, monkeypatch, optio
     assert np.load(folder / "features" / "done.npy").sum() == min(4 * done, 15)
     store = {path.name: path.read_bytes() for path in (folder / "features").iterdir()}
     counter = Counter(monkeypatch)
-    with pytest.raises(UserError, match=r"--resume.*made with another"):
+    with pytest.raises(UserError, match=r"features in .* made with another"):
         main.main(["--resume", str(folder), option, value])
     assert counter.sizes == []
     assert {path.name: path.read_bytes() for path in (folder / "features").iterdir()} == store

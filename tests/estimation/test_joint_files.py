@@ -5,7 +5,14 @@ import pickle
 import numpy as np
 import pytest
 
-from estimation.joint_files import classes_at, read_joint, read_units, save_joint, unit_shares
+from estimation.joint_files import (
+    classes_at,
+    read_joint,
+    read_units,
+    save_joint,
+    seed_of,
+    unit_shares,
+)
 from utils import DataError
 
 # One unit of each class at 0.5, two without a score, two with one exactly at the threshold.
@@ -51,13 +58,14 @@ def test_what_is_saved_is_read(tmp_path):
 
 
 def test_the_promised_arrays_are_in_the_file(tmp_path):
-    save_joint(tmp_path / "a.npz", np.float32(SCORES), 0.25)
+    save_joint(tmp_path / "a.npz", np.float32(SCORES), 0.25, seed=3)
+    assert seed_of(tmp_path / "a.npz") == 3
     with np.load(tmp_path / "a.npz", allow_pickle=False) as arrays:
         assert arrays["unit_scores"].dtype == np.float64
         assert arrays["threshold"] == 0.25
         assert arrays["dynamic"].dtype == np.int64
         assert set(arrays.files) == {
-            *("unit_scores", "threshold"),
+            *("unit_scores", "threshold", "seed"),
             *("dynamic", "static", "joint", "residual", "dead"),
         }
 
@@ -129,6 +137,7 @@ def test_shares_are_read(kind, tmp_path):
     [
         ("raw_a.pkl", CLASSES, "holds no array of numbers"),
         ("raw_a.pkl", SCORES[:1], "unit scores [1, 8]"),
+        ("raw_a.pkl", SCORES.T, "unit scores [8, 3]"),
         ("raw_a.pkl", np.zeros((3, 0)), "an array [3, 0]"),
         ("a.pkl", SCORES, "rows do not add up to 1"),
         ("a.pkl", [[0.5], [0.5, 0.5]], "holds no array of numbers"),

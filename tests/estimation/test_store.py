@@ -117,7 +117,7 @@ def test_resume_of_nothing_begins_a_store(tmp_path):
 def test_other_identity_is_refused_in_words(store, changes, words):
     with pytest.raises(UserError) as caught:
         reopen(store, **changes)
-    words = [*words, "--resume", str(store.folder), "start a new one"]
+    words = [*words, "Go on with the options", str(store.folder), "start a new one"]
     assert [word for word in words if word not in str(caught.value)] == []
 
 

@@ -71,7 +71,7 @@ def test_disc_moves_in_the_true_direction(made, tmp_path, folder, gap):
 )
 def test_frames_without_a_partner_get_no_flow(frames, tmp_path, capsys, gap, expected):
     main([str(frames), str(tmp_path / "flow"), "--gap", str(gap)])
-    found = sorted((tmp_path / "flow").rglob("*.*"))
+    found = sorted((tmp_path / "flow").rglob("*.png"))
     assert found == [tmp_path / "flow" / f"{name}.png" for name in expected]
     *left_out, last = capsys.readouterr().out.splitlines()
     assert last == f"{len(expected)} flow images: {tmp_path / 'flow'}"
@@ -98,7 +98,10 @@ def test_partners_are_neighbours_in_order_of_names(tmp_path):
 
 def test_what_is_there_is_kept_and_counted(frames, tmp_path, capsys):
     flow = tmp_path / "flow"
-    (flow / "a").mkdir(parents=True)
+    main([str(frames), str(flow)])
+    capsys.readouterr()
+    (flow / "a/000001.png").unlink()
+    (flow / "b/deep/000001.png").unlink()
     (flow / "a/000002.png").write_bytes(b"mine")
     main([str(frames), str(flow)])
     assert capsys.readouterr().out == f"2 flow images: {flow} (1 were there already)\n"
@@ -152,3 +155,26 @@ def test_two_frames_of_one_name_are_refused(frames, tmp_path):
     first.with_suffix(".jpeg").write_bytes(first.read_bytes())
     with pytest.raises(DataError, match="more than one frame called 000001"):
         main([str(frames), str(tmp_path / "flow")])
+
+
+def test_flow_of_another_gap_or_origin_is_not_mixed(frames, tmp_path):
+    main([str(frames), str(tmp_path / "flow")])
+    with pytest.raises(UserError, match=r"holds other flow .*'gap': 1"):
+        main([str(frames), str(tmp_path / "flow"), "--gap", "-1"])
+    (tmp_path / "flow/flow.json").unlink()
+    with pytest.raises(UserError, match="not made here"):
+        main([str(frames), str(tmp_path / "flow")])
+
+
+def test_frames_are_in_the_order_of_their_numbers(tmp_path):
+    for number in (1, 2, 10):
+        (tmp_path / f"f{number}.jpg").touch()
+    partners = [(a.stem, b.stem) for a, b, _ in find_pairs(tmp_path, tmp_path / "flow", 1)]
+    assert partners == [("f1", "f2"), ("f2", "f10")]
+
+
+def test_frames_too_small_for_flow_are_named(tmp_path):
+    for number in (1, 2):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{number}.png")
+    with pytest.raises(DataError, match=r"1\.png: no flow of \(4, 4\) pixels"):
+        main([str(tmp_path), str(tmp_path / "flow")])

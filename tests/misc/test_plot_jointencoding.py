@@ -101,6 +101,16 @@ def test_another_threshold(folder, drawn, capsys):
     assert "above 0.05" in next(iter(drawn.values())).title
 
 
+def test_classes_without_scores_have_one_threshold(folder, drawn, capsys):
+    folder.mkdir(parents=True)
+    classes = {"0": [0, 1], "1": [2], "2": [], "3": [3]}
+    (folder / "layer4,sensor_fusion.pkl").write_bytes(pickle.dumps(classes))
+    main([str(folder)])
+    assert f"{LABELS}   [50.0, 25.0, 0.0, 25.0]" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"no scores but classes at 0\.5"):
+        main([str(folder), "--joint_encoding_thresh", "0.9"])
+
+
 def test_other_streams_are_counted_and_shown_on_request(folder, drawn, capsys):
     save_raw(folder, "layer4,sensor_fusion")
     save_raw(folder, "conv1,app_stream")

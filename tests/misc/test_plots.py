@@ -86,7 +86,7 @@ def test_stages_of_chosen_streams(tmp_path, grids):
         ("net_20000.txt", 20000),
         ("net_20000_final_001.txt", 20000),
         ("20000_final_001.txt", 20000),
-        ("matnet_final_003.txt", 3),
+        ("matnet_final_003.txt", None),
         ("resnet101_5.txt", 5),
         ("net_1_2.txt", 2),
         ("resnet101.txt", None),
