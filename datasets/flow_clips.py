@@ -30,18 +30,15 @@ HUE, SATURATION = (0.1, 0.5), (0.1, 1.0)
 
 @dataclass(frozen=True)
 class FlowGeometry:
-    """How a network wants its clips: size (height, width) in pixels, and frames in a sample.
-
-    fit_flow: whether a flow image of another size than the image is first brought to that size,
-    which the study's loader did for networks that take one frame.
-    """
+    """How a network wants its clips: size (height, width) in pixels, and frames in a sample."""
 
     size: tuple[int, int]
     frames: int = 1
 
     @property
     def fit_flow(self) -> bool:
-        """Whether the flow image is first brought to the size of the stylized image."""
+        """Whether the flow image is first brought to the size of the stylized image, as the
+        study's loader did for networks that take one frame."""
         return self.frames == 1
 
 

@@ -43,9 +43,11 @@ class Segmenter:
     in_folder: whether its checkpoint is a folder of an encoder's and a decoder's file.
     unused: pattern of parameters that are never run, and that checkpoints may lack.
     published: path of its weights in the study's archive, empty if not there; {} is the training
-        set, one of `trainings` where there are several.
+        set, one of `trainings` where there are several (not all of which are published).
     log_odds: from what the network returns, those of the object in a sample's first frame,
         [B, H', W']; their sigmoid is the probability of its mask.
+    extra_args: those of the configuration, which name the folder of the results.
+    smallest_crop: of height and width, in pixels.
     """
 
     name: str
