@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 
 import pytest
@@ -105,9 +106,16 @@ class TestGenerated:
             listed / "original/FlowImages_gap1/bear/00004/00008.png"
         )
 
+    def test_videos_that_were_not_made_are_counted(self, listed):
+        dataset = "StylizedDAVISStereograms"
+        assert sequences(listed, dataset=dataset).left_out == {"not generated": 1}
+        (listed / "original/JPEGImages/480p/bear/00007").mkdir()
+        assert sequences(listed, dataset=dataset).left_out == {}
+
     def test_none_made_is_refused(self, listed):
         shutil.rmtree(listed / "original/JPEGImages")
-        with pytest.raises(DataError, match=r"val\.txt: no sequence found"):
+        words = r"none of the 3 generated videos that val\.txt lists is there: .*480p/bear/00004$"
+        with pytest.raises(DataError, match=words):
             sequences(listed, dataset="StylizedDAVISStereograms")
 
 
@@ -150,6 +158,11 @@ class TestRefusals:
         with pytest.raises(DataError, match=words + r".*--stylized_data_root"):
             sequences(root, styles=("1", "4", "mine"))
 
+    @pytest.mark.parametrize("styles", [("1", "2", "1"), ("2", "Lynx", "1")])
+    def test_a_style_under_two_names_is_refused(self, root, styles):
+        with pytest.raises(DataError, match=f"--styles {','.join(styles)} names a folder twice: "):
+            sequences(root, styles=styles)
+
     def test_no_stylized_tree_at_all(self, root):
         shutil.rmtree(root / "stylized")
         with pytest.raises(DataError, match="Present: none"):
@@ -164,20 +177,32 @@ class TestFiles:
         # Neither masks nor frames as filmed are there, and neither is needed.
         assert check_files(sequences(root, backward=backward), self.WANTED) == {}
 
-    @pytest.mark.parametrize(
-        ("flow", "kind", "end"),
-        [(FORWARD, "forward", "FlowImages_gap1"), (BACKWARD, "backward", "gap-1 --gap -1")],
-    )
-    def test_missing_flow_is_named_with_the_command_that_makes_it(self, root, flow, kind, end):
-        shutil.rmtree(root / "original" / flow)
+    @pytest.mark.parametrize("gone", [(FORWARD,), (BACKWARD,), (FORWARD, BACKWARD)])
+    def test_missing_flow_is_named_with_the_commands_that_make_it(self, tmp_path, gone):
+        root = write_trees(tmp_path / "my trees")
+        for flow in gone:
+            shutil.rmtree(root / "original" / flow)
         with pytest.raises(DataError) as refusal:
             check_files(sequences(root, backward=True), self.WANTED)
-        first, command = str(refusal.value).splitlines()
-        assert first.startswith(f"{root / 'original' / flow} does not exist")
-        assert kind in first
-        frames = root / "original" / "JPEGImages/480p"
-        assert command.startswith(f"  python misc/make_flow.py {frames} ")
-        assert command.endswith(end)
+        first, *commands = str(refusal.value).splitlines()
+        folders = [root / "original" / flow for flow in gone]
+        assert first.startswith(f"{' and '.join(map(str, folders))}: there are no images")
+        # As a shell reads them: paths with a space are one word.
+        frames = str(root / "original/JPEGImages/480p")
+        assert [shlex.split(command) for command in commands] == [
+            ["python", "misc/make_flow.py", frames, str(folder)]
+            + ["--gap", "-1"] * (folder.name == BACKWARD)
+            for folder in folders
+        ]
+
+    @pytest.mark.parametrize(("flow", "end"), [(FORWARD, "gap1"), (BACKWARD, "gap-1 --gap -1")])
+    def test_sequence_without_its_folder_of_flow_is_a_problem(self, root, flow, end):
+        shutil.rmtree(root / "original" / flow / "cows")
+        problems = check_files(sequences(root, backward=True), self.WANTED)
+        assert list(problems) == ["cows"]
+        folder = root / "original" / flow / "cows"
+        assert problems["cows"].startswith(f"{folder} is missing; make it with python misc/make_f")
+        assert problems["cows"].endswith(end)
 
     def test_backward_flow_is_not_asked_of_networks_of_one_frame(self, root):
         shutil.rmtree(root / "original" / BACKWARD)

@@ -21,7 +21,7 @@ from datasets.flow_plan import (
     read_visits,
     write_visits,
 )
-from factors import DIFFERENT, DYNAMIC, SAME, STATIC
+from factors import DIFFERENT, DYNAMIC, FACTORS, SAME, STATIC
 from tests.helpers_vos import SEQUENCES, toy
 from utils import DataError, UserError
 
@@ -214,10 +214,27 @@ class TestFiles:
             ("0,static,bear,1,0,1,x,1", "must be integers"),
             ("0,static,bear,1,0,1,2.5,1", "must be integers"),
             ("0,static,bear,1,0,1,-4,1", "a jitter is negative"),
+            ("0,dynamic,bear,1,0,1,4,1", "factor 'dynamic', but .* make the pair 'static'"),
+            ("0,static,bear,1,0,2,0,1", "factor 'static', but .* make the pair 'dynamic'"),
+            ("0,static,bear,1,0,2,4,1", f"factor 'static', but .* '{FACTORS[DIFFERENT]}'"),
+            ("0,dynamic,bear,1,4,1,4,1", f"factor 'dynamic', but .* '{FACTORS[SAME]}'"),
             ("0,static,bear,1,0", "style None is not among"),
             ("0,static,bear,1,0,1,4", "must be integers"),
         ],
-        ids=["factor", "video", "style", "text", "fraction", "negative", "cut off", "no offset"],
+        ids=[
+            "factor",
+            "video",
+            "style",
+            "text",
+            "fraction",
+            "negative",
+            "not dynamic",
+            "not static",
+            "nor both",
+            "nor none",
+            "cut off",
+            "no offset",
+        ],
     )
     def test_unusable_row_is_refused_with_its_line(self, tmp_path, rows, row, words):
         path = tmp_path / "bad.csv"

@@ -89,6 +89,7 @@ class TestCommandLine:
             ("--residual_index 1", "dynamic and static"),
             ("--n_factors 2", "give --residual_index -1"),
             ("--n_factors 5", "4 factors at most"),
+            ("--pairing exhaustive --nreps 2", "visits every sequence once: leave out --nreps"),
             ("--pairs plan.csv --nreps 2", r"plan\.csv holds the pairs already"),
             ("--pairs plan.csv --pairing sampled", r"plan\.csv holds the pairs already"),
         ],
@@ -144,6 +145,9 @@ class TestConfigured:
         monkeypatch.setenv("STYLIZED_DATA_ROOT", "process")
         assert configured(VosConfig(cfg_file=written())).stylized == Path("process")
 
+    def test_visits_are_those_of_the_study_if_nothing_is_said_of_them(self, written):
+        assert configured(VosConfig(cfg_file=written(nreps=None)), {}).nreps == 5
+
     def test_root_may_be_missing_in_the_configuration_if_said_elsewhere(self, written):
         cfg_file = written(original_data_root=None)
         assert configured(VosConfig(cfg_file=cfg_file), ENVIRONMENT).original == Path("env/DAVIS")
@@ -162,6 +166,7 @@ class TestConfigured:
             ({"crop_size": [480]}, r"crop_size \[480\] is not \[height, width\]"),
             ({"crop_size": [480, 0]}, "is not"),
             ({"crop_size": [480.5, 854]}, "is not"),
+            ({"trained_on": 3}, "'trained_on' is 3; set it there"),
             ({"variant": "img"}, "variant 'img' is not supported; expected 'img_flow'"),
             ({"sampling_method": "diff_sq"}, "'diff_sq' is not supported; expected 'noisy_flow'"),
         ],

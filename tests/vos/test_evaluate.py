@@ -221,7 +221,7 @@ def test_forward_flow_is_enough_for_one_frame(davis):
     [
         (MASKS, "Annotations/480p does not exist, the annotations"),
         (IMAGES, "JPEGImages/480p does not exist, the frames"),
-        (FORWARD, r"forward flow. Make them with"),
+        (FORWARD, r"no images of this flow. Make them with"),
         (f"{MASKS}/disc_01/00002.png", r"disc_01: 1 masks are missing, such as .*00002.png"),
         (f"{FORWARD}/disc_00/00001.png", r"disc_00: 1 of 8 files are missing, such as .*00001"),
         ("ImageSets", "is .* the folder of DAVIS 2016"),

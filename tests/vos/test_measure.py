@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_features_of_two_frames_are_rows_in_order_clip_frame(trees, tmp_path):
     config = quick(trees, tmp_path / "out", model="tiny2", nreps=1)
     plan = prepare(config)
     run(config)
-    folder = tmp_path / "out/runs/tiny2/seed_001/features"
+    folder = tmp_path / "out/runs/tiny2_random/seed_001/features"
     clips = read_rows(folder / "clips.csv")
     stored = np.load(folder / "conv1,app_stream.npy")
     assert stored.shape == (2 * len(plan.rows), 5)
@@ -162,10 +163,36 @@ def test_joint_encoding_of_another_seed_is_not_overwritten(trees, tmp_path, weig
     second = dataclasses.replace(config, random_seed=2)
     run(dataclasses.replace(second, joint_encoding=False))
     before = contents(tmp_path / "out")
-    with pytest.raises(UserError, match=r"conv1,app_stream\.npz is of another run"):
+    with pytest.raises(UserError, match=r"conv1,app_stream\.npz is of seed 1, and is not"):
         run(second)
     assert contents(tmp_path / "out") == before
-    run(config)
+    # Nor where the other seed's run is no longer beside them.
+    for name in ("runs", "final"):
+        shutil.move(tmp_path / "out" / name, tmp_path / name)
+    before = contents(tmp_path / "out")
+    with pytest.raises(UserError, match=r"conv1,app_stream\.npz is of seed 1, and is not"):
+        run(second)
+    assert contents(tmp_path / "out") == before
+
+
+def test_first_threshold_is_that_of_the_joint_encoding_files_and_it_is_said(
+    trees, tmp_path, weights, capsys
+):
+    options = {"joint_encoding": True, "joint_encoding_thresh": (0.3, 0.6)}
+    run(quick(trees, tmp_path / "out", checkpoint=weights, **options))
+    joint = tmp_path / "out/joint_encoding/tiny_davis"
+    folder = tmp_path / "out/runs/tiny_davis/seed_001"
+    words = f"classes in {joint} are those at 0.3; others: {folder}\n"
+    assert words in capsys.readouterr().out
+    table = read_rows(folder / "joint_encoding.csv")
+    units = {(r["stage"], float(r["threshold"]), r["class"]): int(r["units"]) for r in table}
+    counts = {t: [units[stage, t, c] for stage in UNITS for c in CLASSES] for t in (0.3, 0.6)}
+    found = []
+    for stage in UNITS:
+        with np.load(joint / f"{stage}.npz") as file:
+            assert (file["threshold"], file["seed"]) == (0.3, 1)
+            found += [len(file[name]) for name in CLASSES]
+    assert found == counts[0.3] != counts[0.6]
 
 
 @pytest.mark.parametrize("model", ["tiny", "tiny2"])
@@ -205,7 +232,7 @@ def test_fusionseg(tmp_path):
         trained_on="taovos",
     )
     run(config)
-    name = "twostream_deeplabv3plus_resnet101_taovos"
+    name = "twostream_deeplabv3plus_resnet101_taovos_random"
     lines = (tmp_path / f"out/final/{name}/{name}_final_001.txt").read_text().splitlines()
     layers = ["conv1", "layer1", "layer2", "layer3", "layer4"]
     stages = [f"{layer},{s}" for s in ("app_stream", "mot_stream") for layer in layers]

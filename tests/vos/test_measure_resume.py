@@ -8,14 +8,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import pipeline
-from datasets.davis import FORWARD
+from datasets.davis import BACKWARD, FORWARD
 from tests import helpers_vos
 from tests.helpers_runs import read_rows
-from tests.helpers_vos import SEQUENCES, contents, quick, run, write_trees
+from tests.helpers_vos import (
+    SEQUENCES,
+    Tiny,
+    TinySpec,
+    contents,
+    quick,
+    run,
+    save,
+    write_trees,
+)
 from utils import UserError
 from vos import measure
+from vos.config import VosConfig
 from vos.measure import Places
 from vos.measurement import prepare
 
@@ -39,6 +50,14 @@ class Interrupter:
         monkeypatch.setattr(pipeline.FrozenNetwork, "features", features)
 
 
+def interrupt(config: VosConfig) -> None:
+    """Begin a run, and interrupt it after a batch."""
+    with pytest.MonkeyPatch.context() as patch:
+        Interrupter(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            run(config)
+
+
 class TestStartedAgain:
     def test_finished_run_is_not_repeated_and_says_so(self, trees, tmp_path, capsys, monkeypatch):
         config = quick(trees, tmp_path / "out", joint_encoding=True)
@@ -47,7 +66,7 @@ class TestStartedAgain:
         capsys.readouterr()
         monkeypatch.setattr(measure, "load_network", lambda p: pytest.fail("the network is loaded"))
         run(dataclasses.replace(config, batch_size=1))
-        final = tmp_path / "out/final/tiny_davis/tiny_davis_final_001.txt"
+        final = tmp_path / "out/final/tiny_davis_random/tiny_davis_random_final_001.txt"
         assert capsys.readouterr().out == f"finished already: {final}\n"
         assert contents(tmp_path / "out") == before
 
@@ -78,7 +97,7 @@ class TestStartedAgain:
         [
             ({"stg": "conv1,app_stream"}, "another stages"),
             ({"crop_size": (12, 16)}, "another crop_size"),
-            ({"nreps": 3}, "another plan"),
+            ({"nreps": 3}, "another pairing, plan"),
             ({"n_factors": 2, "residual_index": -1}, "another factors"),
             ({"joint_encoding_thresh": (0.3,)}, "another thresholds"),
         ],
@@ -90,10 +109,7 @@ class TestStartedAgain:
         if finished:
             run(config)
         else:
-            with pytest.MonkeyPatch.context() as patch:
-                Interrupter(patch, 1)
-                with pytest.raises(KeyboardInterrupt):
-                    run(config)
+            interrupt(config)
         before = contents(tmp_path / "out")
         monkeypatch.setattr(measure, "load_network", lambda p: pytest.fail("the network is loaded"))
         with pytest.raises(UserError, match=rf"seed_001 holds a run with {words}.*--save_dir"):
@@ -101,9 +117,19 @@ class TestStartedAgain:
         assert contents(tmp_path / "out") == before
 
     def test_other_weights_of_the_same_name_are_refused(self, trees, tmp_path, weights):
+        config = quick(trees, tmp_path / "out", checkpoint=weights)
+        run(config)
+        torch.save({"model_state": Tiny(TinySpec()).state_dict()}, weights)
+        with pytest.raises(UserError, match="seed_001 holds a run with another weights;"):
+            run(config)
+
+    def test_random_weights_have_a_place_of_their_own(self, trees, tmp_path, weights):
         run(quick(trees, tmp_path / "out", checkpoint=weights))
-        with pytest.raises(UserError, match="another weights, random"):
-            run(quick(trees, tmp_path / "out"))
+        before = contents(tmp_path / "out")
+        run(quick(trees, tmp_path / "out"))
+        places = {path.name for path in (tmp_path / "out/final").iterdir()}
+        assert places == {"tiny_davis", "tiny_davis_random"}
+        assert contents(tmp_path / "out").items() >= before.items()
 
     def test_other_files_in_the_place_of_the_same_data_are_refused(self, tmp_path):
         write_trees(tmp_path / "one")
@@ -111,6 +137,32 @@ class TestStartedAgain:
         run(quick(tmp_path / "one", tmp_path / "out"))
         with pytest.raises(UserError, match="another video"):
             run(quick(tmp_path / "two", tmp_path / "out"))
+
+    @pytest.mark.parametrize("finished", [False, True])
+    def test_other_flow_of_the_same_frames_is_refused(self, tmp_path, finished):
+        root = write_trees(tmp_path / "trees")
+        config = quick(root, tmp_path / "out")
+        if finished:
+            run(config)
+        else:
+            interrupt(config)
+        before = contents(tmp_path / "out")
+        for flow in (root / "original" / FORWARD).rglob("*.png"):
+            save(flow, np.zeros((12, 20, 3), np.uint8))  # much smaller than noise
+        with pytest.raises(UserError, match=r"were made with another video: .* is not what"):
+            run(config)
+        assert contents(tmp_path / "out") == before
+
+    def test_backward_flow_counts_where_it_is_shown(self, tmp_path):
+        root = write_trees(tmp_path / "trees")
+        one, two = (quick(root, tmp_path / "out", model=model) for model in ("tiny", "tiny2"))
+        run(one)
+        run(two)
+        for flow in (root / "original" / BACKWARD).rglob("*.png"):
+            save(flow, np.zeros((12, 20, 3), np.uint8))
+        run(one)
+        with pytest.raises(UserError, match="another video"):
+            run(two)
 
     def test_moved_data_are_accepted(self, tmp_path, capsys):
         write_trees(tmp_path / "one")
@@ -120,7 +172,7 @@ class TestStartedAgain:
         assert "finished already" in capsys.readouterr().out
 
     def test_result_without_its_run_is_not_overwritten(self, trees, tmp_path):
-        places = Places.of(tmp_path / "out", "tiny_davis", 1)
+        places = Places.of(tmp_path / "out", "tiny_davis_random", 1)
         places.final.parent.mkdir(parents=True)
         places.final.write_text("of the study's own code")
         with pytest.raises(UserError, match=r"final_001\.txt exists without its run"):
@@ -128,11 +180,54 @@ class TestStartedAgain:
         assert places.final.read_text() == "of the study's own code"
 
 
-def test_nothing_is_written_if_the_network_does_not_load(trees, tmp_path):
+class TestSeedsOfOnePlace:
+    def test_seeds_of_one_kind_stand_together(self, trees, tmp_path, weights):
+        # What a seed may change: the plan and random weights. Of those read, the plan alone.
+        for checkpoint in ("random", weights):
+            for seed in (1, 2):
+                run(quick(trees, tmp_path / "out", checkpoint=checkpoint, random_seed=seed))
+        names = {path.name for path in (tmp_path / "out/final").rglob("*.txt")}
+        assert names == {
+            f"{model}_final_00{seed}.txt"
+            for model in ("tiny_davis", "tiny_davis_random")
+            for seed in (1, 2)
+        }
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"crop_size": (12, 16)}, "another crop_size;"),
+            ({"styles": ("1", "2")}, "another dataset;"),
+            ({"nreps": 3}, "another pairing;"),
+            ({"pairing": "sampled"}, "another pairing;"),
+            ({"joint_encoding_thresh": (0.3,)}, "another thresholds;"),
+        ],
+    )
+    def test_another_kind_of_seed_is_refused(self, trees, tmp_path, monkeypatch, options, words):
+        config = quick(trees, tmp_path / "out")
+        run(config)
+        before = contents(tmp_path / "out")
+        monkeypatch.setattr(measure, "load_network", lambda p: pytest.fail("the network is loaded"))
+        with pytest.raises(UserError, match=rf"seed_001 holds a run with {words} .*--save_dir"):
+            run(dataclasses.replace(config, random_seed=2, **options))
+        assert contents(tmp_path / "out") == before
+
+
+def test_no_file_is_written_if_the_network_does_not_load(trees, tmp_path):
     (tmp_path / "w.pt").write_bytes(b"no weights")
     with pytest.raises(UserError, match=r"w\.pt"):
         run(quick(trees, tmp_path / "out", checkpoint=str(tmp_path / "w.pt")))
-    assert not (tmp_path / "out").exists()
+    assert contents(tmp_path / "out") == {}
+
+
+def test_place_that_cannot_be_written_is_refused_before_the_network_is_loaded(
+    trees, tmp_path, monkeypatch
+):
+    (tmp_path / "out").write_text("a file")
+    monkeypatch.setattr(measure, "load_network", lambda p: pytest.fail("the network is loaded"))
+    with pytest.raises(UserError, match=r"--save_dir: .*seed_001 cannot be made: "):
+        run(quick(trees, tmp_path / "out"))
+    assert (tmp_path / "out").read_text() == "a file"
 
 
 class TestDamagedFile:
@@ -156,7 +251,7 @@ class TestDamagedFile:
         assert first.startswith("video cows: a frame cannot be read: ")
         assert str(path) in first
         assert "--on_bad_video skip" in first
-        stored = np.load(tmp_path / "out/runs/tiny_davis/seed_001/features/done.npy")
+        stored = np.load(tmp_path / "out/runs/tiny_davis_random/seed_001/features/done.npy")
         assert 0 < stored.sum() < len(stored)
         assert kept.startswith(f"{stored.sum()} of {len(stored)} clips are kept; ")
         path.write_bytes(whole)
@@ -170,7 +265,7 @@ class TestDamagedFile:
         # One sequence has a file less, and one a file that turns out to be damaged.
         (root / "original" / FORWARD / "dance/00000.png").unlink()
         run(quick(root, tmp_path / "out", on_bad_video="skip"))
-        folder = tmp_path / "out/runs/tiny_davis/seed_001"
+        folder = tmp_path / "out/runs/tiny_davis_random/seed_001"
         assert f"left out: 2 sequences, see {folder}/skipped_videos.csv" in capsys.readouterr().out
         skipped = {row["video"]: row["reason"] for row in read_rows(folder / "skipped_videos.csv")}
         assert list(skipped) == ["dance", "cows"]
@@ -178,6 +273,10 @@ class TestDamagedFile:
         assert str(path) in skipped["cows"]
         pairs = {int(row["n_pairs"]) for row in read_rows(folder / "layerwise.csv")[:2]}
         assert pairs == {2 * (SEQUENCES["bear"] - 1)}
+        run(quick(root, tmp_path / "out", on_bad_video="skip"))
+        finished, without = capsys.readouterr().out.splitlines()
+        assert finished.startswith("finished already: ")
+        assert without == f"without the sequences in {folder}/skipped_videos.csv"
 
         # The same as on a set that has the remaining sequence alone.
         plan = (folder / "plan.csv").read_text().splitlines()
@@ -186,7 +285,7 @@ class TestDamagedFile:
         run(quick(root, tmp_path / "bear", pairs=tmp_path / "plan.csv"))
         kept, alone = (
             [float(row["score"]) for row in read_rows(place / "layerwise.csv")]
-            for place in (folder, tmp_path / "bear/runs/tiny_davis/seed_001")
+            for place in (folder, tmp_path / "bear/runs/tiny_davis_random/seed_001")
         )
         assert kept == pytest.approx(alone, abs=1e-6)
 

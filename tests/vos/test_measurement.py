@@ -13,7 +13,7 @@ import pytest
 from datasets.davis import BACKWARD, FORWARD
 from factors import DIFFERENT, DYNAMIC, SAME, STATIC
 from tests import helpers_vos
-from tests.helpers_vos import SEQUENCES, STYLES, UNITS, quick, write_trees
+from tests.helpers_vos import SEQUENCES, STYLES, UNITS, quick, write_list, write_trees
 from utils import DataError, UserError
 from vos.measurement import Segmentation, prepare
 
@@ -50,8 +50,13 @@ def test_store_has_a_row_for_every_frame_of_a_clip(trees):
         first, second = rows[2 * number : 2 * number + 2]
         assert (first["row_of"], second["row_of"]) == (clip.frame, clip.other)
         assert (first["frame"], second["frame"]) == (clip.frame, clip.frame)
-    path = one.data.image("bear", rows[0]["style"], rows[0]["frame"])
-    assert rows[0]["bytes"] == path.stat().st_size
+    # Files of the frame of the row: of the second row of a clip those of its other frame.
+    row = next(row for row in rows if row["row_of"] != row["frame"])
+    data, video, frame = two.data, row["video"], row["row_of"]
+    files = [data.image(video, row["style"], frame)]
+    files += [data.flow(video, flow, frame) for flow in (FORWARD, BACKWARD)]
+    assert row["bytes"] == "+".join(str(path.stat().st_size) for path in files)
+    assert {row["bytes"].count("+") for row in one.store_rows()} == {1}
 
 
 @pytest.mark.parametrize(
@@ -71,10 +76,10 @@ def test_factors_of_the_plan_follow_the_residual(trees, n_factors, residual, exp
 @pytest.mark.parametrize(
     ("said", "given", "expected"),
     [
-        (None, None, "tiny_davis"),
-        ("taovos", None, "tiny_taovos"),
-        ("davis", "taovos", "tiny_taovos"),
-        (None, "taovos", "tiny_taovos"),
+        (None, None, "tiny_davis_random"),
+        ("taovos", None, "tiny_taovos_random"),
+        ("davis", "taovos", "tiny_taovos_random"),
+        (None, "taovos", "tiny_taovos_random"),
     ],
 )
 def test_training_set_names_the_results_and_the_option_is_stronger(trees, said, given, expected):
@@ -82,6 +87,32 @@ def test_training_set_names_the_results_and_the_option_is_stronger(trees, said, 
     content = json.loads(config.cfg_file.read_text())
     config.cfg_file.write_text(json.dumps({**content, "trained_on": said} if said else content))
     assert prepare(config).model == expected
+
+
+@pytest.mark.parametrize(("model", "expected"), [("tiny", "tiny_davis"), ("tiny2", "tiny2")])
+def test_results_of_random_weights_are_marked_by_name(trees, tmp_path, model, expected):
+    (tmp_path / "weights.pth").write_bytes(b"weights")
+    trained = planned(trees, model=model, checkpoint=str(tmp_path / "weights.pth"))
+    assert trained.model == expected
+    assert planned(trees, model=model).model == f"{expected}_random"
+
+
+def test_training_set_in_the_configuration_is_no_matter_of_networks_of_one_training(trees):
+    # The study's configurations say it for all.
+    config = quick(trees, Path("out"), model="tiny2")
+    content = json.loads(config.cfg_file.read_text())
+    config.cfg_file.write_text(json.dumps({**content, "trained_on": "davis"}))
+    assert prepare(config).model == "tiny2_random"
+
+
+def test_videos_that_are_left_out_are_counted_and_said(tmp_path):
+    write_trees(tmp_path, {f"bear/0000{k}": 10 for k in range(2)})
+    write_list(tmp_path, [f"bear/0000{k}" for k in range(5)])
+    for k in range(2):
+        (tmp_path / "original/JPEGImages/480p/bear" / f"0000{k}").mkdir(parents=True)
+    plan = planned(tmp_path, dataset="StylizedDAVISStereograms")
+    assert plan.data.left_out == {"not generated": 3}
+    assert plan.describe().splitlines()[-1] == "left out: 3 videos not generated"
 
 
 class TestIdentity:
@@ -99,8 +130,11 @@ class TestIdentity:
             ({"stg": "conv1,app_stream"}, "stages"),
             ({"crop_size": (12, 16)}, "crop_size"),
             ({"nreps": 3}, "plan"),
+            ({"nreps": 3}, "pairing"),
+            ({"pairing": "sampled"}, "pairing"),
             ({"pairing": "exhaustive"}, "plan"),
             ({"styles": ("1", "2")}, "plan"),
+            ({"styles": ("1", "2")}, "dataset"),
             ({"n_factors": 2, "residual_index": -1}, "factors"),
             ({"joint_encoding_thresh": (0.3,)}, "thresholds"),
         ],
@@ -135,6 +169,10 @@ class TestRefusals:
             ({"model": "tinny"}, "'tinny' is not known.*Did you mean 'tiny'"),
             ({"stg": "layer9,app_stream"}, "stage 'layer9,app_stream' is not in network 'tiny'"),
             ({"trained_on": "taoovs"}, "'taoovs' is not known.*Did you mean 'taovos'"),
+            (
+                {"model": "matnet", "trained_on": "davis"},
+                "--trained_on davis: network 'matnet' has one training; leave it out",
+            ),
             ({"crop_size": (7, 99)}, r"crop_size \[7, 99\]: .* at least 8 pixels"),
             ({"checkpoint": None}, r"--checkpoint is missing: .*tiny_davis\.pth"),
             ({"checkpoint": "none.pth"}, r"none\.pth is not a file"),
@@ -153,7 +191,7 @@ class TestRefusals:
     def test_missing_flow_is_no_matter_of_skipping(self, tmp_path, model, missing):
         write_trees(tmp_path, {"bear": 4})
         shutil.rmtree(tmp_path / "original" / missing)
-        with pytest.raises(DataError, match=rf"{missing} does not exist.*\n.*make_flow\.py"):
+        with pytest.raises(DataError, match=rf"{missing}: there are no images.*\n.*make_flow\.py"):
             planned(tmp_path, model=model, on_bad_video="skip")
         if model == "tiny2":
             assert planned(tmp_path).pairs  # forward flow is enough for it
@@ -186,6 +224,12 @@ class TestMissingFiles:
             shutil.rmtree(holed / "original" / FORWARD / name)
         with pytest.raises(DataError, match="too few pairs"):
             planned(holed, on_bad_video="skip")
+
+    def test_flow_of_a_whole_sequence_is_a_problem_of_it_alone(self, holed):
+        shutil.rmtree(holed / "original" / FORWARD / "cows")
+        with pytest.raises(UserError, match=r"\n  cows: .*cows is missing; make it with python "):
+            planned(holed)
+        assert list(planned(holed, on_bad_video="skip").bad_videos) == ["cows"]
 
 
 def test_plan_of_another_run_is_taken_as_it_is(trees, tmp_path):
