@@ -168,7 +168,7 @@ def stage_features(
     with torch.inference_mode(), capture(network, taps, stop=stop, rule=rule) as pooled:
         output = network(*inputs)
         if logits:
-            result = _named(output)
+            result = _named(output, len(inputs[0]))
     for stage, own in stages.items():
         if any(tap not in pooled for tap in own):
             raise UserError(f"stage {stage!r}: the forward does not reach this module")
@@ -190,14 +190,24 @@ def _one_row_a_clip(stage: str, x: Tensor, clips: int) -> Tensor:
     )
 
 
-def _named(output: Any) -> dict[str, Tensor]:
+def _named(output: Any, clips: int) -> dict[str, Tensor]:
     """What a network returns, under "logits", or "logits1", ... for the first and further ones, or
-    "logits#name" for those of a dict. Raises UserError where it returns no tensor."""
-    if isinstance(output, Tensor):
-        return {LOGITS: output}
+    "logits#name" for those of a dict. Raises UserError where it returns no tensor, or one whose
+    rows are not those of clips."""
     held = elements(output)
-    if not held:
+    if isinstance(output, Tensor):
+        named = {LOGITS: output}
+    elif isinstance(output, Mapping):
+        named = {f"{LOGITS}#{key}": part for key, part in held.items()}
+    else:
+        named = {f"{LOGITS}{number}": part for number, part in enumerate(held.values(), 1)}
+    if not named:
         raise UserError(f"--logits: the network returns {type(output).__name__}, no tensor")
-    if isinstance(output, Mapping):
-        return {f"{LOGITS}#{key}": part for key, part in held.items()}
-    return {f"{LOGITS}{number}": part for number, part in enumerate(held.values(), 1)}
+    for name, x in named.items():
+        if not x.ndim or len(x) % clips:
+            raise UserError(
+                f"--logits: the network returns {name!r} of shape {list(x.shape)} for {clips} "
+                "clips, not a row a clip; leave it out by a few lines of adapter (README, own "
+                "networks)"
+            )
+    return named

@@ -215,6 +215,17 @@ def test_npz_round_trip_under_exactly_the_given_name(tmp_path):
     assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
 
 
+def test_npz_takes_every_name(tmp_path):
+    arrays = {name: np.full(2, i) for i, name in enumerate(("file", "args", "allow_pickle"))}
+    utils.save_npz(tmp_path / "x.npz", arrays)
+    found = utils.open_npz(tmp_path / "x.npz")
+    assert {name: value.tolist() for name, value in found.items()} == {
+        "file": [0, 0],
+        "args": [1, 1],
+        "allow_pickle": [2, 2],
+    }
+
+
 def test_damaged_npz_is_a_data_error_or_readable_but_never_crashes(tmp_path, rng):
     path = tmp_path / "x.npz"
     np.savez_compressed(path, a=rng.integers(0, 9, (40, 40)), b=np.zeros((30, 30)))

@@ -71,6 +71,14 @@ def test_all_means_every_network(tiny, monkeypatch, tmp_path):
     assert [row["network"] for row in rows(tmp_path, "--model", "all")] == ["tiny", "tiny_two"]
 
 
+def test_names_beside_all_are_kept(monkeypatch, tiny, tmp_path):
+    monkeypatch.setattr("misc.estimate_flops_params.networks", lambda: {"tiny": tiny[0]})
+    found = rows(tmp_path, "--model", "all,tiny_two,tiny")
+    assert [row["network"] for row in found] == ["tiny", "tiny_two"]
+    with pytest.raises(UserError, match="'nonsense'"):
+        main(["--model", "all,tiny_two,nonsense"])
+
+
 def test_a_name_resolves_by_the_data_set(tmp_path):
     (row,) = rows(tmp_path, "--model", "fast", "--dataset", "Diving48", "--image_size", "224")
     assert row["network"] == "fast_diving48"
@@ -206,4 +214,10 @@ def test_sizes_that_are_none(text, capsys):
 def test_clips_too_small_for_the_classifier(tmp_path):
     with pytest.raises(UserError, match="at least 224x224 pixels"):
         rows(tmp_path, "--model", "fast", "--image_size", "64")
+    assert not (tmp_path / "costs.csv").exists()
+
+
+def test_clips_that_a_network_cannot_take(tmp_path):
+    with pytest.raises(UserError, match=r"cannot take a clip \[1, 3, 2, 224, 224\]: RuntimeError"):
+        rows(tmp_path, "--model", "torchvision:s3d", "--clip_frames", "2")
     assert not (tmp_path / "costs.csv").exists()

@@ -157,6 +157,18 @@ def test_network_without_logits_is_refused(output):
         stage_features(Several(output), [ONE], {}, logits=True)
 
 
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ({"loss": torch.zeros(()), "scores": ONE}, r"'logits#loss' of shape \[\] for 2 clips"),
+        ((ONE, torch.zeros(3, 3)), r"'logits2' of shape \[3, 3\] for 2 clips"),
+    ],
+)
+def test_logits_that_are_not_those_of_clips_are_refused(output, words):
+    with pytest.raises(UserError, match=words):
+        stage_features(Several(output), [ONE], {}, logits=True)
+
+
 class Frames(nn.Module):
     """Runs its layer on every frame by itself: rows in order clip, frame."""
 

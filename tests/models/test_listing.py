@@ -63,6 +63,15 @@ def test_stages_of_a_network_of_the_study(capsys):
     ]
 
 
+def test_axis_that_no_stage_has_is_said(capsys):
+    argv = ("--model", "demo_motion", "--list_stages", "--crop", "32", "--unit_dim")
+    _, _, *rows = lines(capsys, *argv, "2")
+    assert [row.split()[2] for row in rows] == ["8"] * 5  # frames
+    _, _, *rows = lines(capsys, *argv, "7")
+    assert [row.split()[2] for row in rows] == ["0"] * 5
+    assert all(row.endswith("  no units, cannot be measured") for row in rows)
+
+
 def test_both_pathways_are_counted():
     network = tiny_network("two")
     small = replace(network, clip=replace(network.clip, crop=32))

@@ -165,6 +165,25 @@ def test_digest_takes_every_kind_of_value():
     assert digest(module) != before
 
 
+class Extra(nn.Linear):
+    """Keeps something beside its parameters."""
+
+    def get_extra_state(self):
+        return {"scale": self.scale}
+
+    def set_extra_state(self, state):
+        self.scale = state["scale"]
+
+
+def test_digest_takes_a_module_s_extra_state():
+    module = Extra(2, 2)
+    module.scale = 1.5
+    before = digest(module)
+    assert digest(module) == before
+    module.scale = 2.5
+    assert digest(module) != before
+
+
 def test_weights_are_those_that_it_was_built_with():
     network = own(little())
     assert network.checkpoint(None) == BUILT

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,6 +181,59 @@ def test_weights_that_are_not_complete(changed):
     message = refusal(changed)
     assert message.startswith(f"--model hf:{changed}: ")
     assert "model.safetensors" in message
+
+
+class Touch:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("kind", ["cut off", "pickle"])
+def test_weights_that_are_damaged_or_not_safe(kind, changed, tmp_path):
+    path = changed / "model.safetensors"
+    if kind == "cut off":
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        path.unlink()
+        ran = tmp_path / "ran"
+        torch.save({"layernorm.weight": Touch(ran)}, changed / "pytorch_model.bin")
+    assert refusal(changed).startswith(f"--model hf:{changed}: the weights cannot be read: ")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["known family", "unknown family"])
+def test_code_in_a_folder_is_never_run(kind, changed, tmp_path, monkeypatch, processor_forgotten):
+    monkeypatch.setattr("builtins.input", lambda *asked: pytest.fail("a prompt"))
+    code = f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n"
+    (changed / "theirs.py").write_text(f"{code}class Config: pass\nclass Net: pass\n")
+    record = json.loads((changed / "config.json").read_text())
+    record["auto_map"] = {"AutoConfig": "theirs.Config", "AutoModel": "theirs.Net"}
+    if kind == "unknown family":
+        record["model_type"] = "theirs"
+    (changed / "config.json").write_text(json.dumps(record))
+    for path in changed.glob("*preprocessor_config.json"):
+        processing = json.loads(path.read_text())
+        names = ("AutoImageProcessor", "AutoVideoProcessor")
+        processing["auto_map"] = dict.fromkeys(names, "theirs.Net")
+        path.write_text(json.dumps(processing))
+    if kind == "unknown family":
+        assert f"--model hf:{changed}: " in refusal(changed)
+    else:
+        load(find(f"hf:{changed}"), "random")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_output_without_logits(folder):
+    network = find(f"hf:{folder}")
+    features = stage_features(
+        network.own, [torch.zeros(1, 3, 4, 32, 32)], {}, logits=True, rule=network.units
+    )
+    assert "logits#last_hidden_state" in features
 
 
 @pytest.fixture

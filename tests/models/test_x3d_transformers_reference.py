@@ -138,16 +138,22 @@ def test_window_follows_the_frames_of_a_long_file():
 
 
 class TestMViT:
+    @pytest.mark.parametrize("name", ["mvit", "mvit_kvpool16"])
     @pytest.mark.parametrize("frames", [8, 32])
-    def test_file_of_other_frames_says_which_to_give(self, frames):
+    def test_file_of_other_frames_says_which_to_give(self, name, frames):
         state = {"cls_positional_encoding.pos_embed_temporal": torch.zeros(1, frames // 2, 96)}
         with pytest.raises(
             UserError, match=rf"of {frames} frames, not 16: give --clip_frames {frames}"
         ):
-            find("mvit").variant(state)
-        assert (
-            find("mvit").with_clip(ClipOptions(frames=frames)).variant(state).spec.frames == frames
-        )
+            find(name).variant(state)
+        network = find(name).with_clip(ClipOptions(frames=frames))
+        assert network.variant(state).spec.frames == frames
+
+    @pytest.mark.parametrize("name", ["mvit", "mvit_kvpool16"])
+    def test_file_of_another_crop_says_of_which(self, name):
+        state = {"cls_positional_encoding.pos_embed_spatial": torch.zeros(1, 80 * 80, 96)}
+        with pytest.raises(UserError, match="of 320 pixels; MViT is measured on clips of 224"):
+            find(name).variant(state)
 
     @pytest.mark.parametrize(
         ("pooled", "note"), [(16, ""), (14, "no key/value pooling in blocks 14 and 15")]
