@@ -77,7 +77,7 @@ def save_joint(path: Path, unit_scores: np.ndarray, threshold: float = 0.5, seed
 def seed_of(path: Path) -> int | None:
     """The seed of the run that wrote a file, None for one that does not say."""
     seed = open_npz(path).get("seed")
-    return None if seed is None else int(seed)
+    return int(seed) if seed is not None and seed.shape == () and seed.dtype.kind in "iu" else None
 
 
 def unit_shares(file: UnitFile) -> np.ndarray:

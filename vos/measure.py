@@ -52,9 +52,9 @@ class Places:
         """The files of joint encoding."""
         return [self.joint / f"{stage}.npz" for stage in stages]
 
-    def finished(self, joint: bool, stages: Sequence[str]) -> bool:
-        """Whether everything that a run writes is there."""
-        return all(path.exists() for path in (self.final, *(self.units(stages) if joint else [])))
+    def results(self, joint: bool, stages: Sequence[str]) -> list[Path]:
+        """The files that a run leaves outside of its folder."""
+        return [self.final, *(self.units(stages) if joint else [])]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -89,17 +89,19 @@ def _is_finished(plan: Segmentation, places: Places) -> bool:
 
     Raises UserError if another one, with other options, has its place.
     """
+    results = places.results(plan.config.joint_encoding, plan.stages)
     _require_same(plan.identity, places.folder, ())
-    if places.final.exists() and not (places.folder / "config.json").exists():
-        raise UserError(
-            f"{places.final} exists without its run in {places.folder}, and is not overwritten: "
-            "give another --save_dir, or move it away"
-        )
     for sibling in sorted(places.folder.parent.glob("seed_*")):
         _require_same(plan.identity, sibling, ("plan", "random"))
     if plan.config.joint_encoding:
         _require_own_units(plan, places)
-    finished = places.finished(plan.config.joint_encoding, plan.stages)
+    present = [path for path in results if path.exists()]
+    if present and not (places.folder / "config.json").exists():
+        raise UserError(
+            f"{present[0]} exists without its run in {places.folder}, and is not overwritten: "
+            "give another --save_dir, or move it away"
+        )
+    finished = present == results
     if finished and (places.folder / "features").is_dir():
         _open_store(plan, places.folder / "features")  # refuses that of other files
     return finished
@@ -121,11 +123,13 @@ def _require_same(identity: Mapping[str, Any], folder: Path, but: Sequence[str])
 
 def _require_own_units(plan: Segmentation, places: Places) -> None:
     """Raise UserError if the joint-encoding files, which all seeds share, are another seed's."""
+    own = plan.config.random_seed
     for path in places.units(plan.stages):
-        seed = seed_of(path) if path.exists() else plan.config.random_seed
-        if seed != plan.config.random_seed:
+        seed = seed_of(path) if path.exists() else own
+        if seed != own:
+            whose = "no known seed" if seed is None else f"seed {seed}"
             raise UserError(
-                f"{path} is of seed {seed}, and is not overwritten: leave out --joint_encoding, "
+                f"{path} is of {whose}, and is not overwritten: leave out --joint_encoding, "
                 "give another --save_dir, or move it away"
             )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from tests import helpers_vos
 from tests.helpers import fill
 from tests.helpers_runs import read_rows
 from tests.helpers_vos import UNITS, Tiny, contents, quick, run, tiny_networks, write_trees
-from utils import UserError
 from vos import measure
 from vos.measurement import Segmentation, prepare
 
@@ -154,25 +152,6 @@ def test_joint_encoding_of_a_finished_run_is_added_without_the_network(
     run(dataclasses.replace(config, joint_encoding=True))
     assert len(list((tmp_path / "out/joint_encoding/tiny_davis").iterdir())) == len(UNITS)
     assert contents(tmp_path / "out/final") == before
-
-
-def test_joint_encoding_of_another_seed_is_not_overwritten(trees, tmp_path, weights):
-    # In the study every seed wrote these files, and the last one's remained.
-    config = quick(trees, tmp_path / "out", checkpoint=weights, joint_encoding=True)
-    run(config)
-    second = dataclasses.replace(config, random_seed=2)
-    run(dataclasses.replace(second, joint_encoding=False))
-    before = contents(tmp_path / "out")
-    with pytest.raises(UserError, match=r"conv1,app_stream\.npz is of seed 1, and is not"):
-        run(second)
-    assert contents(tmp_path / "out") == before
-    # Nor where the other seed's run is no longer beside them.
-    for name in ("runs", "final"):
-        shutil.move(tmp_path / "out" / name, tmp_path / name)
-    before = contents(tmp_path / "out")
-    with pytest.raises(UserError, match=r"conv1,app_stream\.npz is of seed 1, and is not"):
-        run(second)
-    assert contents(tmp_path / "out") == before
 
 
 def test_first_threshold_is_that_of_the_joint_encoding_files_and_it_is_said(

@@ -27,7 +27,6 @@ from tests.helpers_vos import (
 from utils import UserError
 from vos import measure
 from vos.config import VosConfig
-from vos.measure import Places
 from vos.measurement import prepare
 
 trees, tiny, weights = helpers_vos.trees, helpers_vos.tiny, helpers_vos.weights
@@ -171,45 +170,15 @@ class TestStartedAgain:
         run(quick(tmp_path / "two", tmp_path / "out"))
         assert "finished already" in capsys.readouterr().out
 
-    def test_result_without_its_run_is_not_overwritten(self, trees, tmp_path):
-        places = Places.of(tmp_path / "out", "tiny_davis_random", 1)
-        places.final.parent.mkdir(parents=True)
-        places.final.write_text("of the study's own code")
-        with pytest.raises(UserError, match=r"final_001\.txt exists without its run"):
-            run(quick(trees, tmp_path / "out"))
-        assert places.final.read_text() == "of the study's own code"
-
-
-class TestSeedsOfOnePlace:
-    def test_seeds_of_one_kind_stand_together(self, trees, tmp_path, weights):
-        # What a seed may change: the plan and random weights. Of those read, the plan alone.
-        for checkpoint in ("random", weights):
-            for seed in (1, 2):
-                run(quick(trees, tmp_path / "out", checkpoint=checkpoint, random_seed=seed))
-        names = {path.name for path in (tmp_path / "out/final").rglob("*.txt")}
-        assert names == {
-            f"{model}_final_00{seed}.txt"
-            for model in ("tiny_davis", "tiny_davis_random")
-            for seed in (1, 2)
-        }
-
-    @pytest.mark.parametrize(
-        ("options", "words"),
-        [
-            ({"crop_size": (12, 16)}, "another crop_size;"),
-            ({"styles": ("1", "2")}, "another dataset;"),
-            ({"nreps": 3}, "another pairing;"),
-            ({"pairing": "sampled"}, "another pairing;"),
-            ({"joint_encoding_thresh": (0.3,)}, "another thresholds;"),
-        ],
-    )
-    def test_another_kind_of_seed_is_refused(self, trees, tmp_path, monkeypatch, options, words):
-        config = quick(trees, tmp_path / "out")
+    @pytest.mark.parametrize("left", ["final", "joint_encoding"])
+    def test_result_without_its_run_is_not_overwritten(self, trees, tmp_path, left):
+        config = quick(trees, tmp_path / "out", joint_encoding=True)
         run(config)
+        for name in {"runs", "final", "joint_encoding"} - {left}:
+            shutil.rmtree(tmp_path / "out" / name)
         before = contents(tmp_path / "out")
-        monkeypatch.setattr(measure, "load_network", lambda p: pytest.fail("the network is loaded"))
-        with pytest.raises(UserError, match=rf"seed_001 holds a run with {words} .*--save_dir"):
-            run(dataclasses.replace(config, random_seed=2, **options))
+        with pytest.raises(UserError, match=r"(final_001\.txt|\.npz) exists without its run"):
+            run(config)
         assert contents(tmp_path / "out") == before
 
 

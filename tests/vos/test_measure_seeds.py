@@ -1,0 +1,79 @@
+"""Seeds of `vos.measure` in one place: of one kind, and none takes another's files."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+from tests import helpers_vos
+from tests.helpers_vos import contents, quick, run
+from utils import UserError, open_npz, save_npz
+from vos import measure
+
+trees, tiny, weights = helpers_vos.trees, helpers_vos.tiny, helpers_vos.weights
+
+
+class TestSeedsOfOnePlace:
+    def test_seeds_of_one_kind_stand_together(self, trees, tmp_path, weights):
+        # What a seed may change: the plan and random weights. Of those read, the plan alone.
+        for checkpoint in ("random", weights):
+            for seed in (1, 2):
+                run(quick(trees, tmp_path / "out", checkpoint=checkpoint, random_seed=seed))
+        names = {path.name for path in (tmp_path / "out/final").rglob("*.txt")}
+        assert names == {
+            f"{model}_final_00{seed}.txt"
+            for model in ("tiny_davis", "tiny_davis_random")
+            for seed in (1, 2)
+        }
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"crop_size": (12, 16)}, "another crop_size;"),
+            ({"styles": ("1", "2")}, "another dataset;"),
+            ({"nreps": 3}, "another pairing;"),
+            ({"pairing": "sampled"}, "another pairing;"),
+            ({"joint_encoding_thresh": (0.3,)}, "another thresholds;"),
+        ],
+    )
+    def test_another_kind_of_seed_is_refused(self, trees, tmp_path, monkeypatch, options, words):
+        config = quick(trees, tmp_path / "out")
+        run(config)
+        before = contents(tmp_path / "out")
+        monkeypatch.setattr(measure, "load_network", lambda p: pytest.fail("the network is loaded"))
+        with pytest.raises(UserError, match=rf"seed_001 holds a run with {words} .*--save_dir"):
+            run(dataclasses.replace(config, random_seed=2, **options))
+        assert contents(tmp_path / "out") == before
+
+
+def test_joint_encoding_of_another_seed_is_not_overwritten(trees, tmp_path, weights):
+    # In the study every seed wrote these files, and the last one's remained.
+    config = quick(trees, tmp_path / "out", checkpoint=weights, joint_encoding=True)
+    run(config)
+    second = dataclasses.replace(config, random_seed=2)
+    run(dataclasses.replace(second, joint_encoding=False))
+    before = contents(tmp_path / "out")
+    with pytest.raises(UserError, match=r"conv1,app_stream\.npz is of seed 1, and is not"):
+        run(second)
+    assert contents(tmp_path / "out") == before
+    # Nor where the other seed's run is no longer beside them.
+    for name in ("runs", "final"):
+        shutil.move(tmp_path / "out" / name, tmp_path / name)
+    before = contents(tmp_path / "out")
+    with pytest.raises(UserError, match=r"conv1,app_stream\.npz is of seed 1, and is not"):
+        run(second)
+    assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("seed", [None, np.array([1, 1]), np.array("1")])
+def test_joint_encoding_of_no_known_seed_is_not_overwritten(trees, tmp_path, weights, seed):
+    config = quick(trees, tmp_path / "out", checkpoint=weights, joint_encoding=True)
+    run(config)
+    path = tmp_path / "out/joint_encoding/tiny_davis/conv1,mot_stream.npz"
+    arrays = {k: v for k, v in open_npz(path).items() if k != "seed"}
+    save_npz(path, arrays if seed is None else {**arrays, "seed": seed})
+    with pytest.raises(UserError, match=r"conv1,mot_stream\.npz is of no known seed, and is not"):
+        run(config)
