@@ -41,8 +41,11 @@ def test_every_frame_with_flow_is_measured(trees, model, shown):
     assert f"{len(plan.pairs)} pairs of frames, {len(plan.rows)} distinct clips" in text
 
 
-def test_store_has_a_row_for_every_frame_of_a_clip(trees):
-    one, two = planned(trees), planned(trees, model="tiny2")
+def test_store_has_a_row_for_every_frame_of_a_clip(tmp_path):
+    root = write_trees(tmp_path)
+    for number, path in enumerate((root / "original").rglob("*.png")):
+        path.write_bytes(path.read_bytes() + bytes(number))  # each of another size
+    one, two = planned(root), planned(root, model="tiny2")
     assert [row["row_of"] for row in one.store_rows()] == [clip.frame for clip in one.rows]
     rows = two.store_rows()
     assert len(rows) == 2 * len(two.rows)
