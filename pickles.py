@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from utils import DataError
+from utils import DataError, UserError
 
 
 class Blocked(Exception):
@@ -47,22 +47,30 @@ class ArraysOnly(pickle.Unpickler):
         return super().find_class(module, name)
 
 
+def unpickle(path: Path, kind: type[UserError], otherwise: str) -> Any:
+    """The content of a pickle that asks for nothing but NumPy arrays and plain containers.
+
+    Raises an error of `kind` for one that asks for more, or that is damaged or `otherwise`.
+    """
+    try:
+        return ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+    except Blocked as error:
+        raise kind(
+            f"{path} is refused: the pickle asks for {error}, and only NumPy arrays and plain "
+            "containers are read"
+        ) from None
+    except Exception as error:  # a damaged pickle can raise anything
+        raise kind(f"{path} is damaged or {otherwise}: {error}") from None
+
+
 def read_pickle(path: Path) -> Any:
     """The content of a pickle of numbers, texts, lists, dicts and numeric NumPy arrays.
 
     Raises DataError for a file that is missing or damaged, or that asks for anything else.
     """
-    try:
-        content = ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    except Blocked as error:
-        raise DataError(
-            f"{path} is refused: the pickle asks for {error}, and only NumPy arrays and plain "
-            "containers are read"
-        ) from None
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
-    except Exception as error:  # a damaged pickle can raise anything
-        raise DataError(f"{path} is damaged or no pickle: {error}") from None
+    if not path.exists():
+        raise DataError(f"{path} does not exist")
+    content = unpickle(path, DataError, "no pickle")
     _require_plain(content, path)
     return content
 

@@ -15,8 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from config import integer  # noqa: E402
 from datasets.synthetic import MIN_SIZE, STYLES, make  # noqa: E402
+from options import integer  # noqa: E402
 from utils import run  # noqa: E402
 
 

@@ -19,11 +19,11 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from config import integer  # noqa: E402
 from estimation.joint_files import UnitFile, read_joint, unit_shares  # noqa: E402
 from estimation.panels import Panel, Series  # noqa: E402
 from factors import DYNAMIC, STATIC  # noqa: E402
 from misc.figure_files import figure_files, parser_of, save_figure  # noqa: E402
+from options import integer  # noqa: E402
 from utils import DataError, run  # noqa: E402
 
 COLUMNS = 3

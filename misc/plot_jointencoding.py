@@ -19,11 +19,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from config import names  # noqa: E402
 from estimation.final_files import STREAMS  # noqa: E402
 from estimation.joint_files import UnitFile, classes_at, read_joint  # noqa: E402
 from estimation.panels import Panel, Series, draw_panels  # noqa: E402
 from estimation.tikz import tikz  # noqa: E402
+from options import names  # noqa: E402
 from utils import DataError, UserError, check_output, run, write_text  # noqa: E402
 
 LABELS = ["Dynamic Dims", "Static Dims", "Joint Dims", "None Dims"]

@@ -24,8 +24,8 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps  # noqa: E402
 
-from config import integer, names  # noqa: E402
 from datasets.videos import ORIGINAL, scan_frames  # noqa: E402
+from options import integer, names  # noqa: E402
 from utils import DataError, UserError, progress, read_json, run, write_json  # noqa: E402
 
 SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg")

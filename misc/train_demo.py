@@ -25,10 +25,10 @@ import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from config import integer  # noqa: E402
 from datasets.clips import preprocess, subsample  # noqa: E402
 from datasets.synthetic import MOTIONS, STYLES, Video, draw_video, render_at  # noqa: E402
 from models.registry import Network, find  # noqa: E402
+from options import integer  # noqa: E402
 from utils import UserError, atomic_path, progress, run  # noqa: E402
 
 BATCH = 32

@@ -7,7 +7,6 @@ NumPy arrays and plain containers.
 
 from __future__ import annotations
 
-import io
 import pickle
 import re
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from models.naming import translate_caffe2
 from models.registry import BUILT, RANDOM, Network
-from pickles import ArraysOnly, Blocked
+from pickles import unpickle
 from utils import UserError, sha256
 
 _WRAPPERS = re.compile(r"^(?:(?:module|model)\.)+")
@@ -218,15 +217,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_caffe2(path: Path) -> dict[str, Tensor]:
     """The `blobs` of a Caffe2 checkpoint, numeric arrays only."""
-    try:
-        content = ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    except Blocked as error:
-        raise CheckpointError(
-            f"{path} is refused: the pickle asks for {error}, and only NumPy arrays and plain "
-            "containers are read"
-        ) from None
-    except Exception as error:  # a damaged pickle can raise anything
-        raise CheckpointError(f"{path} is damaged or cut off: {error}") from None
+    content = unpickle(path, CheckpointError, "cut off")
     blobs = content.get("blobs") if isinstance(content, dict) else None
     if not isinstance(blobs, dict) or not blobs:
         raise CheckpointError(f"{path} is a pickle without 'blobs', so no Caffe2 checkpoint")
