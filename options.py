@@ -72,6 +72,15 @@ def names(text: str) -> tuple[str, ...]:
     return parts
 
 
+def script_parser(description: str | None) -> argparse.ArgumentParser:
+    """The parser of a script whose help is its own docstring, as it stands there."""
+    return argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
 def option(default: Any, parse: Callable[[str], Any], text: str, **extra: Any) -> Any:
     """A field of a table of options: its default, its parser and its help."""
     return dataclasses.field(default=default, metadata={"type": parse, "help": text, **extra})

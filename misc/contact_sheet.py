@@ -8,7 +8,6 @@ The frames are those that the network sees, cropped and in its order; takes main
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from datasets.plan import Clip, Pair  # noqa: E402
 from estimation.figures import COLOURS  # noqa: E402
 from factors import FACTORS  # noqa: E402
 from measurement import Measurement, prepare  # noqa: E402
+from options import script_parser  # noqa: E402
 from utils import DataError, atomic_path, check_output, run  # noqa: E402
 
 if TYPE_CHECKING:
@@ -34,11 +34,7 @@ MAX_FRAMES = 8
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, choose pairs, draw."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = script_parser(__doc__)
     add_options(parser)
     parser.add_argument("--rows", type=integer(1), default=3, help="pairs per factor (default: 3)")
     parser.add_argument("--save", type=Path, default=Path("pairs.png"), help="PNG to write")

@@ -8,7 +8,6 @@ pairs.npz holds `a` and `b` [N, C], the features of the two members of N pairs, 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,16 +26,13 @@ from estimation.estimator import (  # noqa: E402
     require_finite,
 )
 from estimation.moments import PairMoments  # noqa: E402
+from options import script_parser  # noqa: E402
 from utils import DataError, check_output, open_npz, run, write_json  # noqa: E402
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, estimate, save."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--features", type=Path, required=True, help=".npz file of pairs")
     parser.add_argument("--save", type=Path, required=True, help=".json file to write")
     add_options(parser, ("n_factors", "residual_index", "joint_encoding_thresh"))

@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 from config import Config, add_options, integer, names  # noqa: E402
 from estimation.results import format_table  # noqa: E402
 from models.registry import BUILT, RANDOM, networks  # noqa: E402
+from options import script_parser  # noqa: E402
 from pipeline import find_network  # noqa: E402
 from utils import UserError, check_output, progress, run, write_csv  # noqa: E402
 from vos.registry import find as find_segmenter  # noqa: E402
@@ -112,11 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options; exits with code 2 for a bad one."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = script_parser(__doc__)
     parser.add_argument(
         "--model",
         type=names,

@@ -12,7 +12,6 @@ sample, frame), and with --logits "logits" [B, classes], or those of masks [B, 1
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ import numpy as np  # noqa: E402
 
 from config import Config, add_options  # noqa: E402
 from estimation.estimator import require_finite  # noqa: E402
+from options import script_parser  # noqa: E402
 from pipeline import FrozenNetwork, find_network, load_network  # noqa: E402
 from utils import (  # noqa: E402
     DataError,
@@ -68,11 +68,7 @@ class Request:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, extract, save."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = script_parser(__doc__)
     add_options(parser, (*COMMON, *RECOGNITION))
     parser.add_argument(
         "--cfg_file", type=Path, help="segmentation: JSON with the network and its options"

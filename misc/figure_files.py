@@ -7,6 +7,7 @@ from pathlib import Path
 
 from estimation.panels import Grid, draw_panels
 from estimation.tikz import tikz
+from options import script_parser
 from utils import UserError, check_output, write_text
 
 SUFFIXES = (".png", ".pdf")
@@ -14,11 +15,7 @@ SUFFIXES = (".png", ".pdf")
 
 def parser_of(description: str | None, name: str) -> argparse.ArgumentParser:
     """A parser with --save (default: NAME.png in the current folder) and --tex."""
-    parser = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = script_parser(description)
     parser.add_argument(
         "--save",
         type=Path,

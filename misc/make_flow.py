@@ -11,7 +11,6 @@ flow of other methods.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections import Counter
@@ -21,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from options import script_parser  # noqa: E402
 from utils import (  # noqa: E402
     DataError,
     UserError,
@@ -37,11 +37,7 @@ ENDINGS = (".jpg", ".jpeg", ".png")
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, compute, count."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("frames", type=Path, help="folder of frames, or of folders of frames")
     parser.add_argument("flow", type=Path, help="folder to write to")
     parser.add_argument(

@@ -7,7 +7,6 @@ FOLDER/original is then what `--original_data_root` takes, FOLDER/stylized `--st
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,18 +14,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from options import integer  # noqa: E402
+from options import integer, script_parser  # noqa: E402
 from utils import run  # noqa: E402
 from vos.config import size  # noqa: E402
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, make, say what was made."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = script_parser(__doc__)
     add = parser.add_argument
     add("folder", type=Path, help="folder to make")
     add("--n_sequences", type=integer(1), default=3, help="sequences (default: %(default)s)")

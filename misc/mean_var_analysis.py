@@ -26,6 +26,7 @@ from estimation.final_files import LAYERS, FinalFolder, StageDims, read_finals  
 from estimation.intervals import mean_of, t_quantile  # noqa: E402
 from estimation.results import format_table  # noqa: E402
 from factors import DYNAMIC, STATIC, factor_names  # noqa: E402
+from options import script_parser  # noqa: E402
 from utils import DataError, check_output, run, write_csv  # noqa: E402
 
 FACTORS = factor_names(3, 2)
@@ -47,11 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def add_arguments(description: str | None) -> argparse.ArgumentParser:
     """The command line of this script and of its four-factor sibling."""
-    parser = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = script_parser(description)
     parser.add_argument("folder", type=Path, help="folder of a network's .txt files, one per seed")
     parser.add_argument("--save", type=Path, help="CSV to write: a row per stage and factor")
     return parser

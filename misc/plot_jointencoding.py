@@ -23,7 +23,7 @@ from estimation.final_files import STREAMS  # noqa: E402
 from estimation.joint_files import UnitFile, classes_at, read_joint  # noqa: E402
 from estimation.panels import Panel, Series, draw_panels  # noqa: E402
 from estimation.tikz import tikz  # noqa: E402
-from options import names  # noqa: E402
+from options import names, script_parser  # noqa: E402
 from utils import DataError, UserError, check_output, run, write_text  # noqa: E402
 
 LABELS = ["Dynamic Dims", "Static Dims", "Joint Dims", "None Dims"]
@@ -65,11 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("folder", help="folder of a network's files, one per stage")
     parser.add_argument(
         "--joint_encoding_thresh", type=float, default=STUDY_THRESHOLD, metavar="THRESHOLD"

@@ -10,7 +10,6 @@ by frame and deterministic; they change appearance less than neural style transf
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +24,7 @@ import numpy as np  # noqa: E402
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps  # noqa: E402
 
 from datasets.videos import ORIGINAL, scan_frames  # noqa: E402
-from options import integer, names  # noqa: E402
+from options import integer, names, script_parser  # noqa: E402
 from utils import DataError, UserError, progress, read_json, run, write_json  # noqa: E402
 
 SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg")
@@ -74,11 +73,7 @@ STYLES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, stylize every video, count what was done."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("videos", type=Path, help="folder of video files and folders of frames")
     parser.add_argument("stylized", type=Path, help="folder to write")
     parser.add_argument("--styles", type=names, default=tuple(STYLES), help="default: 1,2,3,4")
