@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from datasets.layouts import LAYOUTS
-from datasets.plan import PAIRINGS
-from factors import FACTORS
-from models.registry import AUTO, PATHS, RANDOM
-from options import (
+from common.factors import FACTORS
+from common.options import (
     add_fields,
     as_text,
     boolean,
@@ -27,6 +24,9 @@ from options import (
     positive_colours,
     thresholds,
 )
+from datasets.layouts import LAYOUTS
+from datasets.plan import PAIRINGS
+from models.network import AUTO, PATHS, RANDOM
 from utils import UserError, read_json
 
 
@@ -163,12 +163,12 @@ def from_given(given: Mapping[str, Any]) -> Config:
         saved = _saved_options(given["resume"])
         drawn = [name for name in ("pairs", "use_normal_app", *_DRAWING) if name in given]
         if drawn:
-            raise UserError(f"--resume goes on with the pairs of that run: leave out --{drawn[0]}")
+            raise UserError(f"`resume` goes on with the pairs of that run: leave out `{drawn[0]}`")
         other = [name for name in _PLACE if given.get(name, saved[name]) != saved[name]]
         if other:
             raise UserError(
-                f"--resume goes on with that run's {other[0]} {saved[other[0]]}: leave out "
-                f"--{other[0]}"
+                f"`resume` goes on with that run's {other[0]} {saved[other[0]]}: leave out "
+                f"`{other[0]}`"
             )
     config = Config(**{**saved, **given})
     check(config)
@@ -178,7 +178,7 @@ def from_given(given: Mapping[str, Any]) -> Config:
 def _saved_options(folder: Path) -> dict[str, Any]:
     """The options of the run in `folder`, which its resumption starts from."""
     if not (folder / "config.json").exists():
-        raise UserError(f"--resume {folder} is not the folder of a run: it has no config.json")
+        raise UserError(f"`resume` {folder} is not the folder of a run: it has no config.json")
     record = read_json(folder / "config.json")
     parsers = {field.name: field.metadata["type"] for field in dataclasses.fields(Config)}
     try:
@@ -189,7 +189,7 @@ def _saved_options(folder: Path) -> dict[str, Any]:
         }
     except (KeyError, TypeError, AttributeError, ValueError, argparse.ArgumentTypeError) as error:
         raise UserError(
-            f"--resume: {folder / 'config.json'} is not the record of a run of this version: "
+            f"`resume`: {folder / 'config.json'} is not the record of a run of this version: "
             f"{type(error).__name__} {error}"
         ) from None
 
@@ -199,9 +199,9 @@ def check_factors(config: FactorOptions) -> None:
     allowed = [-1, *range(2, config.n_factors)]
     if config.residual_index not in allowed:
         raise UserError(
-            f"--residual_index {config.residual_index} with --n_factors {config.n_factors}: "
+            f"`residual_index` {config.residual_index} with `n_factors` {config.n_factors}: "
             f"expected {' or '.join(map(str, allowed))}, ids 0 and 1 are dynamic and static; "
-            f"give --residual_index {allowed[-1]}"
+            f"give `residual_index` {allowed[-1]}"
         )
 
 
@@ -209,7 +209,7 @@ def check_pair_factors(config: FactorOptions) -> None:
     """Raise UserError for more factors than pairs can be drawn for."""
     if config.n_factors > len(FACTORS):
         raise UserError(
-            f"--n_factors {config.n_factors}: pairs exist for {len(FACTORS)} factors at most "
+            f"`n_factors` {config.n_factors}: pairs exist for {len(FACTORS)} factors at most "
             f"({', '.join(FACTORS)})"
         )
 
@@ -220,18 +220,18 @@ def check(config: Config) -> None:
     check_pair_factors(config)
     if config.stylized_data_dir is None and config.dataset != "synthetic":
         raise UserError(
-            "--stylized_data_dir is missing: the folder that holds style_1, style_2, ... "
-            "(--dataset synthetic needs none)"
+            "`stylized_data_dir` is missing: the folder that holds style_1, style_2, ... "
+            "(`dataset` synthetic needs none)"
         )
     if config.normal_data_dir and not config.use_normal_app:
-        raise UserError("--normal_data_dir is for --use_normal_app True: give both or neither")
+        raise UserError("`normal_data_dir` is for `use_normal_app` True: give both or neither")
     if config.use_normal_app and not config.app_shuffle:
-        raise UserError("--use_normal_app True goes with --app_shuffle True")
+        raise UserError("`use_normal_app` True goes with `app_shuffle` True")
     if config.resume and config.run_name:
-        raise UserError("--resume names the folder already: leave out --run_name")
+        raise UserError("`resume` names the folder already: leave out `run_name`")
     drawn = [name for name in _DRAWING if getattr(config, name) != getattr(Config, name)]
     if config.pairs and drawn:
-        raise UserError(f"--pairs {config.pairs} holds the pairs already: leave out --{drawn[0]}")
+        raise UserError(f"`pairs` {config.pairs} holds the pairs already: leave out `{drawn[0]}`")
 
 
 def as_json(config: Config) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pipeline
-import runs
 from config import Config, from_given, parse
-from estimation.results import Results
-from estimation.store import FeatureStore
-from measurement import Measurement, prepare
-from utils import UserError, run
+from measure import folder as runs
+from measure import pipeline
+from measure.prepare import Measurement, prepare
+from results.store import FeatureStore
+from results.tables import Results
+from utils import UserError, as_options, run
 
 # Options that print something instead of measuring.
 LISTS = {
@@ -51,10 +51,10 @@ def print_lists(wanted: Sequence[str], config: Config) -> None:
     from models import listing
 
     if "list_models" in wanted:
-        print(listing.models_table())
+        print(as_options(listing.models_table()))
     if "list_stages" in wanted:
         network = pipeline.find_network(config)
-        print(listing.stages_table(network, config.path, config.fuse))
+        print(as_options(listing.stages_table(network, config.path, config.fuse)))
 
 
 def measure(config: Config) -> Outcome:
@@ -63,7 +63,7 @@ def measure(config: Config) -> Outcome:
     Raises UserError before the first expensive step for anything that is wrong with the request.
     """
     plan = prepare(config)
-    print(plan.describe(), flush=True)
+    print(as_options(plan.describe()), flush=True)
     folder, store, bad_videos = compute_features(plan)
     pairs = pipeline.without_videos(plan.pairs, bad_videos)
     if bad_videos:

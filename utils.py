@@ -26,15 +26,24 @@ class DataError(UserError):
     """Data that does not fit its contract: a layout, a frame, a file of features."""
 
 
+def as_options(text: str) -> str:
+    """Text for the command line: fields, which messages have in backticks, as options.
+
+    >>> as_options("give `styles` 1,2")
+    'give --styles 1,2'
+    """
+    return re.sub(r"`(\w+)`", r"--\1", text)
+
+
 def run(main: Callable[[], None]) -> int:
     """Exit code of an entry point: 0, 2 after a UserError, 130 after Ctrl-C."""
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {as_options(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
-        print(f"\ninterrupted. {interrupt}".rstrip(), file=sys.stderr)
+        print(as_options(f"\ninterrupted. {interrupt}".rstrip()), file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of the output, such as head, has seen enough
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
@@ -42,7 +51,7 @@ def run(main: Callable[[], None]) -> int:
 
 
 def resolve_device(text: str | None) -> torch.device:
-    """The device for `--device`: cpu, cuda, cuda:1, mps, an integer (that GPU), or the best.
+    """The device for `device`: cpu, cuda, cuda:1, mps, an integer (that GPU), or the best.
 
     Convolutions on a GPU are set to full float32, so that features do not depend on the device
     beyond rounding. Raises UserError for a device that this machine does not have.
@@ -60,8 +69,8 @@ def resolve_device(text: str | None) -> torch.device:
     name = f"cuda:{text}" if text.isdigit() else "cuda:0" if text == "cuda" else text
     if name not in present:
         raise UserError(
-            f"--device {text} is not on this machine. Present: {', '.join(present)}; "
-            "leave --device out to take the best"
+            f"`device` {text} is not on this machine. Present: {', '.join(present)}; "
+            "leave `device` out to take the best"
         )
     return torch.device(name)
 

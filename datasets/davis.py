@@ -49,7 +49,7 @@ class Sequence:
 class SequenceSet:
     """The sequences of a split by name, in the list's order, and where their files are.
 
-    styles: ids of `--styles`. flows: names of the folders of flow that the network needs, forward
+    styles: ids of `styles`. flows: names of the folders of flow that the network needs, forward
     first. left_out: reason -> number of listed videos not used by rule.
     """
 
@@ -165,7 +165,7 @@ def _read_list(original: Path, split: str) -> list[tuple[str, str]]:
     except FileNotFoundError:
         raise DataError(
             f"{path} does not exist: is {original} the folder of DAVIS 2016? Give the right one "
-            "with --original_data_root"
+            "with `original_data_root`"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
@@ -188,14 +188,14 @@ def _require_styles(stylized: Path, styles: tuple[str, ...]) -> None:
     root = stylized / "JPEGImages"
     folders = [STYLE_FOLDERS.get(style, style) for style in styles]
     if len(set(folders)) < len(folders):
-        raise DataError(f"--styles {','.join(styles)} names a folder twice: {', '.join(folders)}")
+        raise DataError(f"`styles` {','.join(styles)} names a folder twice: {', '.join(folders)}")
     missing = [name for s in styles if not (root / (name := STYLE_FOLDERS.get(s, s))).is_dir()]
     if missing:
         present = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
         raise DataError(
             f"missing style folders: {', '.join(str(root / name) for name in missing)}. Present: "
             f"{', '.join(present) or 'none'}. Give the folder of Stylized DAVIS with "
-            "--stylized_data_root, or its styles with --styles"
+            "`stylized_data_root`, or its styles with `styles`"
         )
 
 

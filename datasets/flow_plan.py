@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from common.factors import DIFFERENT, DYNAMIC, FACTORS, SAME, STATIC
 from datasets.davis import SequenceSet
 from datasets.plan import plan_rows
-from factors import DIFFERENT, DYNAMIC, FACTORS, SAME, STATIC
 from utils import DataError, UserError, write_csv
 
 # Domain of the seeds, apart from those of other plans.
@@ -99,12 +99,12 @@ def draw_visits(data: SequenceSet, rules: VisitRules) -> list[Visit]:
     """
     if len(data.styles) < 2:
         raise UserError(
-            f"a dynamic pair needs two styles, --styles gives {len(data.styles)} for "
+            f"a dynamic pair needs two styles, `styles` gives {len(data.styles)} for "
             f"{data.name}: {', '.join(data.styles) or 'none'}"
         )
     if rules.pairing == "exhaustive":
         if set(rules.factors) != {DYNAMIC, STATIC}:
-            raise UserError("--pairing exhaustive goes with 3 factors")
+            raise UserError("`pairing` exhaustive goes with 3 factors")
         return [visit for name in data.videos for visit in _every_visit(data, name, rules.seed)]
     draws = itertools.product(range(rules.nreps), enumerate(data.videos))
     visits = []
@@ -181,7 +181,7 @@ def _read_visit(row: dict[str, str], where: str, data: SequenceSet) -> Visit:
     for style in (row["style_a"], row["style_b"]):
         if style not in data.styles:
             raise DataError(
-                f"{where}: style {style!r} is not among {', '.join(data.styles)} (--styles)"
+                f"{where}: style {style!r} is not among {', '.join(data.styles)} (`styles`)"
             )
     try:
         jitter_a, jitter_b, offset = (int(row[k]) for k in ("jitter_a", "jitter_b", "offset"))

@@ -76,7 +76,7 @@ class ClipGeometry:
         fixed = [name for name, value in given.items() if value is not None]
         if self.transform and fixed and (fixed != ["crop"] or wanted.crop != self.crop):
             raise UserError(
-                f"--{fixed[0]}: this network brings its own preprocessing (clips of {self.crop} "
+                f"`{fixed[0]}`: this network brings its own preprocessing (clips of {self.crop} "
                 "pixels); leave it out"
             )
         crop, rate = wanted.crop or self.crop, wanted.rate or self.sampling_rate

@@ -15,8 +15,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from common.factors import DIFFERENT, DYNAMIC, FACTORS, STATIC
 from datasets.videos import ORIGINAL, VideoSet
-from factors import DIFFERENT, DYNAMIC, FACTORS, STATIC
 from utils import DataError, UserError, read_numbered_csv, write_csv
 
 PAIRINGS = ("anchored", "sampled", "exhaustive")
@@ -113,25 +113,25 @@ def draw_pairs(videos: VideoSet, rules: PlanRules) -> list[Pair]:
 def _check_rules(videos: VideoSet, rules: PlanRules) -> None:
     if len(videos.styles) < 2 and {DYNAMIC, DIFFERENT} & set(rules.factors):
         raise UserError(
-            f"a dynamic pair needs two styles, --styles {','.join(videos.styles)} gives "
+            f"a dynamic pair needs two styles, `styles` {','.join(videos.styles)} gives "
             f"{len(videos.styles)}"
         )
     if rules.pairing == "exhaustive":
         if rules.n_examples is not None:
             raise UserError(
-                "--pairing exhaustive takes every pair: leave out --n_examples, or use anchored"
+                "`pairing` exhaustive takes every pair: leave out `n_examples`, or use anchored"
             )
         if set(rules.factors) != {DYNAMIC, STATIC} or not rules.same_video:
-            raise UserError("--pairing exhaustive goes with 3 factors and --m_same True")
+            raise UserError("`pairing` exhaustive goes with 3 factors and `m_same` True")
     labels = {video.label for video in videos.videos.values()}
     if not rules.same_video and None in labels:
         raise UserError(
-            f"--m_same False needs action classes, which data set {videos.name!r} does not have"
+            f"`m_same` False needs action classes, which data set {videos.name!r} does not have"
         )
     if not rules.shuffle_static and len(videos.videos) < 2:
-        raise UserError("--app_shuffle False needs at least two videos")
+        raise UserError("`app_shuffle` False needs at least two videos")
     if not rules.shuffle_static and None not in labels and len(labels) < 2:
-        raise UserError("--app_shuffle False needs videos of at least two classes")
+        raise UserError("`app_shuffle` False needs videos of at least two classes")
 
 
 def _start(videos: VideoSet, name: str, window: int, rng: np.random.Generator) -> int:
@@ -188,7 +188,7 @@ def _other_style(videos: VideoSet, rules: PlanRules, anchor: Clip, rng) -> Clip:
     label = videos.videos[anchor.video].label
     alike = [v.name for v in videos.videos.values() if v.label == label and v.name != anchor.video]
     if not alike:
-        raise UserError(f"--m_same False: {anchor.video} is the only video of class {label!r}")
+        raise UserError(f"`m_same` False: {anchor.video} is the only video of class {label!r}")
     other = str(rng.choice(alike))
     return Clip(other, style, _start(videos, other, rules.window, rng))
 
@@ -256,11 +256,11 @@ def plan_rows(path: Path, columns: Iterable[str]) -> list[tuple[int, dict[str, s
     try:
         rows = read_numbered_csv(path)
     except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"--pairs {path} cannot be read: {error}") from None
+        raise DataError(f"`pairs` {path} cannot be read: {error}") from None
     found = list(map(str, rows[0][1])) if rows else []
     if not set(columns) <= set(found):
         raise DataError(
-            f"--pairs {path}: expected a header with {', '.join(sorted(columns))} and at least "
+            f"`pairs` {path}: expected a header with {', '.join(sorted(columns))} and at least "
             f"one row; found {', '.join(found) or 'no row'}"
         )
     return rows
@@ -285,10 +285,10 @@ def _read_clip(row: dict[str, str], side: str, where: str, videos: VideoSet) -> 
     if name not in videos.videos:
         raise DataError(f"{where}: video {name!r} is not among the {len(videos.videos)} videos")
     if style == ORIGINAL and style not in videos.style_folders:
-        raise DataError(f"{where}: unstylized clips need --use_normal_app True")
+        raise DataError(f"{where}: unstylized clips need `use_normal_app` True")
     if style not in videos.style_folders:
         raise DataError(
-            f"{where}: style {style!r} is not among {', '.join(videos.style_folders)} (--styles)"
+            f"{where}: style {style!r} is not among {', '.join(videos.style_folders)} (`styles`)"
         )
     video = videos.videos[name]
     if not video.start <= start < video.end or shuffle < 0:

@@ -92,7 +92,7 @@ class Video:
 class VideoSet:
     """The videos of a data set, by name, and where their frames lie by style.
 
-    styles: the ids of `--styles`, in order. random_start: a window starts anywhere (else at the
+    styles: the ids of `styles`, in order. random_start: a window starts anywhere (else at the
     segment's start). shortest_window: where a video is not longer than the window, the start is
     drawn up to this many frames before its end, as in the study; None: such a video is shown from
     its first frame. left_out: reason -> number of annotated videos not used by rule.
@@ -128,7 +128,7 @@ class VideoSet:
         if not alone:
             return self
         kept = {name: video for name, video in self.videos.items() if name not in alone}
-        left_out = {**self.left_out, "alone in their class (--m_same False)": len(alone)}
+        left_out = {**self.left_out, "alone in their class (`m_same` False)": len(alone)}
         return replace(self, videos=kept, left_out=left_out)
 
 
@@ -139,7 +139,7 @@ def style_folders(root: Path, styles: Iterable[str], normal_dir: Path | None) ->
     """
     if not root.is_dir():
         raise DataError(
-            f"--stylized_data_dir {root} is not a folder; expected style_1, style_2, ..."
+            f"`stylized_data_dir` {root} is not a folder; expected style_1, style_2, ..."
         )
     folders = {style: root / f"style_{style}" for style in styles}
     if normal_dir is not None:
@@ -148,7 +148,7 @@ def style_folders(root: Path, styles: Iterable[str], normal_dir: Path | None) ->
     if missing:
         present = sorted(p.name for p in root.glob("style_*") if p.is_dir())
         ids = ",".join(name.removeprefix("style_") for name in present)
-        advice = f"give --styles {ids}" if ids else "is this the folder that holds the styles?"
+        advice = f"give `styles` {ids}" if ids else "is this the folder that holds the styles?"
         raise DataError(
             f"missing style folders: {', '.join(missing)}. Present in {root}: "
             f"{', '.join(present) or 'none'}; {advice}"
@@ -201,7 +201,7 @@ def stop_or_skip(problems: dict[str, str], policy: str) -> None:
                     f"{len(problems)} of the videos to measure cannot be used:",
                     *shown,
                     *more,
-                    "Mend them, or give --on_bad_video skip to leave these videos out.",
+                    "Mend them, or give `on_bad_video` skip to leave these videos out.",
                 ]
             )
         )

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.factors import DYNAMIC, STATIC, factor_names
 from estimation.moments import PairMoments, total_variance
-from factors import DYNAMIC, STATIC, factor_names
 from utils import DataError
 
 CLASSES = ("dynamic", "static", "joint", "residual", "dead")
@@ -120,14 +120,14 @@ def _check_factors(moments: Mapping[int, PairMoments], names: tuple, residual_in
         if not 0 <= factor < len(names):
             raise DataError(
                 f"factor {factor} is out of range: expected 0..{len(names) - 1} for "
-                f"{len(names)} factors (--n_factors)"
+                f"{len(names)} factors (`n_factors`)"
             )
     for factor, name in enumerate(names):
         found = moments[factor].n if factor in moments else 0
         if factor != residual_index and found < 2:
             raise DataError(
                 f"factor {factor} ({name}) has {found} pairs, at least 2 are needed: give pairs "
-                "for it, or other values of --n_factors and --residual_index"
+                "for it, or other values of `n_factors` and `residual_index`"
             )
 
 

@@ -17,13 +17,11 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from _path import ROOT
 
-from utils import UserError, run  # noqa: E402
+from utils import UserError, run
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ def recognition() -> Task:
     """Runs of main.py."""
     from config import load_config
     from main import load_network
-    from measurement import prepare
+    from measure.prepare import prepare
 
     command = (sys.executable, str(ROOT / "main.py"))
     return Task(command, lambda argv: prepare(load_config(argv)), load_network)

@@ -13,18 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import _path
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from config import add_options, from_given, integer  # noqa: E402
-from datasets.plan import Clip, Pair  # noqa: E402
-from estimation.figures import COLOURS  # noqa: E402
-from factors import FACTORS  # noqa: E402
-from measurement import Measurement, prepare  # noqa: E402
-from options import script_parser  # noqa: E402
-from utils import DataError, atomic_path, check_output, run  # noqa: E402
+from common.factors import FACTORS
+from common.options import script_parser
+from config import add_options, from_given, integer
+from datasets.plan import Clip, Pair
+from measure.prepare import Measurement, prepare
+from results.figures import COLOURS
+from utils import DataError, atomic_path, check_output, run
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure

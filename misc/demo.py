@@ -11,18 +11,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import _path
 
-import main as main_script  # noqa: E402
-from config import Config  # noqa: E402
-from datasets.synthetic import make  # noqa: E402
-from estimation.estimator import joint_encoding  # noqa: E402
-from estimation.figures import draw_layerwise  # noqa: E402
-from estimation.results import Results, format_table  # noqa: E402
-from factors import DYNAMIC, STATIC  # noqa: E402
-from misc import contact_sheet  # noqa: E402
-from utils import run  # noqa: E402
+import main as main_script
+from common.factors import DYNAMIC, STATIC
+from config import Config
+from datasets.synthetic import make
+from estimation.estimator import joint_encoding
+from misc import contact_sheet
+from results.figures import draw_layerwise
+from results.tables import Results, format_table
+from utils import run
 
 INTRODUCTION = """\
 A video shows static information (what one frame holds: texture, colour, shape) and dynamic

@@ -13,21 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import _path
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from config import Config, add_options, check_factors  # noqa: E402
-from estimation.estimator import (  # noqa: E402
+from common.options import script_parser
+from config import Config, add_options, check_factors
+from estimation.estimator import (
     Estimate,
     estimate,
     joint_encoding,
     require_finite,
 )
-from estimation.moments import PairMoments  # noqa: E402
-from options import script_parser  # noqa: E402
-from utils import DataError, check_output, open_npz, run, write_json  # noqa: E402
+from estimation.moments import PairMoments
+from utils import DataError, check_output, open_npz, run, write_json
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -22,17 +22,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import _path
 
-from config import Config, add_options, integer, names  # noqa: E402
-from estimation.results import format_table  # noqa: E402
-from models.registry import BUILT, RANDOM, networks  # noqa: E402
-from options import script_parser  # noqa: E402
-from pipeline import find_network  # noqa: E402
-from utils import UserError, check_output, progress, run, write_csv  # noqa: E402
-from vos.registry import find as find_segmenter  # noqa: E402
-from vos.registry import is_segmenter, read_config  # noqa: E402
+from common.options import script_parser
+from config import Config, add_options, integer, names
+from measure.pipeline import find_network
+from models.network import BUILT, RANDOM, networks
+from results.tables import format_table
+from utils import UserError, check_output, progress, run, write_csv
+from vos.registry import find as find_segmenter
+from vos.registry import is_segmenter, read_config
 
 if TYPE_CHECKING:
     from torch import nn

@@ -18,16 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import _path
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from config import Config, add_options  # noqa: E402
-from estimation.estimator import require_finite  # noqa: E402
-from options import script_parser  # noqa: E402
-from pipeline import FrozenNetwork, find_network, load_network  # noqa: E402
-from utils import (  # noqa: E402
+from common.options import script_parser
+from config import Config, add_options
+from estimation.estimator import require_finite
+from measure.pipeline import FrozenNetwork, find_network, load_network
+from utils import (
     DataError,
     UserError,
     check_output,
@@ -37,8 +36,8 @@ from utils import (  # noqa: E402
     run,
     save_npz,
 )
-from vos.registry import find as find_segmenter  # noqa: E402
-from vos.registry import is_segmenter, read_config  # noqa: E402
+from vos.registry import find as find_segmenter
+from vos.registry import is_segmenter, read_config
 
 if TYPE_CHECKING:
     from models.checkpoints import Loaded

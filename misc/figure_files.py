@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from estimation.panels import Grid, draw_panels
-from estimation.tikz import tikz
-from options import script_parser
+from common.options import script_parser
+from results.panels import Grid, draw_panels
+from results.tikz import tikz
 from utils import UserError, check_output, write_text
 
 SUFFIXES = (".png", ".pdf")

@@ -17,11 +17,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import _path
 
-from options import script_parser  # noqa: E402
-from utils import (  # noqa: E402
+from common.options import script_parser
+from utils import (
     DataError,
     UserError,
     atomic_path,

@@ -12,12 +12,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import _path
 
-from datasets.synthetic import MIN_SIZE, STYLES, make  # noqa: E402
-from options import integer  # noqa: E402
-from utils import run  # noqa: E402
+from common.options import integer
+from datasets.synthetic import MIN_SIZE, STYLES, make
+from utils import run
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -11,12 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import _path
 
-from options import integer, script_parser  # noqa: E402
-from utils import run  # noqa: E402
-from vos.config import size  # noqa: E402
+from common.options import integer, script_parser
+from utils import run
+from vos.config import size
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -17,17 +17,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import _path
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from estimation.final_files import LAYERS, FinalFolder, StageDims, read_finals  # noqa: E402
-from estimation.intervals import mean_of, t_quantile  # noqa: E402
-from estimation.results import format_table  # noqa: E402
-from factors import DYNAMIC, STATIC, factor_names  # noqa: E402
-from options import script_parser  # noqa: E402
-from utils import DataError, check_output, run, write_csv  # noqa: E402
+from common.factors import DYNAMIC, STATIC, factor_names
+from common.options import script_parser
+from estimation.intervals import mean_of, t_quantile
+from results.final_files import LAYERS, FinalFolder, StageDims, read_finals
+from results.tables import format_table
+from utils import DataError, check_output, run, write_csv
 
 FACTORS = factor_names(3, 2)
 

@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import _path
 
-from estimation.final_files import read_finals  # noqa: E402
-from factors import DYNAMIC, STATIC  # noqa: E402
-from misc.mean_var_analysis import (  # noqa: E402
+from common.factors import DYNAMIC, STATIC
+from misc.mean_var_analysis import (
     add_arguments,
     interval_rows,
     interval_table,
@@ -27,7 +24,8 @@ from misc.mean_var_analysis import (  # noqa: E402
     report,
     require_factors,
 )
-from utils import check_output, run, write_csv  # noqa: E402
+from results.final_files import read_finals
+from utils import check_output, run, write_csv
 
 FACTORS = ("dynamic", "static", "different or residual", "same")
 LABELS = (("App", STATIC), ("Mot", DYNAMIC), ("Res", 2))

@@ -14,17 +14,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import _path
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from estimation.joint_files import UnitFile, read_joint, unit_shares  # noqa: E402
-from estimation.panels import Panel, Series  # noqa: E402
-from factors import DYNAMIC, STATIC  # noqa: E402
-from misc.figure_files import figure_files, parser_of, save_figure  # noqa: E402
-from options import integer  # noqa: E402
-from utils import DataError, run  # noqa: E402
+from common.factors import DYNAMIC, STATIC
+from common.options import integer
+from misc.figure_files import figure_files, parser_of, save_figure
+from results.joint_files import UnitFile, read_joint, unit_shares
+from results.panels import Panel, Series
+from utils import DataError, run
 
 COLUMNS = 3
 

@@ -16,16 +16,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import _path
 
-from estimation.final_files import STREAMS, FinalFolder, read_finals  # noqa: E402
-from estimation.intervals import mean_of  # noqa: E402
-from estimation.panels import Panel, Series  # noqa: E402
-from factors import DYNAMIC, STATIC  # noqa: E402
-from misc.figure_files import figure_files, parser_of, save_figure  # noqa: E402
-from options import names  # noqa: E402
-from utils import DataError, UserError, run  # noqa: E402
+from common.factors import DYNAMIC, STATIC
+from common.options import names
+from estimation.intervals import mean_of
+from misc.figure_files import figure_files, parser_of, save_figure
+from results.final_files import STREAMS, FinalFolder, read_finals
+from results.panels import Panel, Series
+from utils import DataError, UserError, run
 
 COLUMNS = 2
 

@@ -16,15 +16,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import _path
 
-from estimation.final_files import STREAMS  # noqa: E402
-from estimation.joint_files import UnitFile, classes_at, read_joint  # noqa: E402
-from estimation.panels import Panel, Series, draw_panels  # noqa: E402
-from estimation.tikz import tikz  # noqa: E402
-from options import names, script_parser  # noqa: E402
-from utils import DataError, UserError, check_output, run, write_text  # noqa: E402
+from common.options import names, script_parser
+from results.final_files import STREAMS
+from results.joint_files import UnitFile, classes_at, read_joint
+from results.panels import Panel, Series, draw_panels
+from results.tikz import tikz
+from utils import DataError, UserError, check_output, run, write_text
 
 LABELS = ["Dynamic Dims", "Static Dims", "Joint Dims", "None Dims"]
 STUDY_THRESHOLD = 0.5

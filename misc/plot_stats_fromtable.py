@@ -25,12 +25,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import _path
 
-from estimation.tables import read_table  # noqa: E402
-from misc.figure_files import figure_files, parser_of, save_figure  # noqa: E402
-from utils import UserError, run  # noqa: E402
+from misc.figure_files import figure_files, parser_of, save_figure
+from results.table_panels import read_table
+from utils import UserError, run
 
 COLUMNS = {"rows": 1, "bars": 2}
 

@@ -17,15 +17,14 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import _path
 
-import numpy as np  # noqa: E402
-from PIL import Image, ImageEnhance, ImageFilter, ImageOps  # noqa: E402
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from datasets.videos import ORIGINAL, scan_frames  # noqa: E402
-from options import integer, names, script_parser  # noqa: E402
-from utils import DataError, UserError, progress, read_json, run, write_json  # noqa: E402
+from common.options import integer, names, script_parser
+from datasets.videos import ORIGINAL, scan_frames
+from utils import DataError, UserError, progress, read_json, run, write_json
 
 SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg")
 

@@ -17,19 +17,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import _path
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from datasets.clips import preprocess, subsample  # noqa: E402
-from datasets.synthetic import MOTIONS, STYLES, Video, draw_video, render_at  # noqa: E402
-from models.registry import Network, find  # noqa: E402
-from options import integer  # noqa: E402
-from utils import UserError, atomic_path, progress, run  # noqa: E402
+from common.options import integer
+from datasets.clips import preprocess, subsample
+from datasets.synthetic import MOTIONS, STYLES, Video, draw_video, render_at
+from models.network import Network, find
+from utils import UserError, atomic_path, progress, run
 
 BATCH = 32
 LEARNING_RATE = 1e-2

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.registry import BY_SHAPE, Tap, UnitRule
+from models.network import BY_SHAPE, Tap, UnitRule
 from utils import UserError
 
 LOGITS = "logits"
@@ -35,7 +35,7 @@ def unit_axis(module: nn.Module, ndim: int, rule: UnitRule = BY_SHAPE) -> int:
     if rule.dim is not None:
         if rule.dim not in range(-ndim, ndim) or rule.dim % ndim == 0:
             raise UserError(
-                f"--unit_dim {rule.dim}: an output of {type(module).__name__} has {ndim} axes, "
+                f"`unit_dim` {rule.dim}: an output of {type(module).__name__} has {ndim} axes, "
                 f"and that of the units is one of 1 to {ndim - 1}"
             )
         return rule.dim
@@ -186,7 +186,7 @@ def _one_row_a_clip(stage: str, x: Tensor, clips: int) -> Tensor:
         return x.mean(0, keepdim=True)
     raise UserError(
         f"stage {stage!r} has {len(x)} rows for {clips} clips: it folds frames or positions into "
-        "the batch; give --batch_size 1, where all of them belong to one clip"
+        "the batch; give `batch_size` 1, where all of them belong to one clip"
     )
 
 

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from common.pickles import unpickle
 from models.naming import translate_caffe2
-from models.registry import BUILT, RANDOM, Network
-from pickles import unpickle
+from models.network import BUILT, RANDOM, Network
 from utils import UserError, sha256
 
 _WRAPPERS = re.compile(r"^(?:(?:module|model)\.)+")
@@ -163,11 +163,11 @@ def _misfit(path, missing, unexpected, wrong, shaped, in_head) -> str:
         lines += [f"  {title} ({len(names)}):", *shown, *more]
     if not unexpected and all(in_head(name) for name in (*missing, *shaped)):
         lines.append(
-            "Only the classifier differs: give --num_classes as in the file, or "
-            "--allow_other_head True to leave it random (no stage depends on it)."
+            "Only the classifier differs: give `num_classes` as in the file, or "
+            "`allow_other_head` True to leave it random (no stage depends on it)."
         )
     else:
-        lines.append("Is this the checkpoint of another network? --model must name its own.")
+        lines.append("Is this the checkpoint of another network? `model` must name its own.")
     return "\n".join(lines)
 
 

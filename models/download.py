@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from models.registry import Network
+from models.network import Network
 from models.transfer import AGENT, Part, by_hand, complete
 from utils import UserError, sha256, write_text
 
@@ -38,7 +38,7 @@ def default_folder() -> Path:
     try:
         return (given if given.is_absolute() else Path.home() / usual) / AGENT
     except RuntimeError:
-        raise UserError("no home folder is known: give a folder with --weights_dir") from None
+        raise UserError("no home folder is known: give a folder with `weights_dir`") from None
 
 
 def published_file(network: Network, folder: Path) -> Path:
@@ -103,7 +103,7 @@ def _explained(url: str, target: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"{target} cannot be written or read: {error.strerror or error}. Give another folder "
-            f"with --weights_dir. {by_hand(url)}"
+            f"with `weights_dir`. {by_hand(url)}"
         ) from None
 
 

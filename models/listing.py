@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import torch
 
 from datasets.geometry import ClipGeometry
+from models.network import BUILT, RANDOM, Network, networks
 from models.outline import StageRow, list_stages
-from models.registry import BUILT, RANDOM, Network, networks
 from utils import format_table
 
 
@@ -69,7 +69,7 @@ def _published(network: Network) -> str:
 def stages_table(network: Network, path: str, fuse: bool) -> str:
     """Every stage of a network with the shape of its output for one clip, and its units.
 
-    Stages that `--stg all` takes are marked with a star.
+    Stages that `stg` all` takes are marked with a star.
     """
     checkpoint = BUILT if network.weights.built else RANDOM
     module = network.own or network.module()
@@ -79,7 +79,7 @@ def stages_table(network: Network, path: str, fuse: bool) -> str:
     clip = network.clip
     return "\n".join(
         [
-            f"{network.name} ({checkpoint}), one clip of {_clip(clip)}; * are those of --stg all",
+            f"{network.name} ({checkpoint}), one clip of {_clip(clip)}; * are those of `stg` all",
             table,
         ]
     )
@@ -95,7 +95,7 @@ def _stage_line(row: StageRow) -> list[str]:
     if not row.units:
         notes[1] = "no units, cannot be measured"
     elif row.shape[0] != 1:
-        notes[1] = f"{row.shape[0]} rows a clip: needs --batch_size 1"
+        notes[1] = f"{row.shape[0]} rows a clip: needs `batch_size` 1"
     return [
         "*" if row.default else "",
         row.stage,

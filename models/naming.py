@@ -1,6 +1,6 @@
 """Parameter names of published files: PyTorchVideo's, and Caffe2's, against PySlowFast's.
 
-The modules of `models.resnet` carry PySlowFast's names. Networks whose weights were published
+The modules of `models.modules` carry PySlowFast's names. Networks whose weights were published
 under PyTorchVideo's names show those in `state_dict()` and take them in `load_state_dict()`.
 """
 

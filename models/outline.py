@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from datasets.geometry import ClipGeometry
 from models.capture import elements, stage_features, unit_axis
-from models.registry import BY_SHAPE, Network, Tap, UnitRule
+from models.network import BY_SHAPE, Network, Tap, UnitRule
 from utils import UserError
 
 
@@ -68,7 +68,7 @@ def first_forward(inputs: Sequence[Tensor]) -> Iterator[None]:
         shapes = " and ".join(str(list(x.shape)) for x in inputs)
         raise UserError(
             f"the network cannot take a clip {shapes}: {type(error).__name__}: {error}. Give it "
-            "the --clip_frames and --crop that it was made for; a network with other inputs needs "
+            "the `clip_frames` and `crop` that it was made for; a network with other inputs needs "
             "a few lines of adapter (README, own networks)"
         ) from error
 
@@ -92,7 +92,7 @@ def require_stages(
         if len(x) > 1 and batch_size > 1:
             raise UserError(
                 f"stage {stage!r} has {len(x)} rows a clip: it folds frames or positions into the "
-                "batch; give --batch_size 1, where all of them belong to one clip"
+                "batch; give `batch_size` 1, where all of them belong to one clip"
             )
 
 
@@ -100,7 +100,7 @@ def require_stages(
 class StageRow:
     """A line of `--list_stages`: how to name a stage, its output's shape, its number of units.
 
-    default: whether `--stg all` takes it. calls: forwards of the module in one of the network.
+    default: whether `stg` all` takes it. calls: forwards of the module in one of the network.
     """
 
     stage: str

@@ -103,7 +103,7 @@ class Part:
 
 def by_hand(url: str) -> str:
     """The way that is always open."""
-    return f"Or download {url} by hand and give the file's path with --checkpoint"
+    return f"Or download {url} by hand and give the file's path with `checkpoint`"
 
 
 def complete(part: Part, timeout: float, waits: Sequence[float]) -> None:
@@ -219,7 +219,7 @@ def _check_room(part: Part) -> None:
     if missing > free:
         raise UserError(
             f"{part.path.parent} has {free:,} bytes free and {part.target.name} needs {missing:,} "
-            f"more: make room, or give another folder with --weights_dir. {by_hand(part.url)}"
+            f"more: make room, or give another folder with `weights_dir`. {by_hand(part.url)}"
         )
 
 

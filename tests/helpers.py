@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from models.naming import pytorchvideo_name
-from models.registry import Network, find
-from models.resnet_family import Fusion, Pathway, ResNetSpec
+from models.network import Network, find
+from models.tables.resnet import Fusion, Pathway, ResNetSpec
 
 DATA = Path(__file__).parent / "data"
 

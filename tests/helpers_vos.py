@@ -21,10 +21,10 @@ from datasets.davis import (
     SequenceSet,
     find_sequences,
 )
-from models.registry import Tap
+from models.network import Tap
+from models.tables import segmentation as families
 from tests.datasets.helpers import noise
 from tests.helpers import fill
-from vos import families
 from vos.config import VosConfig
 from vos.measure import main
 from vos.registry import Segmenter
@@ -203,8 +203,8 @@ def tiny(monkeypatch):
     """Runs know the tiny networks as well, draw no figures, and see no variables."""
     monkeypatch.setattr(families, "NETWORKS", (*families.NETWORKS, *tiny_networks()))
     # Figures have tests of their own, and take most of the time.
-    monkeypatch.setattr("runs.draw_layerwise", lambda folder, results: folder)
-    monkeypatch.setattr("runs.draw_joint_encoding", lambda folder, results: folder)
+    monkeypatch.setattr("measure.folder.draw_layerwise", lambda folder, results: folder)
+    monkeypatch.setattr("measure.folder.draw_joint_encoding", lambda folder, results: folder)
     for variable in ("ORIGINAL_DATA_ROOT", "STYLIZED_DATA_ROOT"):
         monkeypatch.delenv(variable, raising=False)
 

@@ -15,7 +15,7 @@ from config import Config, add_options, as_json, load_config
 from utils import UserError
 
 ROOT = Path(__file__).parents[1]
-# Of action recognition; --cfg_file and --trained_on belong to the segmentation study.
+# Of action recognition; `cfg_file` and `trained_on` belong to the segmentation study.
 # fmt: off
 OF_THE_STUDY = [
     "dataset", "model", "stg", "checkpoint", "stylized_data_dir", "save_dir", "styles",
@@ -208,23 +208,23 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("argv", "words"),
         [
-            pytest.param("--residual_index 0", "--residual_index 0 .* expected -1 or 2", id="dyn"),
+            pytest.param("--residual_index 0", "`residual_index` 0 .* expected -1 or 2", id="dyn"),
             pytest.param("--residual_index 1", "dynamic and static", id="residual is static"),
             pytest.param("--residual_index 3", "expected -1 or 2", id="residual out of range"),
             pytest.param("--n_factors 5", "4 factors at most", id="five factors"),
             pytest.param(
-                "--n_factors 2", r"give --residual_index -1", id="two factors and a residual"
+                "--n_factors 2", r"give `residual_index` -1", id="two factors and a residual"
             ),
             pytest.param(
                 "--use_normal_app True --app_shuffle False",
-                "--use_normal_app True goes with --app_shuffle True",
+                "`use_normal_app` True goes with `app_shuffle` True",
                 id="unstylized, not shuffled",
             ),
             # Given pairs would win, and the other option be ignored without a word.
-            pytest.param("--pairs plan.csv --n_examples 9", "--n_examples", id="pairs, n_examples"),
-            pytest.param("--pairs plan.csv --pairing sampled", "--pairing", id="pairs, pairing"),
-            pytest.param("--pairs plan.csv --m_same False", "--m_same", id="pairs, m_same"),
-            pytest.param("--pairs plan.csv --app_shuffle 0", "--app_shuffle", id="pairs, shuffle"),
+            pytest.param("--pairs plan.csv --n_examples 9", "`n_examples`", id="pairs, n_examples"),
+            pytest.param("--pairs plan.csv --pairing sampled", "`pairing`", id="pairs, pairing"),
+            pytest.param("--pairs plan.csv --m_same False", "`m_same`", id="pairs, m_same"),
+            pytest.param("--pairs plan.csv --app_shuffle 0", "`app_shuffle`", id="pairs, shuffle"),
         ],
     )
     def test_contradiction_is_refused(self, argv, words):
@@ -232,13 +232,13 @@ class TestRefusals:
             parse(*argv.split())
 
     def test_data_folder_is_needed_but_for_the_synthetic_set(self):
-        with pytest.raises(UserError, match="--stylized_data_dir is missing"):
+        with pytest.raises(UserError, match="`stylized_data_dir` is missing"):
             load_config(["--model", "i3d"])
         assert load_config(["--dataset", "synthetic"]).stylized_data_dir is None
 
 
 class TestResume:
-    """`--resume DIR` alone repeats the options of that run."""
+    """`resume` DIR` alone repeats the options of that run."""
 
     @pytest.fixture
     def folder(self, tmp_path) -> Path:
@@ -274,7 +274,7 @@ class TestResume:
         assert (config.batch_size, config.fuse, config.model) == (3, True, "c2d")
 
     def test_run_name_is_refused(self, folder):
-        with pytest.raises(UserError, match="leave out --run_name"):
+        with pytest.raises(UserError, match="leave out `run_name`"):
             load_config(["--resume", str(folder), "--run_name", "second"])
 
     @pytest.mark.parametrize(
@@ -282,11 +282,11 @@ class TestResume:
         ["--pairs other.csv", "--n_examples 99", "--pairing sampled", "--m_same False"],
     )
     def test_what_the_saved_plan_overrules_is_refused(self, folder, argv):
-        with pytest.raises(UserError, match=argv.split()[0]):
+        with pytest.raises(UserError, match=argv.split()[0].removeprefix("--")):
             load_config(["--resume", str(folder), *argv.split()])
 
     def test_folder_without_a_run_is_refused(self, tmp_path):
-        with pytest.raises(UserError, match=r"--resume .*nowhere is not the folder of a run"):
+        with pytest.raises(UserError, match=r"`resume` .*nowhere is not the folder of a run"):
             load_config(["--resume", str(tmp_path / "nowhere")])
 
     @pytest.mark.parametrize(

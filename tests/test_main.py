@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 
 import main
-import pipeline
 from config import Config
 from datasets.clips import permutation, subsample
 from main import Outcome
-from measurement import prepare
-from models.registry import find
+from measure import pipeline
+from measure.prepare import prepare
+from models.network import find
 from tests import helpers_runs
 from tests.helpers_runs import VIDEOS, as_argv, options, read_rows
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import main
+from common.factors import DYNAMIC, STATIC
 from config import Config
 from datasets.videos import ORIGINAL
-from factors import DYNAMIC, STATIC
-from measurement import Measurement, prepare
-from models.registry import find
+from measure.prepare import Measurement, prepare
+from models.network import find
 from tests import helpers_runs
 from tests.datasets.helpers import noise, write_frames
 from tests.helpers_runs import as_argv, options, read_rows
@@ -87,7 +87,7 @@ def test_layout_of_the_study(tmp_path, dataset, write, starts):
 
     # Two videos of one class and one of another, which has no partner and is left out.
     mates = prepare(Config(**{**chosen, "m_same": False}))
-    assert mates.videos.left_out == {"alone in their class (--m_same False)": 1}
+    assert mates.videos.left_out == {"alone in their class (`m_same` False)": 1}
     assert len(mates.videos.videos) == 2
     for pair in mates.pairs:
         assert (pair.a.video != pair.b.video) == (pair.factor == DYNAMIC)
@@ -114,7 +114,7 @@ def test_unstylized_static_pairs(data, tmp_path):
     _, expected = computed(prepare(Config(**chosen)))
     np.testing.assert_allclose(found["5"], expected["5"], rtol=1e-5, atol=1e-6)
 
-    # Fails: --use_normal_app is refused beside --pairs, which this plan needs. Suggested: take it
+    # Fails: `use_normal_app` is refused beside `pairs`, which this plan needs. Suggested: take it
     # out of config._DRAWING, for it also says where the unstylized videos are.
     chosen = options(tmp_path / "set", tmp_path, styles=("1", "2"), pairs=folder / "plan.csv")
     _, again = computed(prepare(Config(**chosen, use_normal_app=True, run_name="again")))

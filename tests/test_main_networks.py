@@ -12,9 +12,9 @@ import torch
 
 import main
 from config import load_config
-from measurement import prepare
-from models import resnet_family
-from models.registry import Weights
+from measure.prepare import prepare
+from models.network import Weights
+from models.tables import resnet as resnet_family
 from tests import helpers_runs
 from tests.helpers import tiny_network
 from tests.helpers_checkpoints import known_state, save_torch
@@ -79,7 +79,7 @@ def test_nothing_is_fetched_for_a_request_that_is_wrong(site, data, tmp_path):
 
 
 def test_weights_without_an_address(data, tmp_path):
-    with pytest.raises(UserError, match="--checkpoint auto: no address of a file for network 'fas"):
+    with pytest.raises(UserError, match="`checkpoint` auto: no address of a file for network 'fas"):
         compute(data, tmp_path, model="fast", checkpoint="auto")
 
 
@@ -122,7 +122,7 @@ def test_rate_changes_the_window(data, tmp_path):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"clip_frames": 4}, "--clip_frames 4: network 'demo_motion' takes 8 frames"),
+        ({"clip_frames": 4}, "`clip_frames` 4: network 'demo_motion' takes 8 frames"),
         ({"model": "mvit", "image_size": 32}, "takes clips of 224 pixels, not 32"),
         ({"model": "i3d", "image_size": 16}, "takes clips of at least 32 pixels, not 16"),
         ({"model": "torchvison:r3d_18"}, "Did you mean 'torchvision'"),
@@ -145,6 +145,6 @@ def test_axis_of_the_units_is_part_of_what_was_measured(site, data, tmp_path):
     np.testing.assert_allclose(usual["2"].mean(1), frames["2"].mean(1), rtol=1e-5)
     record = json.loads((folder / "config.json").read_text())
     assert record["unit_dim"] == 2
-    with pytest.raises(UserError, match=r"--unit_dim 7: an output of \w+ has 5 axes"):
+    with pytest.raises(UserError, match=r"`unit_dim` 7: an output of \w+ has 5 axes"):
         compute(data, tmp_path, **chosen, unit_dim=7, run_name="none")
     assert not (tmp_path / "none").exists()

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import main
-import pipeline
 from config import Config
-from measurement import prepare
+from measure import pipeline
+from measure.prepare import prepare
 from tests import helpers_runs
 from tests.helpers_runs import as_argv, options, read_rows
 from utils import DataError, UserError
@@ -46,14 +46,14 @@ class TestRequest:
             pytest.param({"stg": "6"}, "stage '6' is not in .*Available: 1, 2, 3", id="stage"),
             pytest.param({"stg": "1,res5"}, "stage 'res5' is not in", id="one of two stages"),
             pytest.param({"device": "cuda:99"}, "cuda:99 is not on this machine", id="device"),
-            pytest.param({"styles": ("1", "7")}, "give --styles 1,2,3", id="style"),
+            pytest.param({"styles": ("1", "7")}, "give `styles` 1,2,3", id="style"),
             pytest.param({"styles": ("1",)}, "needs two styles", id="one style"),
             pytest.param(
                 {"use_normal_app": True}, "missing style folders.*original", id="original"
             ),
             pytest.param({"m_same": False}, "needs action classes", id="m_same without classes"),
             pytest.param({"n_examples": 2}, "too few pairs for the factor 'dynamic'", id="pairs"),
-            pytest.param({"residual_index": 0}, "--residual_index 0", id="residual"),
+            pytest.param({"residual_index": 0}, "`residual_index` 0", id="residual"),
             pytest.param({"stylized_data_dir": Path("no")}, "no is not a folder", id="no folder"),
             pytest.param({"dataset": "ssv2"}, r"labels\.json does not exist", id="no JSON"),
             pytest.param({"pairs": Path("no.csv")}, r"no\.csv cannot be read", id="no plan"),
@@ -68,7 +68,7 @@ class TestRequest:
     @pytest.mark.parametrize(
         ("model", "words"),
         [
-            ("i3d", r"I3D_8x8_R50\.pkl.*https://.*MODEL_ZOO\.md.*--checkpoint"),
+            ("i3d", r"I3D_8x8_R50\.pkl.*https://.*MODEL_ZOO\.md.*`checkpoint`"),
             ("slowfast_r50_8x8", r"SLOWFAST_8x8_R50\.pkl from https://"),
             ("fast", "No weights of the fast pathway alone are published"),
         ],
@@ -77,7 +77,7 @@ class TestRequest:
         self, data, tmp_path, model, words
     ):
         chosen = options(data, tmp_path, model=model, checkpoint=None)
-        with pytest.raises(UserError, match=rf"--checkpoint is missing.*{words}.*random"):
+        with pytest.raises(UserError, match=rf"`checkpoint` is missing.*{words}.*random"):
             main.measure(Config(**chosen))
 
     def test_unequal_frame_counts(self, data, tmp_path):
@@ -85,7 +85,7 @@ class TestRequest:
         shutil.copy(frames / "000018.png", frames / "000019.png")
         with pytest.raises(UserError, match=r"ball: unequal frame counts.*has 19.*has 18") as stop:
             main.measure(Config(**options(data, tmp_path)))
-        assert "--on_bad_video skip" in str(stop.value)
+        assert "`on_bad_video` skip" in str(stop.value)
 
     def test_too_few_frames(self, data, tmp_path):
         for number in range(8, 10):
@@ -106,7 +106,7 @@ class TestCorruptFrame:
     @pytest.mark.parametrize("workers", [0, 1])
     def test_stops_with_its_path(self, data, tmp_path, broken, workers):
         chosen = options(data, tmp_path, num_workers=workers)
-        with pytest.raises(DataError, match=r"video chess: .*chess/000001\.png.*--on_bad_video"):
+        with pytest.raises(DataError, match=r"video chess: .*chess/000001\.png.*`on_bad_video`"):
             main.measure(Config(**chosen))
 
     def test_skip_drops_the_video_for_all_factors_and_lists_it(

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import main
-import pipeline
-import runs
 from config import Config
-from measurement import prepare
+from measure import folder as runs
+from measure import pipeline
+from measure.prepare import prepare
 from tests import helpers_runs
 from tests.helpers_runs import VIDEOS, options, read_rows, write_videos
 from utils import UserError
@@ -199,7 +199,7 @@ class TestNoOverwriting:
         chosen = options(data, tmp_path, run_name="twice")
         main.compute_features(prepare(Config(**chosen)))
         files = {p: p.read_bytes() for p in (tmp_path / "twice").rglob("*") if p.is_file()}
-        with pytest.raises(UserError, match=r"twice exists and is not overwritten.*--run_name"):
+        with pytest.raises(UserError, match=r"twice exists and is not overwritten.*`run_name`"):
             main.measure(Config(**chosen))
         assert {p: p.read_bytes() for p in (tmp_path / "twice").rglob("*") if p.is_file()} == files
 
@@ -220,5 +220,5 @@ class TestNoOverwriting:
 
     def test_folder_that_cannot_be_made(self, data, tmp_path):
         (tmp_path / "file").touch()
-        with pytest.raises(UserError, match=r"--save_dir: .* cannot be made"):
+        with pytest.raises(UserError, match=r"`save_dir`: .* cannot be made"):
             main.measure(Config(**options(data, tmp_path / "file", run_name="run")))

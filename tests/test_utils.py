@@ -94,7 +94,7 @@ def test_absent_device_is_refused_with_those_present(gpus, text, present, machin
     machine(gpus)
     with pytest.raises(UserError) as caught:
         utils.resolve_device(text)
-    assert f"--device {text} is not on this machine" in str(caught.value)
+    assert f"`device` {text} is not on this machine" in str(caught.value)
     assert present in str(caught.value)
 
 

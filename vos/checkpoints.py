@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from models.checkpoints import CheckpointError, Loaded, bare, load_state, read_state
-from models.registry import RANDOM
+from models.network import RANDOM
 from utils import sha256
 from vos.registry import Segmenter
 

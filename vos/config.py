@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.options import add_fields, boolean, integer, names, option, thresholds
 from config import check_factors, check_pair_factors
 from datasets.davis import LAYOUTS
 from datasets.plan import PAIRINGS
-from models.registry import RANDOM
-from options import add_fields, boolean, integer, names, option, thresholds
+from models.network import RANDOM
 from utils import DataError, UserError
 from vos.registry import read_config
 
@@ -122,9 +122,9 @@ def load_config(argv: Sequence[str] | None = None) -> VosConfig:
     check_factors(config)
     check_pair_factors(config)
     if config.nreps and config.pairing == "exhaustive":
-        raise UserError("--pairing exhaustive visits every sequence once: leave out --nreps")
+        raise UserError("`pairing` exhaustive visits every sequence once: leave out `nreps`")
     if config.pairs and (config.nreps or config.pairing != VosConfig.pairing):
-        raise UserError(f"--pairs {config.pairs} holds the pairs already: leave out --nreps")
+        raise UserError(f"`pairs` {config.pairs} holds the pairs already: leave out `nreps`")
     return config
 
 
@@ -166,7 +166,7 @@ def _from(environment: Mapping[str, str]) -> dict[str, str]:
 def _field(values: Mapping[str, Any], name: str, kind: Any, file: Path) -> Any:
     if not isinstance(values.get(name), kind):
         found = repr(values[name]) if name in values else "missing"
-        advice = "set it there" + (f", or give --{name}" if name in _OPTIONS else "")
+        advice = "set it there" + (f", or give `{name}`" if name in _OPTIONS else "")
         raise DataError(f"{file}: {name!r} is {found}; {advice}")
     return values[name]
 

@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.options import add_fields
 from datasets.davis import IMAGES, MASKS, SequenceSet, check_files, find_sequences
 from datasets.flow_plan import FlowClip
-from models.registry import RANDOM
-from options import add_fields
+from models.network import RANDOM
 from utils import (
     DataError,
     check_output,
@@ -216,7 +216,7 @@ def probabilities(plan: Evaluation, module: nn.Module, inputs: Sequence[Tensor])
     Networks that answer in another size have their log-odds resized to the crop, as FusionSeg and
     MATNet do themselves. Raises DataError where it is not finite.
     """
-    from vos.networks.parts import resize
+    from vos.modules.parts import resize
 
     log_odds = plan.network.log_odds(module(*inputs)).float()  # [B, H', W']
     if not log_odds.isfinite().all():

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from utils import DataError
-from vos.networks.parts import resize
+from vos.modules.parts import resize
 
 
 def mask_of(probability: Tensor, size: tuple[int, ...]) -> np.ndarray:

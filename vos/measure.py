@@ -2,7 +2,7 @@
 
     python -m vos.measure --cfg_file configs/matnet_davis.json --checkpoint FOLDER --random_seed 1
 
-Under `--save_dir` it writes
+Under `save_dir` it writes
 
     final/MODEL/MODEL_final_SEED.txt       units of every factor, a line per stage
     joint_encoding/MODEL/STAGE.npz         unit scores and classes, with --joint_encoding True
@@ -19,13 +19,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pipeline
-import runs
 from datasets.flow_plan import write_visits
-from estimation.final_files import StageDims, write_final
-from estimation.joint_files import save_joint, seed_of
-from estimation.results import Results
-from estimation.store import FeatureStore
+from measure import folder as runs
+from measure import pipeline
+from results.final_files import StageDims, write_final
+from results.joint_files import save_joint, seed_of
+from results.store import FeatureStore
+from results.tables import Results
 from utils import UserError, read_json, resolve_device, run, write_json
 from vos.config import as_json, load_config
 from vos.measurement import Segmentation, prepare
@@ -81,7 +81,7 @@ def _require_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--save_dir: {folder} cannot be made: {error}") from None
+        raise UserError(f"`save_dir`: {folder} cannot be made: {error}") from None
 
 
 def _is_finished(plan: Segmentation, places: Places) -> bool:
@@ -99,7 +99,7 @@ def _is_finished(plan: Segmentation, places: Places) -> bool:
     if present and not (places.folder / "config.json").exists():
         raise UserError(
             f"{present[0]} exists without its run in {places.folder}, and is not overwritten: "
-            "give another --save_dir, or move it away"
+            "give another `save_dir`, or move it away"
         )
     finished = present == results
     if finished and (places.folder / "features").is_dir():
@@ -116,7 +116,7 @@ def _require_same(identity: Mapping[str, Any], folder: Path, but: Sequence[str])
     if other:
         raise UserError(
             f"{folder} holds a run with another {', '.join(other)}; it is not overwritten, and "
-            "results of different runs do not go together: give another --save_dir, or move that "
+            "results of different runs do not go together: give another `save_dir`, or move that "
             "folder and the run's files under final and joint_encoding away"
         )
 
@@ -129,8 +129,8 @@ def _require_own_units(plan: Segmentation, places: Places) -> None:
         if seed != own:
             whose = "no known seed" if seed is None else f"seed {seed}"
             raise UserError(
-                f"{path} is of {whose}, and is not overwritten: leave out --joint_encoding, "
-                "give another --save_dir, or move it away"
+                f"{path} is of {whose}, and is not overwritten: leave out `joint_encoding`, "
+                "give another `save_dir`, or move it away"
             )
 
 

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pipeline
 from datasets.davis import SequenceSet, check_files, find_sequences
 from datasets.flow_plan import (
     FlowClip,
@@ -23,7 +22,8 @@ from datasets.flow_plan import (
     read_visits,
 )
 from datasets.videos import stop_or_skip
-from models.registry import RANDOM
+from measure import pipeline
+from models.network import RANDOM
 from utils import UserError, resolve_device
 from vos.config import Configured, VosConfig, configured
 from vos.registry import Segmenter, find
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Segmentation:
     """What will be measured. model: the name of the folders of its results. bad_videos: sequences
-    dropped already (`--on_bad_video skip`), and why."""
+    dropped already (`on_bad_video` skip`), and why."""
 
     config: VosConfig
     network: Segmenter
@@ -151,7 +151,7 @@ def prepare(config: VosConfig) -> Segmentation:
     trained_on = config.trained_on or said.network.get("trained_on")
     if config.trained_on and not network.trainings:
         raise UserError(
-            f"--trained_on {config.trained_on}: network {network.name!r} has one training; leave "
+            f"`trained_on` {config.trained_on}: network {network.name!r} has one training; leave "
             "it out"
         )
     checkpoint = network.checkpoint(config.checkpoint, trained_on)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.registry import RANDOM, Tap, suggestion
+from models.network import RANDOM, Tap, suggestion
 from utils import DataError, UserError, read_json
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Segmenter:
         if model != self.name:
             raise UserError(
                 f"the configuration is of network {model!r}, not {self.name!r}: give "
-                f"--model {model}"
+                f"`model` {model}"
             )
         extra = config.get("extra_args", {})
         known = self.options if self.in_extra_args else {}
@@ -118,13 +118,13 @@ class Segmenter:
         return f"{self.name}_{self.training(trained_on)}" if self.trainings else self.name
 
     def training(self, trained_on: str | None) -> str:
-        """The training set of `--trained_on`, the first one if None.
+        """The training set of `trained_on`, the first one if None.
 
         Raises UserError for one that the study has no weights of.
         """
         if trained_on and self.trainings and trained_on not in self.trainings:
             raise UserError(
-                f"--trained_on {trained_on!r} is not known to network {self.name!r}. Available: "
+                f"`trained_on` {trained_on!r} is not known to network {self.name!r}. Available: "
                 f"{', '.join(self.trainings)}.{suggestion(trained_on, self.trainings)}"
             )
         return trained_on or next(iter(self.trainings), "davis")
@@ -134,7 +134,7 @@ class Segmenter:
         if min(size) < self.smallest_crop:
             raise UserError(
                 f"crop_size {list(size)}: network {self.name!r} takes at least "
-                f"{self.smallest_crop} pixels; give another --crop_size"
+                f"{self.smallest_crop} pixels; give another `crop_size`"
             )
 
     def checkpoint(self, given: str | None, trained_on: str | None = None) -> str:
@@ -147,20 +147,20 @@ class Segmenter:
         if given and (Path(given).is_file() or (self.in_folder and Path(given).is_dir())):
             return given
         kind = "file or folder" if self.in_folder else "file"
-        found = f"--checkpoint {given} is not a {kind}" if given else "--checkpoint is missing"
+        found = f"`checkpoint` {given} is not a {kind}" if given else "`checkpoint` is missing"
         place = f"{ARCHIVE}/{self.published.format(self.training(trained_on))}"
         raise UserError(
             f"{found}: network {self.name!r} needs trained weights. {self._advice(place)}. "
-            "(--checkpoint random measures an untrained network, marked so in every result.)"
+            "(`checkpoint` random measures an untrained network, marked so in every result.)"
         )
 
     def _advice(self, place: str) -> str:
         if not self.published:
             return "None are published: train it and give its {'state_dict': ...} file"
-        return f"Unpack {ARCHIVE_URL} and give --checkpoint {place}"
+        return f"Unpack {ARCHIVE_URL} and give `checkpoint` {place}"
 
     def requested_stages(self, text: str | None) -> tuple[str, ...]:
-        """The stages named by `--stg`, in the order of `stages`: "layer3,app_stream", several of
+        """The stages named by `stg`, in the order of `stages`: "layer3,app_stream", several of
         them joined by commas, "all", or None for the last fusion.
 
         Raises UserError for an unknown stage.
@@ -179,18 +179,18 @@ class Segmenter:
                     f"{suggestion(name, self.stages)}"
                 )
         if not wanted:
-            raise UserError(f"--stg {text!r} names no stage. {available}")
+            raise UserError(f"`stg` {text!r} names no stage. {available}")
         return tuple(name for name in self.stages if name in wanted)
 
     def stage_taps(self, text: str | None) -> dict[str, tuple[Tap, ...]]:
-        """Where the stages named by `--stg` are taken, by stage."""
+        """Where the stages named by `stg` are taken, by stage."""
         taps = self.taps(self.spec)
         return {stage: (taps[stage],) for stage in self.requested_stages(text)}
 
 
 def networks() -> dict[str, Segmenter]:
     """Every known segmentation network by name."""
-    from vos import families
+    from models.tables import segmentation as families
 
     return {network.name: network for network in families.NETWORKS}
 
@@ -200,7 +200,7 @@ def read_config(path: Path) -> dict[str, Any]:
     config = read_json(path)
     if not isinstance(config, dict) or not isinstance(config.get("extra_args", {}), dict):
         raise DataError(
-            f"{path} is no configuration: expected a JSON object, and `extra_args`, if there, to "
+            f"{path} is no configuration: expected a JSON object, and 'extra_args', if there, to "
             "be one as well"
         )
     return config
@@ -217,11 +217,11 @@ def find(name: str, config: Mapping[str, Any] | None = None) -> Segmenter:
     Raises UserError with the known names for an unknown one, and as `Segmenter.configured`.
     """
     if name in GONE:
-        raise UserError(f"--model {name!r} cannot be run: {GONE[name]}")
+        raise UserError(f"`model` {name!r} cannot be run: {GONE[name]}")
     known = networks()
     if name not in known:
         raise UserError(
-            f"--model {name!r} is not known. Available: {', '.join(known)}."
+            f"`model` {name!r} is not known. Available: {', '.join(known)}."
             f"{suggestion(name, known)}"
         )
     return known[name] if config is None else known[name].configured(config)

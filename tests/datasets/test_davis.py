@@ -121,7 +121,7 @@ class TestGenerated:
 
 class TestRefusals:
     def test_no_list_is_not_davis(self, root):
-        with pytest.raises(DataError, match=r"test\.txt does not exist: .*--original_data_root"):
+        with pytest.raises(DataError, match=r"test\.txt does not exist: .*`original_data_root`"):
             sequences(root, split="test")
 
     @pytest.mark.parametrize(
@@ -155,12 +155,12 @@ class TestRefusals:
 
     def test_missing_styles_are_refused_with_those_present(self, root):
         words = r"missing style folders: .*Zuzka2, .*mine\. Present: Lynx, Maruska640, Zuzka1\. "
-        with pytest.raises(DataError, match=words + r".*--stylized_data_root"):
+        with pytest.raises(DataError, match=words + r".*`stylized_data_root`"):
             sequences(root, styles=("1", "4", "mine"))
 
     @pytest.mark.parametrize("styles", [("1", "2", "1"), ("2", "Lynx", "1")])
     def test_a_style_under_two_names_is_refused(self, root, styles):
-        with pytest.raises(DataError, match=f"--styles {','.join(styles)} names a folder twice: "):
+        with pytest.raises(DataError, match=f"`styles` {','.join(styles)} names a folder twice: "):
             sequences(root, styles=styles)
 
     def test_no_stylized_tree_at_all(self, root):

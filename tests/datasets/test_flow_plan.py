@@ -10,6 +10,7 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 
+from common.factors import DIFFERENT, DYNAMIC, FACTORS, SAME, STATIC
 from datasets.flow_plan import (
     FlowClip,
     FlowPair,
@@ -21,7 +22,6 @@ from datasets.flow_plan import (
     read_visits,
     write_visits,
 )
-from factors import DIFFERENT, DYNAMIC, FACTORS, SAME, STATIC
 from tests.helpers_vos import SEQUENCES, toy
 from utils import DataError, UserError
 
@@ -134,7 +134,7 @@ class TestDeterminism:
 @pytest.mark.parametrize(
     ("styles", "options", "words"),
     [
-        ("1", {}, "needs two styles, --styles gives 1 for toy: 1"),
+        ("1", {}, "needs two styles, `styles` gives 1 for toy: 1"),
         ("", {}, "gives 0 for toy: none"),
         ("123", {"pairing": "exhaustive", "factors": (0, 1, 2)}, "goes with 3 factors"),
     ],
@@ -258,5 +258,5 @@ class TestFiles:
             read_visits(tmp_path / "bad.csv", toy())
 
     def test_missing_file_is_refused(self, tmp_path):
-        with pytest.raises(DataError, match=r"--pairs .*none\.csv cannot be read"):
+        with pytest.raises(DataError, match=r"`pairs` .*none\.csv cannot be read"):
             read_visits(tmp_path / "none.csv", toy())

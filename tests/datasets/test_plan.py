@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.factors import DIFFERENT, DYNAMIC, SAME, STATIC
 from datasets.plan import (
     Clip,
     Pair,
@@ -19,7 +20,6 @@ from datasets.plan import (
     draw_pairs,
 )
 from datasets.videos import ORIGINAL, Video
-from factors import DIFFERENT, DYNAMIC, SAME, STATIC
 from tests.datasets.helpers import toy, video_set
 from utils import UserError
 
@@ -165,9 +165,9 @@ class TestExhaustive:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"n_examples": 10}, "leave out --n_examples"),
+            ({"n_examples": 10}, "leave out `n_examples`"),
             ({"factors": (0, 1, 2)}, "goes with 3 factors"),
-            ({"same_video": False}, "--m_same True"),
+            ({"same_video": False}, "`m_same` True"),
         ],
         ids=["n_examples", "four factors", "m_same"],
     )
@@ -257,7 +257,7 @@ class TestOtherRules:
     @pytest.mark.parametrize(
         ("videos", "options", "words"),
         [
-            pytest.param(toy(styles="1"), {}, "needs two styles, --styles 1", id="one style"),
+            pytest.param(toy(styles="1"), {}, "needs two styles, `styles` 1", id="one style"),
             pytest.param(toy(), {"same_video": False}, "needs action classes", id="no classes"),
             pytest.param(
                 toy(3, labels="xxy"),

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from common.factors import DYNAMIC, STATIC
 from datasets.plan import Clip, Pair, PlanRules, draw_pairs, read_plan, write_plan
 from datasets.videos import ORIGINAL, Video
-from factors import DYNAMIC, STATIC
 from tests.datasets.helpers import toy, video_set
 from utils import DataError
 
@@ -97,7 +97,7 @@ def test_line_numbers_count_blank_lines(tmp_path, rows):
 )
 def test_what_is_no_plan_is_refused_with_its_path(tmp_path, content):
     (tmp_path / "bad.csv").write_bytes(content)
-    with pytest.raises(DataError, match=r"--pairs .*bad\.csv"):
+    with pytest.raises(DataError, match=r"`pairs` .*bad\.csv"):
         read_plan(tmp_path / "bad.csv", toy())
 
 
@@ -108,7 +108,7 @@ def test_header_alone_is_refused(tmp_path, rows):
 
 
 def test_missing_file_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"--pairs .*nowhere\.csv cannot be read"):
+    with pytest.raises(DataError, match=r"`pairs` .*nowhere\.csv cannot be read"):
         read_plan(tmp_path / "nowhere.csv", toy())
 
 
@@ -116,5 +116,5 @@ def test_unstylized_clips_without_their_folder_name_the_option(tmp_path):
     videos = toy()
     videos.style_folders[ORIGINAL] = Path("original")
     write_plan(tmp_path / "plan.csv", draw_pairs(videos, PlanRules(seed=3, original_static=True)))
-    with pytest.raises(DataError, match="--use_normal_app True"):
+    with pytest.raises(DataError, match="`use_normal_app` True"):
         read_plan(tmp_path / "plan.csv", toy())

@@ -128,14 +128,14 @@ def test_style_folders_by_id(tmp_path):
 
 def test_missing_style_names_those_that_exist(tmp_path):
     touch_styles(tmp_path, {"a": 1}, styles="12")
-    with pytest.raises(DataError, match=r"style_3.*style_4.*give --styles 1,2$"):
+    with pytest.raises(DataError, match=r"style_3.*style_4.*give `styles` 1,2$"):
         style_folders(tmp_path, ("1", "2", "3", "4"), None)
 
 
 def test_root_without_styles(tmp_path):
     with pytest.raises(DataError, match="none; is this the folder that holds the styles"):
         style_folders(tmp_path, ("1",), None)
-    with pytest.raises(DataError, match=r"--stylized_data_dir .*nowhere is not a folder"):
+    with pytest.raises(DataError, match=r"`stylized_data_dir` .*nowhere is not a folder"):
         style_folders(tmp_path / "nowhere", ("1",), None)
 
 
@@ -212,7 +212,7 @@ def test_stop_lists_the_first_problems_and_what_to_do():
     assert "video_4: reason 4" in text
     assert "video_5" not in text
     assert "and 2 more" in text
-    assert "--on_bad_video skip" in text
+    assert "`on_bad_video` skip" in text
 
 
 def test_skip_and_no_problem_go_on():

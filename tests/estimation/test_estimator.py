@@ -159,7 +159,7 @@ GOOD = ([0, 2], [0, 2])
 
 
 def test_missing_factor_is_refused():
-    with pytest.raises(DataError, match=r"factor 1 \(static\) has 0 pairs.*--n_factors"):
+    with pytest.raises(DataError, match=r"factor 1 \(static\) has 0 pairs.*`n_factors`"):
         estimate(pairs(GOOD))
 
 

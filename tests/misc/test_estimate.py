@@ -207,7 +207,7 @@ def test_constant_features(files):
 @pytest.mark.parametrize("index", ["0", "1", "3"])
 def test_residual_index_that_is_no_residual(index, files, rng):
     save_pairs(files[0], rng)
-    assert f"--residual_index {index} with --n_factors 3" in refusal(
+    assert f"`residual_index` {index} with `n_factors` 3" in refusal(
         files, "--residual_index", index
     )
 

@@ -10,8 +10,8 @@ from torchvision.models.video import MViT_V1_B_Weights
 
 import models.cost
 from misc.estimate_flops_params import main
-from models import resnet_family
-from models.registry import Variant
+from models.network import Variant
+from models.tables import resnet as resnet_family
 from tests.helpers import tiny_network
 from tests.helpers_checkpoints import known_state, save_torch
 from tests.helpers_cost import rows
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """Two tiny networks that --model knows, tiny and tiny_two, on clips of 32 pixels."""
+    """Two tiny networks that `model` knows, tiny and tiny_two, on clips of 32 pixels."""
 
     def small(kind, name):
         network = tiny_network(kind)

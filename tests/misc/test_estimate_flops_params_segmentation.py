@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from misc.estimate_flops_params import main
+from models.tables import segmentation as families
 from tests.helpers_checkpoints import save_torch
 from tests.helpers_cost import rows
 from utils import UserError
-from vos import families
 from vos.registry import Segmenter
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ class Small(nn.Module):
 
 @pytest.fixture
 def small(monkeypatch):
-    """A small segmentation network that --model and --cfg_file know."""
+    """A small segmentation network that `model` and `cfg_file` know."""
     network = Segmenter(
         name="small",
         build=f"{__name__}:Small",

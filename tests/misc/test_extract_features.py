@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from misc.extract_features import main
-from models import resnet_family
 from models.capture import stage_features
-from models.registry import find
+from models.network import find
+from models.tables import resnet as resnet_family
 from tests.helpers import (
     assert_close,
     golden_inputs,
@@ -106,7 +106,7 @@ def test_another_head_can_be_allowed(published):
 
 @pytest.fixture(params=["one", "two"])
 def tiny(request, tmp_path, monkeypatch):
-    """A tiny network that --model knows, and the folder of its checkpoint and clips."""
+    """A tiny network that `model` knows, and the folder of its checkpoint and clips."""
     network = tiny_network(request.param)
     monkeypatch.setattr(resnet_family, "NETWORKS", (*resnet_family.NETWORKS, network))
     save_torch(tmp_path / "weights.pyth", known_state(network))
@@ -255,7 +255,7 @@ def test_logits_of_small_clips(tmp_path):
     [
         ("i4d", "random", [], "Did you mean"),
         ("i3d", "random", ["--stg", "6"], "stage '6' is not in network 'i3d'"),
-        ("i3d", "absent.pyth", [], "--checkpoint absent.pyth is not a file"),
+        ("i3d", "absent.pyth", [], "`checkpoint` absent.pyth is not a file"),
     ],
     ids=["model", "stage", "checkpoint"],
 )

@@ -9,6 +9,7 @@ import torch
 
 from misc.extract_features import main
 from models.capture import stage_features
+from models.tables import segmentation as families
 from tests.helpers import clip, fill
 from tests.vos.helpers import (
     TinyMATNet,
@@ -20,7 +21,6 @@ from tests.vos.helpers import (
     tiny_segmenter,
 )
 from utils import DataError, UserError
-from vos import families
 
 ROOT = Path(__file__).parents[2]
 
@@ -140,7 +140,7 @@ def refusal(folder, *options):
         (["--model", "i3d", "--trained_on", "davis"], "--trained_on is for networks of segment"),
         (["--model", "rtnet", "--stg", "layer5,app_stream"], "'layer5,app_stream' is not in"),
         (["--model", "rtnet", "--cfg_file", "absent.json"], "absent.json does not exist"),
-        (["--model", "rtnet", "--checkpoint", "absent"], "--checkpoint absent is not a file"),
+        (["--model", "rtnet", "--checkpoint", "absent"], "`checkpoint` absent is not a file"),
     ],
     ids=["sam", "other task", "action recognition", "stage", "configuration", "checkpoint"],
 )

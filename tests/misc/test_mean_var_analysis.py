@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from estimation.final_files import StageDims, write_final
 from misc import mean_var_analysis, mean_var_analysis_4factors
+from results.final_files import StageDims, write_final
 from utils import UserError
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from estimation.joint_files import save_joint
 from misc import plot_jointencoding
 from misc.plot_jointencoding import main, plot_folder
+from results.joint_files import save_joint
 from utils import UserError
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from estimation.final_files import StageDims, read_finals, write_final
-from estimation.joint_files import read_joint, save_joint
 from misc import (
     figure_files,
     plot_histogram,
@@ -18,6 +16,8 @@ from misc import (
     plot_stats_fromtable,
 )
 from misc.plot_iterations import iteration
+from results.final_files import StageDims, read_finals, write_final
+from results.joint_files import read_joint, save_joint
 from utils import UserError
 
 ROOT = Path(__file__).parents[2]

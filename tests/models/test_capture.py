@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from models.capture import LOGITS, capture, pool_units, stage_features, unit_axis
-from models.registry import Tap
+from models.network import Tap
 from tests.helpers import tiny_inputs, tiny_network
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.models.convnext import LayerNorm2d
 
 from models.capture import stage_features, unit_axis
-from models.registry import BY_SHAPE, Tap, UnitRule
+from models.network import BY_SHAPE, Tap, UnitRule
 from utils import UserError
 
 
@@ -66,7 +66,7 @@ def test_unit_dim_chooses_what_is_averaged(dim, expected):
 @pytest.mark.parametrize("dim", [0, 3, 7, -3, -4])
 def test_axis_that_cannot_be_that_of_units_is_refused(dim):
     taps = {"0": (Tap("0"),)}
-    with pytest.raises(UserError, match=rf"--unit_dim {dim}: .*3 axes"):
+    with pytest.raises(UserError, match=rf"`unit_dim` {dim}: .*3 axes"):
         stage_features(
             nn.Sequential(nn.Identity()), [torch.zeros(1, 2, 4)], taps, rule=UnitRule(dim=dim)
         )
@@ -185,7 +185,7 @@ def test_rows_of_one_clip_are_averaged_and_those_of_several_refused():
     taps, rule = {"layer": (Tap("layer"),)}, UnitRule(folded=True)
     one = stage_features(Frames(), [clips[:1]], taps, rule=rule)["layer"]
     assert one.tolist() == [[1.5, 5.5, 9.5]]  # the mean over 4 frames of 0-3, 4-7, 8-11
-    with pytest.raises(UserError, match=r"'layer' has 8 rows for 2 clips.*--batch_size 1"):
+    with pytest.raises(UserError, match=r"'layer' has 8 rows for 2 clips.*`batch_size` 1"):
         stage_features(Frames(), [clips], taps, rule=rule)
 
 

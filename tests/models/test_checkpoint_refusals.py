@@ -56,7 +56,7 @@ def test_missing_unexpected_and_wrong_shaped_are_listed_apart(network, state, tm
     assert listed(message, "missing") == (1, ["s2.pathway0_res0.branch2.a.weight"])
     assert listed(message, "unexpected") == (1, ["s7.conv.weight"])
     assert listed(message, "wrong shape") == (1, ["s1.pathway0_stem.bn.bias (3,), expected (4,)"])
-    assert "--model must name its own" in message
+    assert "`model` must name its own" in message
 
 
 def test_long_lists_are_cut_and_counted(network, state, tmp_path):
@@ -72,7 +72,7 @@ def test_long_lists_are_cut_and_counted(network, state, tmp_path):
 
 def test_checkpoint_of_another_network(state, tmp_path):
     message = refusal(tiny_network("two"), save_torch(tmp_path / "w.pyth", state))
-    assert "--model must name its own" in message
+    assert "`model` must name its own" in message
     assert "--allow_other_head" not in message
 
 
@@ -98,7 +98,7 @@ def test_other_head_is_refused_with_advice(kind, case, tmp_path):
         state = {n: v for n, v in state.items() if not n.startswith(network.head)}
     message = refusal(network, save_torch(tmp_path / "w.pyth", state))
     assert re.search(
-        r"Only the classifier differs.*--num_classes.*--allow_other_head True", message
+        r"Only the classifier differs.*`num_classes`.*`allow_other_head` True", message
     )
     assert f"{network.head}weight" in message
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from models.cost import cost
-from models.registry import find
+from models.network import find
 from tests.helpers import tiny_inputs, tiny_network
 from tests.helpers_cost import Apply, flops_of
 from utils import UserError

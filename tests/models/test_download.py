@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from models.download import default_folder, fetch, published_file
-from models.registry import Weights, find, networks
+from models.network import Weights, find, networks
 from tests.helpers_server import Site, serve
 from utils import UserError
 
@@ -160,7 +160,7 @@ def test_given_name_goes_before_that_of_the_address(site, tmp_path):
 
 def test_folder_that_cannot_be_made_is_told_before_any_request(site, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot be written.*--weights_dir.*by hand"):
+    with pytest.raises(UserError, match=r"cannot be written.*`weights_dir`.*by hand"):
         get(site, tmp_path / "file" / "folder")
     assert site.asked == []
 

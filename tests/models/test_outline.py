@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from datasets.geometry import ClipGeometry
+from models.network import Tap, UnitRule, Weights, find
 from models.outline import count_units, list_stages, measurable, outline, require_stages, zeros
-from models.own import record
-from models.registry import Tap, UnitRule, Weights, find
+from models.own.resolve import record
 from tests.helpers import tiny_network
 from utils import UserError
 
@@ -172,7 +172,7 @@ def test_stage_that_can_be_measured(name, module):
         ("relu", "'relu': the network uses this module more than once"),
         ("spare", "stage 'spare': the forward does not reach this module"),
         ("split", "'split' is not one tensor: the module's output holds split#all, split#image"),
-        ("frames", "'frames' has 4 rows a clip.*give --batch_size 1"),
+        ("frames", "'frames' has 4 rows a clip.*give `batch_size` 1"),
     ],
 )
 def test_stage_that_cannot_be_measured(name, words, module):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models.registry import Weights, find, networks, suggestion
+from models.network import Weights, find, networks, suggestion
 from utils import UserError
 
 NAMES = tuple(networks())
@@ -15,7 +15,7 @@ TWO_PATHWAYS = [name for name in NAMES if len(find(name).clip.inputs) == 2]
 
 
 def test_names_of_the_table_are_distinct():
-    from models.resnet_family import NETWORKS
+    from models.tables.resnet import NETWORKS
 
     names = [network.name for network in NETWORKS]
     assert len(set(names)) == len(names)
@@ -117,7 +117,7 @@ def test_given_file_goes_before_the_bundled_one(tmp_path):
     given, bundled = tmp_path / "given.pyth", tmp_path / "bundled.safetensors"
     given.touch()
     network = replace(find("i3d"), weights=Weights("page", bundled=bundled))
-    with pytest.raises(UserError, match="--checkpoint is missing"):
+    with pytest.raises(UserError, match="`checkpoint` is missing"):
         network.checkpoint(None)
     bundled.touch()
     assert network.checkpoint(None) == str(bundled)
@@ -129,7 +129,7 @@ def test_missing_checkpoint_says_where_to_get_it(given):
     with pytest.raises(UserError) as caught:
         find("i3d").checkpoint(given)
     words = ["I3D_8x8_R50.pkl", "https://dl.fbaipublicfiles.com", "MODEL_ZOO.md", "random"]
-    words.append(f"--checkpoint {given} is not a file" if given else "--checkpoint is missing")
+    words.append(f"`checkpoint` {given} is not a file" if given else "`checkpoint` is missing")
     assert [word for word in words if word not in str(caught.value)] == []
 
 
@@ -145,7 +145,7 @@ def test_unpublished_weights_say_so():
 
 def test_listing_networks_loads_neither_torch_nor_numpy():
     code = (
-        "import sys; from models.registry import find, networks; find('i3d').stage_taps("
+        "import sys; from models.network import find, networks; find('i3d').stage_taps("
         "'all', 'fast', True); sys.exit(any(m in sys.modules for m in ('torch', 'numpy')))"
     )
     root = Path(__file__).parents[2]

@@ -188,7 +188,7 @@ def test_answer_whose_end_cannot_be_told_is_refused(site, tmp_path):
 def test_web_page_is_refused(kind, data, tmp_path):
     with (
         serve(Site(data, kind=kind)) as site,
-        pytest.raises(UserError, match=r"gives a web page, not a file.*--checkpoint"),
+        pytest.raises(UserError, match=r"gives a web page, not a file.*`checkpoint`"),
     ):
         get(site, tmp_path)
     assert names(tmp_path) == ["net.pkl.lock"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from models.registry import Tap
+from models.network import Tap
 from tests.helpers import clip, fill, read_json, read_npz
 from vos.registry import find
 

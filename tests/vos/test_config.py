@@ -87,9 +87,9 @@ class TestCommandLine:
         ("argv", "words"),
         [
             ("--residual_index 1", "dynamic and static"),
-            ("--n_factors 2", "give --residual_index -1"),
+            ("--n_factors 2", "give `residual_index` -1"),
             ("--n_factors 5", "4 factors at most"),
-            ("--pairing exhaustive --nreps 2", "visits every sequence once: leave out --nreps"),
+            ("--pairing exhaustive --nreps 2", "visits every sequence once: leave out `nreps`"),
             ("--pairs plan.csv --nreps 2", r"plan\.csv holds the pairs already"),
             ("--pairs plan.csv --pairing sampled", r"plan\.csv holds the pairs already"),
         ],
@@ -151,7 +151,7 @@ class TestConfigured:
     def test_root_may_be_missing_in_the_configuration_if_said_elsewhere(self, written):
         cfg_file = written(original_data_root=None)
         assert configured(VosConfig(cfg_file=cfg_file), ENVIRONMENT).original == Path("env/DAVIS")
-        with pytest.raises(DataError, match=r"'original_data_root' is missing; .*--original_data"):
+        with pytest.raises(DataError, match=r"'original_data_root' is missing; .*`original_data"):
             configured(VosConfig(cfg_file=cfg_file), {})
 
     @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ class TestConfigured:
         [
             ({"model": None}, "'model' is missing; set it there$"),
             ({"model": 3}, "'model' is 3"),
-            ({"split": ["val"]}, r"'split' is \['val'\]; set it there, or give --split"),
+            ({"split": ["val"]}, r"'split' is \['val'\]; set it there, or give `split`"),
             ({"nreps": "5"}, "'nreps' is '5'"),
             ({"nreps": 0}, "nreps 0 is below 1"),
             ({"crop_size": "480,854"}, "'crop_size' is '480,854'"),

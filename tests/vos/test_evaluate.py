@@ -203,7 +203,7 @@ def test_networks_say_where_the_mask_is():
 
 def find_unchanged(name):
     """A network of the real table."""
-    from vos.families import NETWORKS
+    from models.tables.segmentation import NETWORKS
 
     return next(network for network in NETWORKS if network.name == name)
 
@@ -247,9 +247,9 @@ def test_files_of_the_first_and_last_frame_are_not_needed(davis, tmp_path):
     ("more", "words"),
     [
         (["--crop_size", "4,4"], "takes at least 8 pixels"),
-        (["--checkpoint", "nowhere.pth"], "--checkpoint nowhere.pth is not a file or folder"),
+        (["--checkpoint", "nowhere.pth"], "`checkpoint` nowhere.pth is not a file or folder"),
         (["--split", "test"], "test.txt does not exist"),
-        (["--device", "cuda:99"], "--device cuda:99 is not on this machine"),
+        (["--device", "cuda:99"], "`device` cuda:99 is not on this machine"),
         (["--save", "/dev/null/j.csv"], "cannot be written"),
     ],
 )

@@ -12,8 +12,8 @@ import torch
 
 from datasets.flow_clips import iter_flow_batches
 from estimation.estimator import CLASSES, estimate
-from estimation.final_files import format_line
 from estimation.moments import PairMoments
+from results.final_files import format_line
 from tests import helpers_vos
 from tests.helpers import fill
 from tests.helpers_runs import read_rows

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-import pipeline
 from datasets.davis import BACKWARD, FORWARD
+from measure import pipeline
 from tests import helpers_vos
 from tests.helpers_runs import read_rows
 from tests.helpers_vos import (
@@ -111,7 +111,7 @@ class TestStartedAgain:
             interrupt(config)
         before = contents(tmp_path / "out")
         monkeypatch.setattr(measure, "load_network", lambda p: pytest.fail("the network is loaded"))
-        with pytest.raises(UserError, match=rf"seed_001 holds a run with {words}.*--save_dir"):
+        with pytest.raises(UserError, match=rf"seed_001 holds a run with {words}.*`save_dir`"):
             run(dataclasses.replace(config, **options))
         assert contents(tmp_path / "out") == before
 
@@ -194,7 +194,7 @@ def test_place_that_cannot_be_written_is_refused_before_the_network_is_loaded(
 ):
     (tmp_path / "out").write_text("a file")
     monkeypatch.setattr(measure, "load_network", lambda p: pytest.fail("the network is loaded"))
-    with pytest.raises(UserError, match=r"--save_dir: .*seed_001 cannot be made: "):
+    with pytest.raises(UserError, match=r"`save_dir`: .*seed_001 cannot be made: "):
         run(quick(trees, tmp_path / "out"))
     assert (tmp_path / "out").read_text() == "a file"
 
@@ -219,7 +219,7 @@ class TestDamagedFile:
         first, kept = str(refusal.value).splitlines()
         assert first.startswith("video cows: a frame cannot be read: ")
         assert str(path) in first
-        assert "--on_bad_video skip" in first
+        assert "`on_bad_video` skip" in first
         stored = np.load(tmp_path / "out/runs/tiny_davis_random/seed_001/features/done.npy")
         assert 0 < stored.sum() < len(stored)
         assert kept.startswith(f"{stored.sum()} of {len(stored)} clips are kept; ")

@@ -44,7 +44,7 @@ class TestSeedsOfOnePlace:
         run(config)
         before = contents(tmp_path / "out")
         monkeypatch.setattr(measure, "load_network", lambda p: pytest.fail("the network is loaded"))
-        with pytest.raises(UserError, match=rf"seed_001 holds a run with {words} .*--save_dir"):
+        with pytest.raises(UserError, match=rf"seed_001 holds a run with {words} .*`save_dir`"):
             run(dataclasses.replace(config, random_seed=2, **options))
         assert contents(tmp_path / "out") == before
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from common.factors import DIFFERENT, DYNAMIC, SAME, STATIC
 from datasets.davis import BACKWARD, FORWARD
-from factors import DIFFERENT, DYNAMIC, SAME, STATIC
 from tests import helpers_vos
 from tests.helpers_vos import SEQUENCES, STYLES, UNITS, quick, write_list, write_trees
 from utils import DataError, UserError
@@ -174,16 +174,16 @@ class TestRefusals:
             ({"trained_on": "taoovs"}, "'taoovs' is not known.*Did you mean 'taovos'"),
             (
                 {"model": "matnet", "trained_on": "davis"},
-                "--trained_on davis: network 'matnet' has one training; leave it out",
+                "`trained_on` davis: network 'matnet' has one training; leave it out",
             ),
             ({"crop_size": (7, 99)}, r"crop_size \[7, 99\]: .* at least 8 pixels"),
-            ({"checkpoint": None}, r"--checkpoint is missing: .*tiny_davis\.pth"),
+            ({"checkpoint": None}, r"`checkpoint` is missing: .*tiny_davis\.pth"),
             ({"checkpoint": "none.pth"}, r"none\.pth is not a file"),
             ({"original_data_root": Path("none")}, "is none the folder of DAVIS 2016"),
             ({"stylized_data_root": Path("none")}, "missing style folders: none"),
             ({"styles": ("1",)}, "needs two styles"),
-            ({"pairs": Path("none.csv")}, r"--pairs none\.csv cannot be read"),
-            ({"device": "cuda:99"}, "--device cuda:99 is not on this machine"),
+            ({"pairs": Path("none.csv")}, r"`pairs` none\.csv cannot be read"),
+            ({"device": "cuda:99"}, "`device` cuda:99 is not on this machine"),
         ],
     )
     def test_bad_request(self, trees, options, words):

@@ -69,7 +69,7 @@ def test_extra_args_choose_the_variant():
         ("matnet", {"extra_args": {"use_global": "False"}}, "use_global 'False' is not known"),
         ("matnet", {"extra_args": {"cctype": "coatt"}}, "Did you mean 'cc_type'"),
         ("rtnet", {"extra_args": {"cc_type": "coatt"}}, "not known to network 'rtnet'"),
-        ("rtnet", {"model": "rtnet34"}, "give --model rtnet34"),
+        ("rtnet", {"model": "rtnet34"}, "give `model` rtnet34"),
         (FUSIONSEG, {"output_stride": 32}, "output_stride 32 is not known"),
         ("matnets", {}, "Did you mean 'matnet'"),
     ],

@@ -1,0 +1,1 @@
+"""What every part may know: the factors' names, tables of options, safe reading of pickles."""

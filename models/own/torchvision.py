@@ -1,0 +1,115 @@
+"""`model` torchvision:NAME`: torchvision's video networks, with their own preprocessing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any
+
+import torch
+import torchvision.models.video
+from torch import Tensor, nn
+from torchvision import models as zoo
+
+from datasets.geometry import ClipGeometry
+from models.network import Network, UnitRule, Weights, suggestion
+from models.own.resolve import record, top_level_blocks
+from utils import UserError
+
+PAGE = "https://docs.pytorch.org/vision/stable/models.html#video-classification"
+
+
+@dataclass(frozen=True)
+class Family:
+    """What torchvision says of its networks in prose only, by a pattern of their names.
+
+    frames, rate: of the clips they were evaluated on, at 30 frames a second. blocks: the module
+    whose children are the stages, empty for the network itself.
+    """
+
+    pattern: str
+    frames: int
+    rate: int
+    blocks: str = ""
+    any_frames: bool = True
+    units: UnitRule = UnitRule(folded=True)
+
+
+FAMILIES = (
+    Family("s3d", 128, 2, "features"),
+    Family("mvit_*", 16, 4, "blocks", any_frames=False),
+    Family("swin3d_*", 32, 2, "features", units=UnitRule(maps_last=True, folded=True)),
+    # The residual networks, and what torchvision may add.
+    Family("*", 16, 2),
+)
+
+
+@dataclass(frozen=True)
+class PublishedTransform:
+    """The preprocessing that torchvision keeps beside some weights, e.g.
+    "R3D_18_Weights.KINETICS400_V1": frames uint8 [T, H, W, 3] to float32 [3, T, crop, crop]."""
+
+    weights: str
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        return zoo.get_weight(self.weights).transforms()(frames.permute(0, 3, 1, 2))
+
+
+def resolve(name: str, num_classes: int | None) -> Network:
+    """The video network that torchvision calls `name`, with random weights.
+
+    Raises UserError with the names there are for an unknown one.
+    """
+    known = zoo.list_models(module=torchvision.models.video)
+    if name not in known:
+        raise UserError(
+            f"`model` torchvision:{name} is not among torchvision's video networks. Available: "
+            f"{', '.join(known)}.{suggestion(name, known)}"
+        )
+
+    def build(spec: Any, classes: int) -> nn.Module:
+        return zoo.get_model(name, weights=None, num_classes=classes)
+
+    published: Any = zoo.get_model_weights(name).DEFAULT
+    family = next(family for family in FAMILIES if fnmatch(name, family.pattern))
+    classes = len(published.meta["categories"])
+    module = build(None, num_classes or classes).eval()
+    return record(
+        f"torchvision:{name}",
+        "torchvision",
+        module,
+        build,
+        geometry(str(published), family),
+        Weights(PAGE, published.url),
+        stages=_stages(module, family),
+        num_classes=classes,
+        trained_on="Kinetics-400",
+        head=_head(module),
+        any_frames=family.any_frames,
+        units=family.units,
+    )
+
+
+def geometry(weights: str, family: Family) -> ClipGeometry:
+    """The clips that go with some published weights; their size is that of the transform."""
+    transform = PublishedTransform(weights)
+    crop = transform(torch.zeros(1, 256, 256, 3, dtype=torch.uint8)).shape[-1]
+    frames, rate = family.frames, family.rate
+    return ClipGeometry(
+        (("video", frames),), rate, frames * rate, crop=crop, short_side=crop, transform=transform
+    )
+
+
+def _stages(module: nn.Module, family: Family) -> tuple[str, ...]:
+    """The blocks, without the classifier."""
+    if not family.blocks:
+        return tuple(name for name in top_level_blocks(module) if f"{name}." != _head(module))
+    return tuple(
+        f"{family.blocks}.{name}"
+        for name, _ in module.get_submodule(family.blocks).named_children()
+    )
+
+
+def _head(module: nn.Module) -> str:
+    """How the names of the classifier's parameters begin: it is the last child."""
+    return f"{list(module.named_children())[-1][0]}."

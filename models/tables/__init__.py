@@ -1,0 +1,1 @@
+"""The networks as data, one file per family."""

@@ -1,0 +1,181 @@
+"""The table of the ResNet family: C2D, I3D, Slow, Fast and SlowFast. Imports no torch.
+
+Numbers follow the configuration files of PySlowFast (github.com/facebookresearch/SlowFast).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets.geometry import ClipGeometry
+from models.naming import pytorchvideo_name
+from models.network import Network, Tap, Weights
+
+STAGES = ("1", "2", "3", "4", "5")
+
+
+@dataclass(frozen=True)
+class Pathway:
+    """One stream of residual stages.
+
+    number: its index in the parameter names (0 slow or only, 1 fast).
+    width: channels of the stem; res2 has 4 times as many, and each later stage doubles.
+    stem_kernel: temporal extent of the stem's convolution.
+    kernels: temporal extents of the blocks of res2..res5; a short pattern repeats.
+    """
+
+    number: int
+    width: int
+    stem_kernel: int
+    kernels: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """The lateral connections, fast to slow: temporal kernel, and stride alpha."""
+
+    kernel: int
+    alpha: int
+
+
+@dataclass(frozen=True)
+class ResNetSpec:
+    """What tells one network of the family from another.
+
+    pool_after_res2: temporal kernel and stride of the max pool there (1: none).
+    nonlocal_after: per stage res2..res5, the blocks that a non-local block follows.
+    head_window: side of the head's average-pool window, None for one global position.
+    naming: "pyslowfast" or "pytorchvideo", the parameter names of its published weights.
+    """
+
+    pathways: tuple[Pathway, ...]
+    fusion: Fusion | None = None
+    blocks: tuple[int, ...] = (3, 4, 6, 3)
+    pool_after_res2: int = 1
+    nonlocal_after: tuple[tuple[int, ...], ...] = ((), (), (), ())
+    head_window: int | None = 7
+    naming: str = "pyslowfast"
+
+
+C2D_KERNELS = ((1,), (1,), (1,), (1,))
+I3D_KERNELS = ((3,), (3, 1), (3, 1), (1, 3))
+SLOW_KERNELS = ((1,), (1,), (3,), (3,))
+FAST_KERNELS = ((3,), (3,), (3,), (3,))
+
+SLOW = Pathway(0, 64, 1, SLOW_KERNELS)
+FAST = Pathway(1, 8, 5, FAST_KERNELS)
+DEMO = Pathway(0, 8, 5, FAST_KERNELS)
+
+ZOO_PAGE = "https://github.com/facebookresearch/SlowFast/blob/main/MODEL_ZOO.md"
+ZOO_FILES = "https://dl.fbaipublicfiles.com/pyslowfast/model_zoo/kinetics400"
+MULTIGRID_FILES = (
+    "https://dl.fbaipublicfiles.com/pyslowfast/pyslowfast/model_zoo/multigrid/model_zoo/SSv2"
+)
+PYTORCHVIDEO_PAGE = (
+    "https://github.com/facebookresearch/pytorchvideo/blob/main/docs/source/model_zoo.md"
+)
+PYTORCHVIDEO_FILES = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/ssv2"
+NONLOCAL_PAGE = "https://github.com/facebookresearch/video-nonlocal-net"
+NONLOCAL_FILES = "https://dl.fbaipublicfiles.com/video-nonlocal"
+FAST_ADVICE = (
+    "No weights of the fast pathway alone are published: train it with PySlowFast "
+    "(SLOWFAST_8x8_R50 without its slow pathway) and give the .pyth file with `checkpoint`"
+)
+
+
+def _one_pathway_taps(stage: str, path: str, fuse: bool) -> tuple[Tap, ...]:
+    return (Tap(f"s{stage}"),)
+
+
+def _two_pathway_taps(stage: str, path: str, fuse: bool) -> tuple[Tap, ...]:
+    # The lateral connection of a stage follows it; res5 has none.
+    module = f"s{stage}_fuse" if fuse and stage != "5" else f"s{stage}"
+    return tuple(Tap(module, index) for index in {"slow": (0,), "fast": (1,), "cat": (0, 1)}[path])
+
+
+def _always_fused_taps(stage: str, path: str, fuse: bool) -> tuple[Tap, ...]:
+    # The study's code ignores `fuse` here: the lateral connection is part of the published block.
+    return _two_pathway_taps(stage, path, True)
+
+
+def _network(
+    name, spec, frames, rate, weights, trained_on="Kinetics-400", taps=None, clip=None, **more
+) -> Network:
+    two = len(spec.pathways) == 2
+    head = "head.projection."
+    if spec.naming == "pytorchvideo":
+        head = pytorchvideo_name(head, two)
+    inputs = tuple(zip(("slow", "fast") if two else ("video",), frames, strict=True))
+    return Network(
+        name=name,
+        family="ResNet",
+        build="models.modules.resnet:build",
+        spec=spec,
+        stages=STAGES,
+        taps=taps or (_two_pathway_taps if two else _one_pathway_taps),
+        clip=clip or ClipGeometry(inputs, rate),
+        num_classes=more.pop("num_classes", CLASSES.get(trained_on, 0)),
+        trained_on=trained_on,
+        weights=weights,
+        head=head,
+        **more,
+    )
+
+
+def _zoo(file: str, folder: str = ZOO_FILES, page: str = ZOO_PAGE) -> Weights:
+    return Weights(page, f"{folder}/{file}")
+
+
+def _demo(name: str, task: str, num_classes: int) -> Network:
+    file = Path(__file__).parent.parent / "weights" / f"{name}.safetensors"
+    spec = ResNetSpec((DEMO,), blocks=(1, 1, 1, 1), head_window=None)
+    weights = Weights(f"Run python misc/train_demo.py, which makes {file.name}", bundled=file)
+    clip = ClipGeometry((("video", 8),), 2, window=16, short_side=64, crop=64)
+    return _network(
+        name, spec, (8,), 2, weights, f"synthetic {task}", clip=clip, num_classes=num_classes
+    )
+
+
+CLASSES = {"Kinetics-400": 400, "SSv2": 174, "Diving48": 48}
+
+C2D_SPEC = ResNetSpec((Pathway(0, 64, 1, C2D_KERNELS),), pool_after_res2=2)
+I3D_SPEC = ResNetSpec((Pathway(0, 64, 5, I3D_KERNELS),), pool_after_res2=2)
+NLN_SPEC = ResNetSpec(
+    I3D_SPEC.pathways, pool_after_res2=2, nonlocal_after=((), (1, 3), (1, 3, 5), ())
+)
+SLOW_SPEC = ResNetSpec((SLOW,))
+FAST_SPEC = ResNetSpec((FAST,))
+SLOWFAST_SPEC = ResNetSpec((SLOW, FAST), Fusion(7, 4))
+SLOWFAST_4X16_SPEC = ResNetSpec((SLOW, FAST), Fusion(5, 8))
+MULTIGRID_SPEC = ResNetSpec((SLOW, FAST), Fusion(7, 4), head_window=None)
+SLOW_PTV_SPEC = ResNetSpec((SLOW,), naming="pytorchvideo")
+SLOWFAST_PTV_SPEC = ResNetSpec((SLOW, FAST), Fusion(7, 4), naming="pytorchvideo")
+
+# fmt: off
+NETWORKS = (
+    _network("c2d", C2D_SPEC, (8,), 8,
+             _zoo("c2d_baseline_8x8_IN_pretrain_400k.pkl", NONLOCAL_FILES, NONLOCAL_PAGE)),
+    _network("i3d", I3D_SPEC, (8,), 8, _zoo("I3D_8x8_R50.pkl")),
+    _network("i3d_nln", NLN_SPEC, (8,), 8, _zoo("I3D_NLN_8x8_R50.pkl")),
+    _network("slow_r50_8x8", SLOW_SPEC, (8,), 8, _zoo("SLOWONLY_8x8_R50.pkl")),
+    _network("slow_r50_4x16", SLOW_SPEC, (4,), 16, _zoo("SLOWONLY_4x16_R50.pkl")),
+    _network("fast", FAST_SPEC, (32,), 2, Weights(FAST_ADVICE),
+             by_dataset={"ssv2": "fast_ssv2", "Diving48": "fast_diving48"}),
+    _network("fast_ssv2", FAST_SPEC, (32,), 2, Weights(FAST_ADVICE), "SSv2"),
+    _network("fast_diving48", FAST_SPEC, (32,), 2, Weights(FAST_ADVICE), "Diving48"),
+    _network("slowfast_r50_8x8", SLOWFAST_SPEC, (8, 32), 2, _zoo("SLOWFAST_8x8_R50.pkl")),
+    _network("slowfast_r50_4x16", SLOWFAST_4X16_SPEC, (4, 32), 2, _zoo("SLOWFAST_4x16_R50.pkl")),
+    _network("slow_ssv2_r50_8x8", SLOW_PTV_SPEC, (8,), 8,
+             _zoo("SLOW_8x8_R50.pyth", PYTORCHVIDEO_FILES, PYTORCHVIDEO_PAGE), "SSv2"),
+    _network("slowfast_ssv2_r50_8x8", SLOWFAST_PTV_SPEC, (8, 32), 2,
+             _zoo("SLOWFAST_8x8_R50.pyth", PYTORCHVIDEO_FILES, PYTORCHVIDEO_PAGE), "SSv2",
+             taps=_always_fused_taps, always_fused=True),
+    _network("slowfast_ssv2_16x8", SLOWFAST_SPEC, (16, 64), 2,
+             _zoo("SLOWFAST_16x8_R50.pkl", MULTIGRID_FILES), "SSv2"),
+    _network("slowfast_ssv2_16x8_multigrid", MULTIGRID_SPEC, (16, 64), 2,
+             _zoo("SLOWFAST_16x8_R50_multigrid.pkl", MULTIGRID_FILES), "SSv2"),
+    _demo("demo_motion", "motion", 8),
+    _demo("demo_appearance", "appearance", 8),
+)
+# fmt: on

@@ -1,0 +1,213 @@
+"""The feature store: fill, interrupt, resume; what it refuses; what it needs."""
+
+import csv
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from estimation.moments import PairMoments
+from results.store import FeatureStore
+from utils import DataError, UserError
+
+STAGES = ("5", "layer3,app_stream", "fusion/conv 1")
+UNITS = {"5": 4, "layer3,app_stream": 3, "fusion/conv 1": 2}
+ROWS = [{"video": f"v{i}", "style": "1", "shuffle": ""} for i in range(5)]
+IDENTITY = {"network": "i3d", "weights": "abc", "stages": list(STAGES), "clip": {"crop": 256}}
+
+
+def features(rows, seed=0):
+    """Features of some rows at every stage, float32, a function of the row alone."""
+    full = {
+        stage: np.random.default_rng(seed + n).normal(size=(len(ROWS), n)).astype(np.float32)
+        for stage, n in UNITS.items()
+    }
+    return {stage: values[list(rows)] for stage, values in full.items()}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FeatureStore.create(tmp_path / "features", STAGES, ROWS, IDENTITY)
+
+
+def reopen(store, **changes):
+    return FeatureStore.resume(store.folder, STAGES, ROWS, {**IDENTITY, **changes})
+
+
+def test_new_store_is_empty_and_describes_itself(store):
+    assert store.done.tolist() == [False] * 5
+    assert not FeatureStore.is_complete(store.folder)
+    with (store.folder / "clips.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == ROWS
+    assert json.loads((store.folder / "identity.json").read_text()) == IDENTITY
+
+
+def test_written_features_are_read_back(store):
+    store.write([3, 0], features([3, 0]))
+    assert store.done.tolist() == [True, False, False, True, False]
+    for stage in STAGES:
+        array = store.features(stage)
+        assert (array.dtype, array.shape) == (np.float32, (5, UNITS[stage]))
+        assert np.array_equal(array[[3, 0]], features([3, 0])[stage])
+    assert not FeatureStore.is_complete(store.folder)
+    store.write([1, 2, 4], features([1, 2, 4]))
+    assert FeatureStore.is_complete(store.folder)
+    assert np.array_equal(store.features("5"), features(range(5))["5"])
+
+
+def test_features_are_read_only(store):
+    store.write([0], features([0]))
+    with pytest.raises(ValueError, match="read-only"):
+        store.features("5")[0] = 1
+
+
+def test_rows_can_be_written_again(store):
+    store.write([2], features([2]))
+    store.write([2], features([2], seed=9))
+    assert np.array_equal(store.features("5")[2], features([2], seed=9)["5"][0])
+
+
+def test_interrupted_store_is_filled_further(store):
+    store.write([0, 4], features([0, 4]))
+    again = reopen(store)
+    assert again.done.tolist() == [True, False, False, False, True]
+    again.write([1, 2, 3], features([1, 2, 3]))
+    for stage in STAGES:
+        assert np.array_equal(again.features(stage), features(range(5))[stage])
+    assert FeatureStore.is_complete(store.folder)
+    assert reopen(store).done.all()
+
+
+def test_interruption_between_arrays_and_mark_leaves_rows_to_do(store, monkeypatch):
+    """Rows are marked last: an interruption in the second stage's array marks nothing."""
+    write_array = FeatureStore._array
+
+    def interrupted(self, stage, units):
+        if stage == STAGES[1]:
+            raise KeyboardInterrupt
+        return write_array(self, stage, units)
+
+    monkeypatch.setattr(FeatureStore, "_array", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.write([0], features([0]))
+    monkeypatch.undo()
+    again = reopen(store)
+    assert not again.done.any()
+    again.write(range(5), features(range(5)))
+    assert np.array_equal(again.features(STAGES[1]), features(range(5))[STAGES[1]])
+
+
+def test_resume_of_nothing_begins_a_store(tmp_path):
+    store = FeatureStore.resume(tmp_path / "new", STAGES, ROWS, IDENTITY)
+    assert not store.done.any()
+    assert reopen(store).clips == store.clips
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"weights": "def"}, ["another weights", "'abc' there, 'def' now"]),
+        ({"clip": {"crop": 224}}, ["another clip", "256", "224"]),
+        ({"network": "c2d", "weights": "def"}, ["another network, weights", "'i3d' there"]),
+        ({"path": "fast"}, ["another path", "None there, 'fast' now"]),
+    ],
+    ids=["weights", "nested", "two", "new key"],
+)
+def test_other_identity_is_refused_in_words(store, changes, words):
+    with pytest.raises(UserError) as caught:
+        reopen(store, **changes)
+    words = [*words, "Go on with the options", str(store.folder), "start a new one"]
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+def test_damaged_identity_is_refused(store):
+    (store.folder / "identity.json").write_text("{")
+    with pytest.raises(DataError, match=r"identity\.json is not readable JSON"):
+        reopen(store)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
+@pytest.mark.parametrize("stage", STAGES)
+def test_values_that_are_not_finite_are_refused_and_nothing_is_stored(store, stage, value):
+    store.write([0], features([0]))
+    bad = features([1, 2])
+    bad[stage][1, 0] = value
+    with pytest.raises(DataError, match=rf"stage {stage}, unit 0, clip video v2, style 1.*{value}"):
+        store.write([1, 2], bad)
+    assert store.done.tolist() == [True, False, False, False, False]
+    assert reopen(store).done.tolist() == [True, False, False, False, False]
+    assert all((store.features(name)[1:] == 0).all() for name in STAGES)
+
+
+def test_another_number_of_units_is_refused(store):
+    store.write([0], features([0]))
+    with pytest.raises(DataError, match=r"5\.npy has shape \(5, 4\), expected \(5, 7\)"):
+        reopen(store).write([1], {**features([1]), "5": np.zeros((1, 7), np.float32)})
+
+
+@pytest.mark.parametrize(
+    "stage", ["a/b", "../up", "a,b", "a b", "#1@2", "a%2Fb", "ä", "con:nul*?", "."]
+)
+def test_any_stage_name_gets_one_file_inside_the_folder(stage, tmp_path):
+    store = FeatureStore.create(tmp_path / "store", (stage, "5"), ROWS, {})
+    store.write([0], {stage: np.ones((1, 2)), "5": np.zeros((1, 3))})
+    assert store.path(stage).parent == store.folder
+    assert store.path(stage).exists()
+    assert len(list(store.folder.glob("*.npy"))) == 3  # two stages and done.npy
+    assert store.features(stage)[0].tolist() == [1, 1]
+
+
+def test_names_that_differ_get_files_that_differ(store):
+    names = ["a/b", "a%2Fb", "a_b", "a b", "a,b", "A/b"]
+    assert len({store.path(name) for name in names}) == len(names)
+
+
+def test_no_temporary_file_is_left(store):
+    store.write(range(5), features(range(5)))
+    assert list(store.folder.glob(".*")) == []
+
+
+# ---- Moments.
+
+
+@pytest.fixture
+def filled(tmp_path, rng):
+    """A store of 30 clips with 6 units at one stage."""
+    rows = [{"clip": i} for i in range(30)]
+    store = FeatureStore.create(tmp_path / "filled", ("5",), rows, {})
+    store.write(range(30), {"5": rng.normal(size=(30, 6)).astype(np.float32)})
+    return store
+
+
+@pytest.mark.parametrize("n_pairs", [1, 2, 1023, 1024, 1025, 2048, 5000])
+def test_chunked_moments_equal_the_whole(filled, n_pairs, rng):
+    a, b = rng.integers(0, 30, size=(2, n_pairs))
+    array = np.array(filled.features("5"))
+    whole, chunked = PairMoments.of(array[a], array[b]), filled.moments("5", a, b)
+    assert chunked.n == n_pairs
+    for name in ("mean_a", "mean_b", "ss_a", "ss_b", "ss_ab"):
+        expected = getattr(whole, name)
+        np.testing.assert_allclose(getattr(chunked, name), expected, rtol=1e-10, atol=1e-10)
+    assert np.array_equal(chunked.low, whole.low)
+    assert np.array_equal(chunked.high, whole.high)
+
+
+def peak_memory(work):
+    """Largest number of bytes that `work` had allocated at once."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_of_moments_does_not_grow_with_the_number_of_pairs(filled, rng):
+    pairs = rng.integers(0, 30, size=(2, 20_000))
+    filled.moments("5", *pairs)  # imports and caches, once
+    few = peak_memory(lambda: filled.moments("5", *pairs[:, :2000]))
+    many = peak_memory(lambda: filled.moments("5", *pairs))
+    assert many < 1.2 * few
+    array = np.array(filled.features("5"))  # the same without chunks does grow
+    assert peak_memory(lambda: PairMoments.of(array[pairs[0]], array[pairs[1]])) > 3 * many
