@@ -7,38 +7,37 @@ the sum of what came first, and every later use must agree with it.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import sys
-import time
 import urllib.parse
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING
 
-from models.network import Network
-from models.transfer import AGENT, Part, by_hand, complete
-from utils import UserError, sha256, write_text
+from utils import UserError, atomic_path, sha256, write_text
 
-# Where caches lie, by platform: the variable that may name the place, and the place otherwise.
-CACHES = {
-    "win32": ("LOCALAPPDATA", "AppData/Local"),
-    "darwin": ("", "Library/Caches"),
-    "linux": ("XDG_CACHE_HOME", ".cache"),
-}
-TIMEOUT = 30.0
-WAITS = (1.0, 2.0, 4.0)
+if TYPE_CHECKING:
+    from requests import Response
+
+    from models.network import Network
+
+AGENT = "static-dynamic"
+TIMEOUT = 30.0  # seconds without a byte
+_BLOCK = 1 << 16
+_PAGE = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head)\b", re.I | re.S)
 
 
 def default_folder() -> Path:
-    """The folder for weights in the user's cache; it need not exist yet."""
-    variable, usual = CACHES.get(sys.platform, CACHES["linux"])
-    # A relative path in XDG_CACHE_HOME is to be ignored, says its specification.
-    given = Path(os.environ.get(variable, ""))
-    try:
-        return (given if given.is_absolute() else Path.home() / usual) / AGENT
-    except RuntimeError:
-        raise UserError("no home folder is known: give a folder with `weights_dir`") from None
+    """The folder for weights in the user's cache; it need not exist yet.
+
+    Raises UserError where the user has no home.
+    """
+    import pooch
+
+    with contextlib.suppress(RuntimeError):
+        folder = pooch.os_cache(AGENT)
+        if folder.is_absolute():  # a "~" that stands for nothing may have been left in it
+            return folder
+    raise UserError("no home folder is known: give a folder with `weights_dir`")
 
 
 def published_file(network: Network, folder: Path) -> Path:
@@ -54,36 +53,33 @@ def published_file(network: Network, folder: Path) -> Path:
     return fetch(weights.url, folder, file=weights.file)
 
 
-def fetch(
-    url: str,
-    folder: Path,
-    *,
-    file: str | None = None,
-    timeout: float = TIMEOUT,
-    waits: Sequence[float] = WAITS,
-) -> Path:
+def fetch(url: str, folder: Path, *, file: str | None = None) -> Path:
     """The file at `url`, in `folder` under the name `file` (default: the end of the address).
 
-    A file that is there is checked against its recorded SHA-256 and not fetched again. One process
-    at a time fetches a file, the others wait for it. `timeout`: seconds without a byte. `waits`:
-    seconds before each further attempt.
+    A file that is there is checked against its recorded SHA-256 and not fetched again.
 
     Raises UserError, with what to do, where the address gives no file, the transfer does not come
     to its end, the folder cannot be used, or a file is not the one that came first.
     """
     target = folder / _file_name(url, file)
-    with _explained(url, target):
+    try:
         if target.exists():
             _check_sum(target, target)
             return target
-        folder.mkdir(parents=True, exist_ok=True)
-        with _alone(target):
-            if not target.exists():
-                part = Part(target, url)
-                complete(part, timeout, waits)
-                _check_sum(part.path, target)
-                part.finish()
+        with atomic_path(target) as arrived:
+            _download(url, arrived, target.name)
+            _check_sum(arrived, target)
+    except OSError as error:  # of the disk; those of the network never get here
+        raise UserError(
+            f"{target} cannot be written or read: {error.strerror or error}. Give another folder "
+            f"with `weights_dir`. {_by_hand(url)}"
+        ) from None
     return target
+
+
+def _by_hand(url: str) -> str:
+    """The way that is always open."""
+    return f"Or download {url} by hand and give the file's path with `checkpoint`"
 
 
 def _file_name(url: str, file: str | None) -> str:
@@ -95,44 +91,63 @@ def _file_name(url: str, file: str | None) -> str:
     return name
 
 
-@contextlib.contextmanager
-def _explained(url: str, target: Path) -> Iterator[None]:
-    """Errors of the disk as UserErrors; those of the network never get here."""
+def _download(url: str, file: Path, name: str) -> None:
+    """Write what is at `url` to `file`. Raises UserError unless it is a file, and whole."""
+    import requests
+
     try:
-        yield
-    except OSError as error:
+        trouble = _trouble(_get(url, file, name), file)
+    except (requests.RequestException, ValueError) as error:
+        trouble = _reason(error)
+    if trouble:
         raise UserError(
-            f"{target} cannot be written or read: {error.strerror or error}. Give another folder "
-            f"with `weights_dir`. {by_hand(url)}"
-        ) from None
+            f"{url} gives no file: {trouble}. Start again later, or open the address in a browser "
+            f"to see. {_by_hand(url)}"
+        )
 
 
-@contextlib.contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Hold the lock of a file; wait while another process does. A lock ends with its process."""
-    told = False
-    with target.with_name(f"{target.name}.lock").open("ab") as file:
-        while not _locked(file):
-            if not told:
-                print(f"another process is fetching {target}: waiting for it", file=sys.stderr)
-                told = True
-            time.sleep(0.2)
-        yield
+def _trouble(answer: Response, file: Path) -> str | None:
+    """Why `file`, which came with this answer, is not what it should be, if it is not."""
+    with file.open("rb") as opened:
+        is_page = _PAGE.match(opened.read(2000))
+    if is_page or "html" in answer.headers.get("Content-Type", ""):
+        return "it is a web page (a login, a warning or a limit, perhaps)"
+    announced, size = answer.headers.get("Content-Length", "unknown"), file.stat().st_size
+    # urllib3 before its release 2 takes an early end for the end; one of chunks it notices.
+    is_whole = answer.raw.chunked or announced == str(size)
+    if is_whole and size and answer.status_code == 200:
+        return None
+    return f"{size} bytes came, announced: {announced} (status {answer.status_code})"
 
 
-def _locked(file: IO[bytes]) -> bool:
+def _get(url: str, file: Path, name: str) -> Response:
+    """The last answer of the server, closed: its body is in `file`."""
+    from pooch import HTTPDownloader
+    from tqdm import tqdm
+
+    answers: list[Response] = []
+    headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
+    bar = tqdm(desc=name, total=0, unit="B", unit_scale=True, disable=not sys.stderr.isatty())
+
+    def note(answer: Response, **_: object) -> None:
+        answers.append(answer)
+        bar.total = int(answer.headers.get("Content-Length", 0))  # pooch skips a bar of length 0
+
+    get = HTTPDownloader(bar, _BLOCK, timeout=TIMEOUT, headers=headers, hooks={"response": note})
     try:
-        if sys.platform == "win32":
-            import msvcrt
+        with bar:
+            get(url, str(file), None)
+    finally:
+        for answer in answers:
+            answer.close()
+    return answers[-1]
 
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
+def _reason(error: BaseException) -> str:
+    """What was behind an error of the network, without the names of all that handed it on."""
+    while error.__context__:
+        error = error.__context__
+    return str(error) or type(error).__name__
 
 
 def _check_sum(file: Path, target: Path) -> None:
@@ -143,7 +158,7 @@ def _check_sum(file: Path, target: Path) -> None:
     expected = record.read_text(encoding="utf-8", errors="replace")[:64]
     if found != expected:
         raise UserError(
-            f"{file} is not what came first: its SHA-256 is {found}, {record} says {expected}. "
-            f"Delete {file.name} to fetch it again, or {record.name} if the change is right"
+            f"{target} is not what came first: its SHA-256 is {found}, {record} says {expected}. "
+            f"Delete {target.name} to fetch it again, or {record.name} if the change is right"
         )
     return None
