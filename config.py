@@ -9,11 +9,13 @@ import argparse
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from common.factors import FACTORS
 from common.options import (
+    Parser,
     add_fields,
     as_text,
     boolean,
@@ -22,95 +24,155 @@ from common.options import (
     names,
     option,
     positive_colours,
+    size,
     thresholds,
 )
-from datasets.layouts import LAYOUTS
-from datasets.plan import PAIRINGS
-from models.network import AUTO, PATHS, RANDOM
+from common.tasks import RECOGNITION, SEGMENTATION
+from datasets.catalogue import DATASETS
+from datasets.pairs import PAIRINGS
+from models import catalogue
+from models.network import AUTO, RANDOM
+from models.tables.resnet import PATHS
 from utils import UserError, read_json
+
+_what = partial(option, group="what to measure")
+_videos = partial(option, group="on which videos")
+_pairs = partial(option, group="which pairs")
+_estimate = partial(option, group="how to estimate")
+_run = partial(option, group="how to run")
 
 
 # fmt: off
 @dataclass(frozen=True)
 class Config:
-    """The options of a run, checked; the names are those of the study's code."""
+    """The options of a run, checked; the names are those of the study's code.
 
-    # What to measure.
-    model: str = option(
-        "i3d", str, "network to measure: a name of --list_models, torchvision:NAME, hf:FOLDER, or "
-        "FILE.py:FUNCTION")
-    checkpoint: str | None = option(
-        None, str, "its weights: a file, 'auto' to download the published one, or 'random' for an "
-        "untrained network")
-    weights_dir: Path | None = option(
+    Values may be given as texts, as on the command line. What is None is as the JSON configuration
+    in `cfg_file` says, else as usual for the network.
+    """
+
+    model: str | None = _what(
+        None, str, "network: a name of --list_models, torchvision:NAME, hf:FOLDER, or "
+        "FILE.py:FUNCTION; default: that of --cfg_file, else i3d")
+    cfg_file: Path | None = _what(
+        None, Path, "JSON configuration of a network and its data", task=SEGMENTATION)
+    name: str | None = _what(
+        None, str, "what the network is called in results; default: as --model, or as it says")
+    checkpoint: str | None = _what(
+        None, str, "its weights: a file, MATNet's folder, 'auto' to download the published ones, "
+        "or 'random' for an untrained network")
+    weights_dir: Path | None = _what(
         None, Path, "folder of downloaded weights; default: in the user's cache")
-    num_classes: int | None = option(
-        None, integer(1), "classes of the checkpoint's classifier; default: as published")
-    allow_other_head: bool = option(
-        False, boolean, "load weights whose classifier does not fit; it stays random")
-    stg: str | None = option(
-        None, str, "stage, stages (2,5) or all, see --list_stages; default: the last")
-    unit_dim: int | None = option(
+    trained_on: str | None = _what(
+        None, str, "FusionSeg: training set of the weights; default: davis")
+    num_classes: int | None = _what(
+        None, integer(1), "classes of the checkpoint's classifier; default: as published",
+        task=RECOGNITION)
+    allow_other_head: bool = _what(
+        False, boolean, "load weights whose classifier does not fit; it stays random",
+        task=RECOGNITION)
+    stg: str = _what(
+        "all", str, "stage, stages (2,5 or layer3,app_stream) or all, see --list_stages")
+    unit_dim: int | None = _what(
         None, int, "axis of the units in a stage's output; default: by its shape")
-    path: str = option("fast", str, "SlowFast: pathway to measure", choices=PATHS)
-    fuse: bool = option(True, boolean, "SlowFast: stages 1 to 4 after the lateral connection")
+    path: str = _what("fast", str, "SlowFast: pathway to measure", choices=PATHS)
+    fuse: bool = _what(True, boolean, "SlowFast: stages 1 to 4 after the lateral connection")
 
-    # On which videos.
-    dataset: str = option("StylizedActivityNet", str, "data set", choices=tuple(LAYOUTS))
-    stylized_data_dir: Path | None = option(
-        None, Path, "folder with style_1, style_2, ... and the annotation files")
-    normal_data_dir: Path | None = option(
-        None, Path, "folder of the unstylized videos; default: original/ in stylized_data_dir")
-    subset: str | None = option(None, str, "annotated subset; default: that of the study")
-    styles: tuple[str, ...] = option(("1", "2", "3", "4"), names, "ids of the styles")
-    n_sample_frames: int | None = option(
-        None, integer(1), "raw frames that a clip spans; default: the network's, mostly 64")
-    clip_frames: int | None = option(
-        None, integer(1), "frames of a clip that the network sees; default: the network's")
-    sampling_rate: int | None = option(
-        None, integer(1), "raw frames from one of them to the next; default: the network's")
-    image_size: int | None = option(
-        None, integer(8), "crop in pixels; default: the network's, mostly 256", alias="crop")
-    mean: tuple[float, ...] | None = option(
-        None, colours, "mean of pixels in 0..1, one or per channel; default: the network's")
-    std: tuple[float, ...] | None = option(
-        None, positive_colours, "their standard deviation; default: the network's")
-    on_bad_video: str = option(
+    dataset: str | None = _videos(
+        None, str, "data set; default: StylizedActivityNet, for segmentation StylizedDAVIS",
+        choices=tuple(DATASETS))
+    stylized_data_dir: Path | None = _videos(
+        None, Path, "folder of the stylized videos, with style_1, style_2, ... and the annotation "
+        "files, or that of Stylized DAVIS", alias=("stylized_data_root",))
+    original_data_root: Path | None = _videos(
+        None, Path, "folder of DAVIS 2016 and its flow", task=SEGMENTATION)
+    normal_data_dir: Path | None = _videos(
+        None, Path, "folder of the unstylized videos; default: original/ in --stylized_data_dir",
+        task=RECOGNITION)
+    subset: str | None = _videos(
+        None, str, "annotated subset, or image set; default: that of the study", alias=("split",))
+    styles: tuple[str, ...] = _videos(("1", "2", "3", "4"), names, "ids of the styles")
+    start: str | None = _videos(
+        None, str, "where clips start; for data sets plain and synthetic; default: random",
+        task=RECOGNITION, choices=("first", "random", "middle"))
+    n_sample_frames: int | None = _videos(
+        None, integer(1), "raw frames that a clip spans; default: the network's, mostly 64",
+        task=RECOGNITION)
+    clip_frames: int | None = _videos(
+        None, integer(1), "frames of a clip that the network sees; default: the network's",
+        task=RECOGNITION)
+    sampling_rate: int | None = _videos(
+        None, integer(1), "raw frames from one of them to the next; default: the network's",
+        task=RECOGNITION)
+    image_size: tuple[int, int] | None = _videos(
+        None, size, "crop in pixels, 256 or height,width; default: the network's, mostly 256, for "
+        "segmentation 480,854", alias=("crop", "crop_size"))
+    mean: tuple[float, ...] | None = _videos(
+        None, colours, "mean of pixels in 0..1, one or per channel; default: the network's",
+        task=RECOGNITION)
+    std: tuple[float, ...] | None = _videos(
+        None, positive_colours, "their standard deviation; default: the network's",
+        task=RECOGNITION)
+    on_bad_video: str = _videos(
         "stop", str, "what to do about an unreadable video", choices=("stop", "skip"))
 
-    # Which pairs.
-    random_seed: int = option(1, integer(0), "seed of the pair plan and of random weights")
-    pairing: str = option("anchored", str, "how pairs are drawn, see README", choices=PAIRINGS)
-    n_examples: int | None = option(
-        None, integer(1), "number of pairs; default: one pass over the videos, 3000 at most")
-    pairs: Path | None = option(None, Path, "a plan to use: the plan.csv of another run")
-    app_shuffle: bool = option(
-        True, boolean, "static pair: a clip and its shuffle (False: two videos of two classes)")
-    use_normal_app: bool = option(False, boolean, "static pair: of unstylized videos")
-    m_same: bool = option(
-        True, boolean, "dynamic pair: one video in two styles (False: two videos of one class)")
+    random_seed: int = _pairs(1, integer(0), "seed of the pair plan, jitter and random weights")
+    pairing: str = _pairs(
+        "anchored", str, "how pairs are sampled, see docs/numbers.md", choices=PAIRINGS)
+    n_examples: int | None = _pairs(
+        None, integer(1), "number of pairs; default: one pass over the videos, 3000 at most",
+        task=RECOGNITION)
+    nreps: int | None = _pairs(
+        None, integer(1), "passes over the sequences; default: 5", task=SEGMENTATION)
+    pairs: Path | None = _pairs(None, Path, "a plan to use: the plan.csv of another run")
+    app_shuffle: bool = _pairs(
+        True, boolean, "static pair: a clip and its shuffle (False: two videos of two classes)",
+        task=RECOGNITION)
+    use_normal_app: bool = _pairs(
+        False, boolean, "static pair: of unstylized videos", task=RECOGNITION)
+    m_same: bool = _pairs(
+        True, boolean, "dynamic pair: one video in two styles (False: two videos of one class)",
+        task=RECOGNITION)
 
-    # How to estimate.
-    n_factors: int = option(3, integer(2), "number of factors, including the residual")
-    residual_index: int = option(2, integer(-1), "id of the residual factor, -1 for none")
-    joint_encoding: bool = option(False, boolean, "print the joint-encoding classes as well")
-    joint_encoding_thresh: tuple[float, ...] = option(
+    n_factors: int = _estimate(3, integer(2), "number of factors, including the residual")
+    residual_index: int = _estimate(2, integer(-1), "id of the residual factor, -1 for none")
+    joint_encoding: bool = _estimate(
+        False, boolean, "show the joint-encoding classes as well, and write the study's files of "
+        "them")
+    joint_encoding_thresh: tuple[float, ...] = _estimate(
         (0.5,), thresholds, "thresholds of the joint-encoding classes")
 
-    # How to run.
-    save_dir: Path = option(Path("dim_outputs"), Path, "folder for the folders of runs")
-    run_name: str | None = option(
-        None, str, "folder of this run; default: network, data set and time")
-    resume: Path | None = option(None, Path, "folder of an interrupted run to finish")
-    batch_size: int = option(8, integer(1), "clips per forward")
-    num_workers: int = option(2, integer(0), "processes that read frames, 0: none beside the main")
-    device: str | None = option(
+    save_dir: Path = _run(Path("dim_outputs"), Path, "folder for the folders of runs")
+    run_name: str | None = _run(
+        None, str, "folder of this run; default: network, data set and seed")
+    resume: Path | None = _run(None, Path, "folder of a run to finish, or to estimate anew")
+    batch_size: int = _run(8, integer(1), "clips per forward")
+    num_workers: int = _run(2, integer(0), "processes that read frames, 0: none beside the main")
+    device: str | None = _run(
         None, str, "cpu, cuda, cuda:1, mps or a GPU's number; default: the best present")
 # fmt: on
-# The options that only matter where pairs are drawn.
-_DRAWING = ("pairing", "n_examples", "app_shuffle", "m_same")
 
-# The options that say which run it is.
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, str | list) and value != field.default:
+                object.__setattr__(self, field.name, _parsed(field, value))
+
+
+def _parsed(field: dataclasses.Field, value: Any) -> Any:
+    """A text, or a list, as a value of the option. Raises UserError if it is not one."""
+    try:
+        return field.metadata["type"](as_text(value))
+    except (argparse.ArgumentTypeError, ValueError) as error:
+        raise UserError(f"`{field.name}`: {error}") from None
+
+
+# What is measured where nothing else is said, as in the study.
+USUAL_MODEL = "i3d"
+# Options that only matter where pairs are sampled.
+SAMPLING = ("pairing", "n_examples", "nreps", "app_shuffle", "m_same")
+
+# Options that say which run it is.
 _PLACE = ("dataset", "save_dir")
 
 
@@ -141,10 +203,11 @@ def parse(argv: Sequence[str] | None, flags: Mapping[str, str] | None = None) ->
 
     flags: further options without a value, and their help; those given are True.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="main.py",
-        description="Measure how much static and dynamic information the stages and units of an "
-        "action-recognition network encode.",
+        usage="%(prog)s [--model NAME] [OPTION VALUE ...]",
+        description="Measure how much static and dynamic information the stages and units of a "
+        "video network encode. Options that are for one task alone say so.",
         allow_abbrev=False,
     )
     for name, text in (flags or {}).items():
@@ -161,10 +224,12 @@ def from_given(given: Mapping[str, Any]) -> Config:
     saved: dict[str, Any] = {}
     if "resume" in given:
         saved = _saved_options(given["resume"])
-        drawn = [name for name in ("pairs", "use_normal_app", *_DRAWING) if name in given]
-        if drawn:
-            raise UserError(f"`resume` goes on with the pairs of that run: leave out `{drawn[0]}`")
-        other = [name for name in _PLACE if given.get(name, saved[name]) != saved[name]]
+        sampled = [name for name in ("pairs", "use_normal_app", *SAMPLING) if name in given]
+        if sampled:
+            raise UserError(
+                f"`resume` goes on with the pairs of that run: leave out `{sampled[0]}`"
+            )
+        other = [name for name in _PLACE if given.get(name, saved.get(name)) != saved.get(name)]
         if other:
             raise UserError(
                 f"`resume` goes on with that run's {other[0]} {saved[other[0]]}: leave out "
@@ -172,7 +237,13 @@ def from_given(given: Mapping[str, Any]) -> Config:
             )
     config = Config(**{**saved, **given})
     check(config)
+    require_task(list(given), task_of(config))
     return config
+
+
+def task_of(config: Config) -> str:
+    """What the network that is asked for was trained for."""
+    return SEGMENTATION if config.cfg_file else catalogue.task_of(config.model or USUAL_MODEL)
 
 
 def _saved_options(folder: Path) -> dict[str, Any]:
@@ -205,23 +276,13 @@ def check_factors(config: FactorOptions) -> None:
         )
 
 
-def check_pair_factors(config: FactorOptions) -> None:
-    """Raise UserError for more factors than pairs can be drawn for."""
+def check(config: Config) -> None:
+    """Raise UserError for options that contradict each other."""
+    check_factors(config)
     if config.n_factors > len(FACTORS):
         raise UserError(
             f"`n_factors` {config.n_factors}: pairs exist for {len(FACTORS)} factors at most "
             f"({', '.join(FACTORS)})"
-        )
-
-
-def check(config: Config) -> None:
-    """Raise UserError for options that contradict each other."""
-    check_factors(config)
-    check_pair_factors(config)
-    if config.stylized_data_dir is None and config.dataset != "synthetic":
-        raise UserError(
-            "`stylized_data_dir` is missing: the folder that holds style_1, style_2, ... "
-            "(`dataset` synthetic needs none)"
         )
     if config.normal_data_dir and not config.use_normal_app:
         raise UserError("`normal_data_dir` is for `use_normal_app` True: give both or neither")
@@ -229,9 +290,26 @@ def check(config: Config) -> None:
         raise UserError("`use_normal_app` True goes with `app_shuffle` True")
     if config.resume and config.run_name:
         raise UserError("`resume` names the folder already: leave out `run_name`")
-    drawn = [name for name in _DRAWING if getattr(config, name) != getattr(Config, name)]
-    if config.pairs and drawn:
-        raise UserError(f"`pairs` {config.pairs} holds the pairs already: leave out `{drawn[0]}`")
+    sampled = [name for name in SAMPLING if name in changed(config) and name != "n_examples"]
+    if config.pairs and sampled:
+        raise UserError(f"`pairs` {config.pairs} holds the pairs already: leave out `{sampled[0]}`")
+    if config.nreps and config.pairing == "exhaustive":
+        raise UserError("`pairing` exhaustive shows every sequence once: leave out `nreps`")
+
+
+def changed(config: Config) -> list[str]:
+    """The options that are not as they are by default."""
+    return [f.name for f in dataclasses.fields(config) if getattr(config, f.name) != f.default]
+
+
+def require_task(given: Sequence[str], task: str) -> None:
+    """Raise UserError for an option among `given` that is for networks of another task."""
+    for field in dataclasses.fields(Config):
+        own = field.metadata.get("task", task)
+        if field.name in given and own != task:
+            raise UserError(
+                f"`{field.name}` is for networks of {own}, and this is one of {task}: leave it out"
+            )
 
 
 def as_json(config: Config) -> dict[str, Any]:
@@ -242,8 +320,8 @@ def as_json(config: Config) -> dict[str, Any]:
     }
     if config.checkpoint and config.checkpoint not in (RANDOM, AUTO):
         record["checkpoint"] = str(Path(config.checkpoint).absolute())
-    source, _, folder = config.model.partition(":")
-    if ".py:" in config.model:
+    source, _, folder = (config.model or "").partition(":")
+    if config.model and ".py:" in config.model:
         record["model"] = str(Path(config.model).absolute())
     elif source == "hf" and Path(folder).is_dir():
         record["model"] = f"hf:{Path(folder).absolute()}"

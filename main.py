@@ -1,20 +1,21 @@
-"""Measure how much static and dynamic information an action-recognition network encodes."""
+"""Measure how much static and dynamic information a video network encodes."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from config import Config, from_given, parse
-from measure import folder as runs
-from measure import pipeline
-from measure.prepare import Measurement, prepare
-from results.store import FeatureStore
+from measure import folder as folders
+from measure.cfg_file import find_network, resolved
+from measure.estimates import estimate_stages
+from measure.features import compute_features
+from measure.prepare import Run, prepare
+from results import study
 from results.tables import Results
-from utils import UserError, as_options, run
+from utils import as_options, run
 
 # Options that print something instead of measuring.
 LISTS = {
@@ -25,11 +26,18 @@ LISTS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run leaves: its folder, its results and the paths of its figures."""
+    """What a run leaves.
+
+    folder: of the run.
+    results: its estimates.
+    figures: paths of its figures.
+    exported: paths of the files that the study's code would have written.
+    """
 
     folder: Path
     results: Results
     figures: list[Path]
+    exported: list[Path]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -41,9 +49,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     config = from_given(given)
     outcome = measure(config)
-    print(runs.summary(outcome.results, config.joint_encoding))
+    print(folders.summary(outcome.results, config.joint_encoding))
     print(f"tables:  {outcome.folder}")
     print(f"figures: {', '.join(map(str, outcome.figures))}")
+    for path in outcome.exported:
+        print(f"study:   {path}")
 
 
 def print_lists(wanted: Sequence[str], config: Config) -> None:
@@ -51,10 +61,9 @@ def print_lists(wanted: Sequence[str], config: Config) -> None:
     from models import listing
 
     if "list_models" in wanted:
-        print(as_options(listing.models_table()))
+        print(listing.models_table())
     if "list_stages" in wanted:
-        network = pipeline.find_network(config)
-        print(as_options(listing.stages_table(network, config.path, config.fuse)))
+        print(as_options(listing.stages_table(find_network(resolved(config)))))
 
 
 def measure(config: Config) -> Outcome:
@@ -63,63 +72,44 @@ def measure(config: Config) -> Outcome:
     Raises UserError before the first expensive step for anything that is wrong with the request.
     """
     plan = prepare(config)
+    folder = folders.find_folder(plan)
+    exporter = study.exporter(exported(plan, folder))
+    exporter.require_free()
     print(as_options(plan.describe()), flush=True)
-    folder, store, bad_videos = compute_features(plan)
-    pairs = pipeline.without_videos(plan.pairs, bad_videos)
-    if bad_videos:
-        print(f"left out: {len(bad_videos)} unreadable videos, see {folder}/skipped_videos.csv")
-    estimates = pipeline.estimate_stages(
-        store, pairs, plan.rows, n_factors=config.n_factors, residual_index=config.residual_index
+    features = compute_features(plan, folder)
+    if features.bad_videos:
+        print(f"left out: {len(features.bad_videos)} videos, see {folder}/skipped_videos.csv")
+    estimates = estimate_stages(
+        features.store,
+        plan.plan.without(features.bad_videos).pairs,
+        plan.rows,
+        n_factors=config.n_factors,
+        residual_index=config.residual_index,
     )
     results = Results(
-        model=plan.network.name,
-        path=plan.path,
-        dataset=config.dataset,
+        model=plan.model,
+        path=plan.pathway,
+        dataset=plan.data.name,
         weights=plan.weights[:12],
         estimates=estimates,
         thresholds=config.joint_encoding_thresh,
     )
-    return Outcome(folder, results, runs.save_results(folder, results, bad_videos))
+    figures = folders.save_results(folder, results, features.bad_videos)
+    return Outcome(folder, results, figures, exporter.write(results))
 
 
-def compute_features(plan: Measurement) -> tuple[Path, FeatureStore, dict[str, str]]:
-    """The run's folder, its store with every clip's features, and all bad videos.
-
-    The network is loaded before the folder is made, and not at all if no clip is left to compute.
-    """
-    config, folder = plan.config, plan.config.resume
-    if folder and FeatureStore.is_complete(folder / "features"):
-        return folder, _open_store(plan, folder), plan.bad_videos
-    runs.require_free_name(config)
-    network, record = load_network(plan)
-    if not folder:
-        record |= {**plan.identity, "bad_videos": plan.bad_videos}
-        folder = runs.make_folder(config, plan.network.name, plan.pairs, record)
-    store = _open_store(plan, folder)
-    todo = [clip for clip, row in plan.rows.items() if not store.done[row]]
-    batches = plan.batches(todo, pin_memory=network.device.type == "cuda")
-    try:
-        bad = pipeline.fill_store(store, network, batches, plan.rows, config.on_bad_video)
-    except (KeyboardInterrupt, UserError) as stop:
-        kept = f"{store.done.sum()} of {len(store.clips)} clips are kept; finish with"
-        message = f"{stop}\n{kept} python main.py --resume {folder}".lstrip()
-        raise type(stop)(message) from None
-    return folder, store, {**plan.bad_videos, **bad}
-
-
-def _open_store(plan: Measurement, folder: Path) -> FeatureStore:
-    store = FeatureStore.resume(folder / "features", plan.stages, plan.store_rows(), plan.identity)
-    if plan.config.resume:
-        runs.note_resumption(folder, plan.config)
-    return store
-
-
-def load_network(plan: Measurement) -> tuple[pipeline.FrozenNetwork, dict[str, Any]]:
-    """The network with its weights on its device, and a record of where they came from."""
-    network, loaded = pipeline.load_network(plan.config, plan.network, plan.checkpoint)
-    if loaded.note:
-        print(f"checkpoint: {loaded.note}")
-    return network, {"checkpoint": asdict(loaded), "device": str(network.device)}
+def exported(plan: Run, folder: Path) -> study.Exported:
+    """What the study's files need to know of a run."""
+    return study.Exported(
+        task=plan.network.task,
+        save_dir=plan.config.save_dir,
+        folder=folder,
+        model=plan.model,
+        seed=plan.config.random_seed,
+        stages=plan.stages,
+        joint=plan.config.joint_encoding,
+        record=plan.record,
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import difflib
 import hashlib
 import json
 import os
@@ -73,6 +74,18 @@ def resolve_device(text: str | None) -> torch.device:
             "leave `device` out to take the best"
         )
     return torch.device(name)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """ " Did you mean ...?" with the nearest known names, whatever their case, or nothing.
+
+    >>> suggestion("I3D", ["i3d", "x3d_s"]), suggestion("activitynet", ["StylizedActivityNet"])
+    (" Did you mean 'i3d'?", " Did you mean 'StylizedActivityNet'?")
+    """
+    by_lower = {word.lower(): word for word in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=3)
+    near = near or [word for word in by_lower if len(name) > 2 and name.lower() in word][:3]
+    return f" Did you mean {' or '.join(repr(by_lower[word]) for word in near)}?" if near else ""
 
 
 @contextlib.contextmanager

@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
+
+from utils import suggestion
 
 
 def boolean(text: str) -> bool:
     """True or False from True/False/1/0 (any case)."""
     values = {"true": True, "1": True, "false": False, "0": False}
     if text.lower() not in values:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of True, False, 1, 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of True, False, 1, 0")
     return values[text.lower()]
 
 
@@ -30,6 +33,28 @@ def integer(low: int) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def one_of(known: Sequence[str]) -> Callable[[str], str]:
+    """A parser of one of a few words."""
+
+    def parse(text: str) -> str:
+        if text not in known:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not known.{suggestion(text, known)} Available: {', '.join(known)}"
+            )
+        return text
+
+    return parse
+
+
+def size(text: str) -> tuple[int, int]:
+    """Height and width in pixels, as "480,854" or "480x854", or "256" for both."""
+    found = re.fullmatch(r"(\d+)(?:[,x](\d+))?", text.replace(" ", ""))
+    height, width = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not height or not width:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size like 256 or 480,854")
+    return height, width
 
 
 def thresholds(text: str) -> tuple[float, ...]:
@@ -72,17 +97,37 @@ def names(text: str) -> tuple[str, ...]:
     return parts
 
 
-def script_parser(description: str | None) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one message, without the usage in front of it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2 and the message, with the nearest option for an unknown one."""
+        unknown = re.fullmatch(r"unrecognized arguments: .*?--(\w+).*", message)
+        near = suggestion(unknown[1], self._options()) if unknown else ""
+        self.exit(2, f"error: {message}.{near} {self.prog} --help lists the options\n")
+
+    def _options(self) -> list[str]:
+        return [o.lstrip("-") for action in self._actions for o in action.option_strings]
+
+
+def script_parser(description: str | None, **more: Any) -> Parser:
     """The parser of a script whose help is its own docstring, as it stands there."""
-    return argparse.ArgumentParser(
+    return Parser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        **more,
     )
 
 
 def option(default: Any, parse: Callable[[str], Any], text: str, **extra: Any) -> Any:
-    """A field of a table of options: its default, its parser and its help."""
+    """A field of a table of options: its default, its parser and its help.
+
+    extra: choices, the words that it may be; alias, another spelling; group, under which heading
+    the help shows it; task, the networks that it is for, where it is not for all of them.
+    """
+    if "choices" in extra:
+        parse = one_of(extra["choices"])
     return dataclasses.field(default=default, metadata={"type": parse, "help": text, **extra})
 
 
@@ -92,24 +137,34 @@ def as_text(value: Any) -> str:
 
 
 def add_fields(parser: argparse.ArgumentParser, table: type, only: Sequence[str] = ()) -> None:
-    """Add the options of a table to a parser: all, or those named in `only`.
+    """Add the options of a table to a parser, under the headings of their groups: all, or those
+    named in `only`.
 
     Those not given are left out of the parsed namespace: the defaults are in the table alone.
     """
+    groups: dict[str, Any] = {}
     for field in dataclasses.fields(table):
         if only and field.name not in only:
             continue
-        text = field.metadata["help"]
-        if field.default is not None:
-            text += f" (default: {as_text(field.default)})"
-        choices = field.metadata.get("choices")
-        spellings = (field.name, field.metadata.get("alias", field.name))
-        parser.add_argument(
-            *dict.fromkeys(f"--{spelling}" for spelling in spellings),
-            dest=field.name,
-            type=field.metadata["type"],
-            default=argparse.SUPPRESS,
-            help=text,
-            choices=choices,
-            metavar=None if choices else field.name.upper(),
-        )
+        heading = "" if only else field.metadata.get("group", "")
+        if heading and heading not in groups:
+            groups[heading] = parser.add_argument_group(heading)
+        _add_field(groups.get(heading, parser), field)
+
+
+def _add_field(group: Any, field: dataclasses.Field) -> None:
+    text, task = field.metadata["help"], field.metadata.get("task")
+    if task:
+        text = f"{task}: {text}"
+    if field.default is not None:
+        text += f" (default: {as_text(field.default)})"
+    choices = field.metadata.get("choices")
+    aliases = field.metadata.get("alias", ())
+    group.add_argument(
+        *dict.fromkeys(f"--{spelling}" for spelling in (field.name, *aliases)),
+        dest=field.name,
+        type=field.metadata["type"],
+        default=argparse.SUPPRESS,
+        help=text,
+        metavar=f"{{{','.join(choices)}}}" if choices else field.name.upper(),
+    )

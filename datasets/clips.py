@@ -1,4 +1,4 @@
-"""From clips to input tensors: only the frames that the network sees, each decoded once.
+"""From clips of videos to input tensors: only the frames that the network sees, each decoded once.
 
 Sampling and preprocessing are those of the study: a window of raw frames, of which every input
 takes a uniform subsample; /255, mean and std, short side (bilinear), centre crop.
@@ -6,43 +6,20 @@ takes a uniform subsample; /255, mean and std, short side (bilinear), centre cro
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
 
+from datasets.batches import FrameError, read_frame
 from datasets.geometry import ClipGeometry, apply_transform
-from datasets.plan import Clip
-from datasets.videos import Frames, VideoSet
-from utils import DataError
 
-
-class FrameError(DataError):
-    """A frame that cannot be decoded: its path and why."""
-
-
-@dataclass(frozen=True)
-class BadVideo:
-    """A video that turned out to be unreadable, the frame and the reason."""
-
-    video: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Clips and their inputs, in the network's order, e.g. [B, 3, T, H, W] float32 each."""
-
-    clips: list[Any]
-    inputs: list[Tensor]
+if TYPE_CHECKING:
+    from datasets.plan import Clip
+    from datasets.stylized_videos import StylizedVideos
 
 
 def subsample(length: int, n: int) -> Tensor:
@@ -59,18 +36,6 @@ def permutation(shuffle: int, input_index: int, n: int) -> Tensor:
     if shuffle == 0:
         return torch.arange(n)
     return torch.from_numpy(np.random.default_rng([shuffle, input_index]).permutation(n))
-
-
-def read_frame(path: Path) -> np.ndarray:
-    """A frame as uint8 RGB [H, W, 3]. Raises FrameError if it cannot be decoded."""
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                raise FrameError(f"{path}: pixels of mode {image.mode}, expected 8 bits a channel")
-            opaque = image.convert("RGBA") if "transparency" in image.info else image
-            return np.asarray(opaque.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise FrameError(f"{path}: {error}") from None
 
 
 def preprocess(frames: Tensor, geometry: ClipGeometry) -> Tensor:
@@ -91,114 +56,45 @@ def preprocess(frames: Tensor, geometry: ClipGeometry) -> Tensor:
     return x[:, :, top : top + geometry.crop, left : left + geometry.crop].contiguous()
 
 
-class _Readings(Dataset):
-    """Item i: the inputs of the clips in `groups[i]`, which show the same frames, unshuffled."""
+def raw_frames(geometry: ClipGeometry) -> list[list[int]]:
+    """The raw frames of a window that each input takes, counted from the window's first.
 
-    def __init__(
-        self,
-        groups: Sequence[Sequence[Clip]],
-        videos: VideoSet,
-        frames: dict[tuple[str, str], Frames],
-        geometry: ClipGeometry,
-    ):
-        self.groups, self.videos = groups, videos
-        self.frames, self.geometry = frames, geometry
+    >>> raw_frames(ClipGeometry((("video", 4),), 2, window=8))
+    [[0, 2, 4, 7]]
+    >>> raw_frames(ClipGeometry((("video", 4),), 2, window=8, exact_rate=True))
+    [[0, 2, 4, 6]]
+    """
+    if geometry.exact_rate:
+        return [[i * geometry.sampling_rate for i in range(n)] for _, n in geometry.inputs]
+    return [subsample(geometry.window, n).tolist() for _, n in geometry.inputs]
 
-    def __len__(self) -> int:
-        return len(self.groups)
 
-    def __getitem__(self, index: int) -> list[Tensor] | BadVideo:
-        clip = self.groups[index][0]
-        try:
-            return self._read(clip)
-        except FrameError as error:
-            # Returned, not raised: what to do about it is decided where the batches are used.
-            return BadVideo(clip.video, str(error))
+class VideoReader:
+    """Reads the frames that a network sees of a clip, each once; they are shuffled afterwards."""
 
-    def _read(self, clip: Clip) -> list[Tensor]:
-        geometry, frames = self.geometry, self.frames[clip.video, clip.style]
-        positions = self.videos.positions(clip.video, clip.start, geometry.window)
-        rows = [subsample(geometry.window, n).tolist() for _, n in geometry.inputs]
-        seen = sorted({positions[row] for taken in rows for row in taken})
+    def __init__(self, data: StylizedVideos, geometry: ClipGeometry):
+        self.data, self.geometry = data, geometry
+        self.taken = raw_frames(geometry)
+
+    def read(self, clips: Sequence[Clip]) -> list[Tensor]:
+        """The inputs of clips of the same frames, in their natural order: [3, T, H, W] each.
+
+        Raises FrameError for an unreadable frame.
+        """
+        clip, geometry = clips[0], self.geometry
+        frames = self.data.frames(clip.video, clip.style)
+        positions = self.data.videos.positions(clip.video, clip.start, geometry.window)
+        seen = sorted({positions[row] for taken in self.taken for row in taken})
         decoded = {position: read_frame(frames.path(position)) for position in seen}
         sizes = {image.shape for image in decoded.values()}
         if len(sizes) > 1:
             raise FrameError(f"{frames.folder}: frames of unequal size: {sorted(sizes)}")
         unique = preprocess(torch.from_numpy(np.stack([decoded[p] for p in seen])), geometry)
         place = {position: i for i, position in enumerate(seen)}
-        return [unique[:, [place[positions[row]] for row in taken]] for taken in rows]
+        return [unique[:, [place[positions[row]] for row in taken]] for taken in self.taken]
 
-
-def iter_batches(
-    clips: Sequence[Clip],
-    videos: VideoSet,
-    frames: dict[tuple[str, str], Frames],
-    geometry: ClipGeometry,
-    *,
-    batch_size: int,
-    num_workers: int = 0,
-    pin_memory: bool = False,
-) -> Iterator[Batch | BadVideo]:
-    """Batches of up to `batch_size` clips in the given order, or the video that is unreadable.
-
-    Clips that show the same frames must stand together; their frames are read once.
-    """
-    groups = by_source(clips)
-    readings = _Readings(groups, videos, frames, geometry)
-    return batches_of(
-        groups,
-        readings,
-        lambda reading, position, clip: _ordered(reading, clip.shuffle),
-        batch_size=batch_size,
-        num_workers=num_workers,
-        pin_memory=pin_memory,
-    )
-
-
-def by_source(clips: Sequence[Any]) -> list[list[Any]]:
-    """Clips that show the same frames, which stand together, in groups."""
-    return [list(group) for _, group in itertools.groupby(clips, key=lambda clip: clip.source)]
-
-
-def batches_of(
-    groups: Sequence[Sequence[Any]],
-    readings: Dataset,
-    inputs: Callable[[Any, int, Any], list[Tensor]],
-    *,
-    batch_size: int,
-    num_workers: int = 0,
-    pin_memory: bool = False,
-) -> Iterator[Batch | BadVideo]:
-    """Batches of up to `batch_size` clips in the order of `groups`, or what is unreadable.
-
-    Item i of `readings` is what group i was read as, in `num_workers` processes beside this one;
-    `inputs` makes the inputs of a clip of it, given the clip's position in its group.
-    """
-    loader = DataLoader(
-        readings, batch_size=None, num_workers=min(num_workers, len(groups)), shuffle=False
-    )
-    ready: list[Any] = []
-    waiting: list[list[Tensor]] = []
-    for group, reading in zip(groups, loader, strict=True):
-        if isinstance(reading, BadVideo):
-            yield reading
-            continue
-        for position, clip in enumerate(group):
-            ready.append(clip)
-            waiting.append(inputs(reading, position, clip))
-            if len(ready) == batch_size:
-                yield _batch(ready, waiting, pin_memory)
-                ready, waiting = [], []
-    if ready:
-        yield _batch(ready, waiting, pin_memory)
-
-
-def _ordered(reading: list[Tensor], shuffle: int) -> list[Tensor]:
-    if shuffle == 0:
-        return reading
-    return [x[:, permutation(shuffle, i, x.shape[1])] for i, x in enumerate(reading)]
-
-
-def _batch(clips: list[Any], inputs: list[list[Tensor]], pin_memory: bool) -> Batch:
-    stacked = [torch.stack(own) for own in zip(*inputs, strict=True)]
-    return Batch(clips, [x.pin_memory() for x in stacked] if pin_memory else stacked)
+    def inputs(self, reading: list[Tensor], position: int, clip: Clip) -> list[Tensor]:
+        """The inputs of a clip, its frames in its own order."""
+        if clip.shuffle == 0:
+            return reading
+        return [x[:, permutation(clip.shuffle, i, x.shape[1])] for i, x in enumerate(reading)]

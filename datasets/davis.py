@@ -21,6 +21,8 @@ from pathlib import Path, PurePosixPath
 
 from utils import DataError
 
+# The image set that the study took.
+SPLIT = "val"
 IMAGES, MASKS = "JPEGImages/480p", "Annotations/480p"
 FORWARD, BACKWARD = "FlowImages_gap1", "FlowImages_gap-1"
 # Folders of the styles whose ids the study gave; any other id is the name of its folder.
@@ -74,7 +76,7 @@ class SequenceSet:
         """Path of the mask of a frame."""
         return self.original / MASKS / self.videos[video].folder / f"{frame}.png"
 
-    def as_filmed(self, flows: tuple[str, ...]) -> SequenceSet:
+    def unstylized(self, flows: tuple[str, ...]) -> SequenceSet:
         """The same frames in one style, that of the camera, with some of the flows."""
         style = PurePosixPath(IMAGES).name
         return replace(self, stylized=self.original, styles=(style,), flows=flows)
@@ -195,7 +197,7 @@ def _require_styles(stylized: Path, styles: tuple[str, ...]) -> None:
         raise DataError(
             f"missing style folders: {', '.join(str(root / name) for name in missing)}. Present: "
             f"{', '.join(present) or 'none'}. Give the folder of Stylized DAVIS with "
-            "`stylized_data_root`, or its styles with `styles`"
+            "`stylized_data_dir`, or its styles with `styles`"
         )
 
 

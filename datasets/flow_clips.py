@@ -8,7 +8,7 @@ colours jittered. Letters in shape comments: H and W pixels of the crop.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,30 +16,16 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 from torchvision.transforms import functional as F
 
-from datasets.clips import BadVideo, Batch, FrameError, batches_of, by_source, read_frame
+from datasets.batches import read_frame
 from datasets.davis import SequenceSet
 from datasets.flow_plan import FlowClip
+from datasets.geometry import FlowGeometry
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Ranges of the jitter's own ranges, from which its shift of hue and factor of saturation are drawn.
 HUE, SATURATION = (0.1, 0.5), (0.1, 1.0)
-
-
-@dataclass(frozen=True)
-class FlowGeometry:
-    """How a network wants its clips: size (height, width) in pixels, and frames in a sample."""
-
-    size: tuple[int, int]
-    frames: int = 1
-
-    @property
-    def fit_flow(self) -> bool:
-        """Whether the flow image is first brought to the size of the stylized image, as the
-        study's loader did for networks that take one frame."""
-        return self.frames == 1
 
 
 @dataclass(frozen=True)
@@ -60,7 +46,7 @@ class Jitter:
         return image
 
 
-def draw_jitters(seed: int, video: str, frame: str, n: int) -> list[Jitter]:
+def sample_jitters(seed: int, video: str, frame: str, n: int) -> list[Jitter]:
     """The jitters of a frame's `n` flow images, a function of seed, sequence and frame alone.
 
     As in the study, the ranges are drawn once per frame and the values from them per flow image.
@@ -97,7 +83,7 @@ class FlowReader:
         a frame one after the other on the channels. Raises FrameError for an unreadable file.
         """
         video = clips[0].video
-        order = [name for name in (clips[0].frame, clips[0].other) if name]
+        order = clips[0].frames
         frames = dict.fromkeys(order)
         styles = dict.fromkeys(clip.style for clip in clips)
         jitters = dict.fromkeys(clip.jitter for clip in clips)
@@ -116,6 +102,10 @@ class FlowReader:
             ]
             for clip in clips
         ]
+
+    def inputs(self, reading: list[list[Tensor]], position: int, clip: FlowClip) -> list[Tensor]:
+        """The inputs of a clip, given its position in the group that was read."""
+        return reading[position]
 
     def _stacked(self, frames: list[Tensor]) -> Tensor:
         return torch.stack(frames) if self.geometry.frames > 1 else frames[0]
@@ -143,47 +133,6 @@ class FlowReader:
 def _flow_input(flows: Sequence[Image.Image], jitter: int, video: str, frame: str) -> Tensor:
     """The flow images of a frame, jittered unless `jitter` is 0, float32 [3 n, H, W]."""
     if jitter:
-        drawn = draw_jitters(jitter, video, frame, len(flows))
+        drawn = sample_jitters(jitter, video, frame, len(flows))
         flows = [change(flow) for change, flow in zip(drawn, flows, strict=True)]
     return torch.cat([to_input(flow) for flow in flows])  # [3 n, H, W]
-
-
-class _Readings(Dataset):
-    """Item i: the inputs of every clip in `groups[i]`, or what could not be read."""
-
-    def __init__(self, groups: Sequence[Sequence[FlowClip]], reader: FlowReader):
-        self.groups, self.reader = groups, reader
-
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    def __getitem__(self, index: int) -> list[list[Tensor]] | BadVideo:
-        group = self.groups[index]
-        try:
-            return self.reader.read(group)
-        except FrameError as error:
-            return BadVideo(group[0].video, str(error))
-
-
-def iter_flow_batches(
-    clips: Sequence[FlowClip],
-    data: SequenceSet,
-    geometry: FlowGeometry,
-    *,
-    batch_size: int,
-    num_workers: int = 0,
-    pin_memory: bool = False,
-) -> Iterator[Batch | BadVideo]:
-    """Batches of up to `batch_size` clips in the given order, or the video that is unreadable.
-
-    Clips of the same frames must stand together; their files are read once.
-    """
-    groups = by_source(clips)
-    return batches_of(
-        groups,
-        _Readings(groups, FlowReader(data, geometry)),
-        lambda reading, position, clip: reading[position],
-        batch_size=batch_size,
-        num_workers=num_workers,
-        pin_memory=pin_memory,
-    )

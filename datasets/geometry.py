@@ -1,10 +1,11 @@
-"""How a network wants its clips (`ClipGeometry`). Imports no torch."""
+"""How a network wants its clips: `ClipGeometry`, or `FlowGeometry` with flow. Imports no torch."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utils import UserError
 
@@ -14,32 +15,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClipOptions:
-    """What the command line asks of clips; None: as the network wants it.
+    """What a user asks of clips; None: as the network wants it.
 
-    frames: of the last input. rate: raw frames between two of them. window: raw frames that a clip
-    spans. mean, std: one value or one per channel.
+    frames: of the last input.
+    rate: raw frames between two of them.
+    window: raw frames that a clip spans.
+    crop: height and width in pixels.
+    mean, std: of pixels in 0..1, one value or one per channel.
     """
 
     frames: int | None = None
     rate: int | None = None
     window: int | None = None
-    crop: int | None = None
+    crop: tuple[int, int] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
 class ClipGeometry:
-    """How a network wants its clips.
+    """How an action-recognition network wants its clips.
 
     inputs: (name, frames) of each input in the order the network takes them.
-    sampling_rate: raw frames between two input frames in training (of the last input).
-    window: raw frames that a clip spans; every input is a uniform subsample of it.
-    short_side, crop: pixels; frames are scaled to `short_side`, then centre-cropped to `crop`.
+    sampling_rate: raw frames from one input frame to the next in training (of the last input).
+    window: raw frames that a clip spans.
+    short_side: pixels that the shorter side of frames is scaled to.
+    crop: pixels of the centre crop's sides.
     mean, std: per channel, in the network's channel order and value range.
-    channels: "RGB" or "BGR". value_range: pixels are in 0..value_range before mean and std (1 or
-    255). transform: a preprocessing of the network's own, from uint8 [T, H, W, 3] (RGB) to float32
-    [3, T, crop, crop], each frame by itself, which stands for all of these numbers.
+    channels: "RGB" or "BGR".
+    value_range: pixels are in 0..value_range before mean and std (1 or 255).
+    transform: a preprocessing of the network's own, from uint8 [T, H, W, 3] (RGB) to float32
+        [3, T, crop, crop], each frame by itself, which stands for all of these numbers.
+    exact_rate: whether frames are exactly `sampling_rate` apart; else every input takes frames
+        spread evenly over the window from its first to its last, as in the study.
     """
 
     inputs: tuple[tuple[str, int], ...]
@@ -52,11 +60,27 @@ class ClipGeometry:
     channels: str = "RGB"
     value_range: int = 1
     transform: Callable[[Tensor], Tensor] | None = None
+    exact_rate: bool = False
 
     @property
-    def alpha(self) -> int | None:
-        """Fast frames per slow frame, None for a network with one input."""
-        return self.inputs[1][1] // self.inputs[0][1] if len(self.inputs) == 2 else None
+    def frames(self) -> int:
+        """Frames of the last input."""
+        return self.inputs[-1][1]
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Height and width of a frame."""
+        return self.crop, self.crop
+
+    @property
+    def rows(self) -> int:
+        """Rows of features that a clip has."""
+        return 1
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every input of one clip, [3, T, H, W], by name."""
+        return {name: (3, frames, *self.pixels) for name, frames in self.inputs}
 
     @property
     def normalisation(self) -> str:
@@ -66,32 +90,47 @@ class ClipGeometry:
         mean, std = (" ".join(f"{v:g}" for v in x) for x in (self.mean, self.std))
         return f"{self.channels} 0 to {self.value_range}, mean {mean}, std {std}"
 
+    def describe(self) -> str:
+        """The clips in a few words."""
+        frames = " + ".join(f"{n} {name}" for name, n in self.inputs)
+        height, width = self.pixels
+        spacing = f"{self.sampling_rate} apart" if self.exact_rate else "evenly spread"
+        return (
+            f"{frames} frames, {spacing}, from a window of {self.window}, {height}x{width} pixels, "
+            f"{self.normalisation}"
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """All of it in JSON types, functions by name."""
+        fields = dataclasses.asdict(self)
+        if not self.exact_rate:  # as in records of runs from before there was a choice
+            del fields["exact_rate"]
+        return {name: _as_json(value) for name, value in fields.items()}
+
     def changed(self, wanted: ClipOptions) -> ClipGeometry:
         """The same geometry but for what is wanted; another crop scales the short side with it,
         and another number of frames or rate the window.
 
-        Raises UserError where the network's own preprocessing cannot be changed.
+        Raises UserError where the network's own preprocessing cannot be changed, or where clips
+        cannot be made so.
         """
-        given = {"crop": wanted.crop, "mean": wanted.mean, "std": wanted.std}
-        fixed = [name for name, value in given.items() if value is not None]
-        if self.transform and fixed and (fixed != ["crop"] or wanted.crop != self.crop):
+        crop = self._square(wanted.crop) or self.crop
+        self._require_own(wanted, crop)
+        rate, frames = wanted.rate or self.sampling_rate, wanted.frames or self.frames
+        if not (frames and crop):
             raise UserError(
-                f"`{fixed[0]}`: this network brings its own preprocessing (clips of {self.crop} "
-                "pixels); leave it out"
+                "`clip_frames` and `image_size` are missing: the network does not say how it wants "
+                "its clips (`sampling_rate`, `mean` and `std` as well, if not 1, 0.45 and 0.225)"
             )
-        crop, rate = wanted.crop or self.crop, wanted.rate or self.sampling_rate
-        frames = wanted.frames or self.inputs[-1][1]
         window = frames * rate if wanted.frames or wanted.rate else self.window
-        short_side = self.short_side or crop
-        if self.crop:
-            short_side = round(self.short_side * crop / self.crop)
+        short_side = round(self.short_side * crop / self.crop) if self.crop else crop
         if short_side < crop:
             raise UserError(
                 f"frames scaled to a short side of {short_side} pixels are smaller than the crop "
                 f"of {crop}"
             )
         inputs = self.inputs if len(self.inputs) > 1 else ((self.inputs[0][0], frames),)
-        return replace(
+        changed = replace(
             self,
             inputs=inputs,
             sampling_rate=rate,
@@ -100,11 +139,107 @@ class ClipGeometry:
             short_side=short_side,
             mean=self._scaled(wanted.mean) or self.mean,
             std=self._scaled(wanted.std) or self.std,
+            # A window that was asked for is filled evenly.
+            exact_rate=self.exact_rate and not wanted.window,
         )
+        return changed._checked(wanted.window)
+
+    def _checked(self, window: int | None) -> ClipGeometry:
+        """The same. Raises UserError for a window that does not hold the frames of a clip."""
+        most = max(frames for _, frames in self.inputs)
+        if window and window < most:
+            raise UserError(
+                f"`n_sample_frames` {window}: a clip of {most} frames from a window of {window} "
+                f"would show frames more than once; give at least {most}"
+            )
+        return self
+
+    def _square(self, crop: tuple[int, int] | None) -> int | None:
+        """The side of a square crop. Raises UserError for another one."""
+        if crop and crop[0] != crop[1]:
+            raise UserError(
+                f"`image_size` {crop[0]},{crop[1]}: clips of this network are square; give "
+                f"`image_size` {crop[0]}"
+            )
+        return crop[0] if crop else None
+
+    def _require_own(self, wanted: ClipOptions, crop: int) -> None:
+        """Raise UserError where a preprocessing of the network's own would have to change."""
+        given = {"image_size": wanted.crop, "mean": wanted.mean, "std": wanted.std}
+        fixed = [name for name, value in given.items() if value is not None]
+        if self.transform and fixed and (fixed != ["image_size"] or crop != self.crop):
+            raise UserError(
+                f"`{fixed[0]}`: this network brings its own preprocessing (clips of {self.crop} "
+                "pixels); leave it out"
+            )
 
     def _scaled(self, values: tuple[float, ...] | None) -> tuple[float, ...] | None:
         """Values of pixels in 0..1, per channel, in the network's range."""
         return values and tuple(value * self.value_range for value in per_channel(values))
+
+
+@dataclass(frozen=True)
+class FlowGeometry:
+    """How a segmentation network wants its clips: frames, and their flow as colour images.
+
+    size: height and width in pixels.
+    frames: of a clip; features have a row for each.
+    """
+
+    size: tuple[int, int]
+    frames: int = 1
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Height and width of a frame."""
+        return self.size
+
+    @property
+    def rows(self) -> int:
+        """Rows of features that a clip has."""
+        return self.frames
+
+    @property
+    def window(self) -> int:
+        """Frames that a clip spans: they are named, not counted from a start."""
+        return self.frames
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of image and flow of one clip: [3, H, W] each, or [2, 3, H, W] and, with
+        backward flow, [2, 6, H, W]."""
+        if self.frames == 1:
+            return {"image": (3, *self.size), "flow": (3, *self.size)}
+        return {"image": (self.frames, 3, *self.size), "flow": (self.frames, 6, *self.size)}
+
+    @property
+    def fit_flow(self) -> bool:
+        """Whether the flow image is first brought to the size of the stylized image, as the
+        study's loader did for networks that take one frame."""
+        return self.frames == 1
+
+    def describe(self) -> str:
+        """The clips in a few words."""
+        height, width = self.size
+        return f"{self.frames} frame{'s' * (self.frames > 1)} and flow, {height}x{width} pixels"
+
+    def identity(self) -> dict[str, Any]:
+        """All of it in JSON types."""
+        return {name: _as_json(value) for name, value in dataclasses.asdict(self).items()}
+
+    def changed(self, wanted: ClipOptions) -> FlowGeometry:
+        """The same geometry with the size that is wanted."""
+        return replace(self, size=wanted.crop or self.size)
+
+
+Geometry = ClipGeometry | FlowGeometry
+
+
+def _as_json(value: Any) -> Any:
+    """Tuples as lists, also nested, and functions by name: what JSON gives back."""
+    if callable(value):
+        return getattr(value, "__qualname__", type(value).__qualname__)
+    return [_as_json(v) for v in value] if isinstance(value, tuple) else value
 
 
 def apply_transform(transform: Callable[[Tensor], Tensor], frames: Tensor, crop: int) -> Tensor:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.videos import Video, VideoSet, scan_frames, style_folders
-from utils import DataError, read_json
+from utils import DataError, UserError, read_json
 
 MIN_FRAMES = 8
 _ACTIVITYNET_FPS = 5
@@ -46,7 +46,7 @@ def _activitynet(root: Path, styles: list[Path], subset: str) -> Listing:
     """
     path = root / "activitynet_v13.json"
     listing = Listing()
-    database = _field(read_json(path), "database", path)
+    database = _field(_annotation(path), "database", path)
     if not isinstance(database, dict):
         raise DataError(f"{path}: 'database' is a {type(database).__name__}, expected an object")
     for name, entry in database.items():
@@ -153,10 +153,20 @@ def _plain(root: Path, styles: list[Path], subset: str) -> Listing:
 
 def _entries(path: Path) -> Any:
     """The content of an annotation file that holds a list or an object."""
-    content = read_json(path)
+    content = _annotation(path)
     if not isinstance(content, list | dict):
         raise DataError(f"{path} holds {content!r}, expected a list or an object")
     return content
+
+
+def _annotation(path: Path) -> Any:
+    """The content of an annotation file. Raises DataError where it is missing or unreadable."""
+    if not path.exists():
+        raise DataError(
+            f"{path} does not exist, the annotation of this data set (docs/data.md shows one). For "
+            "videos without annotation give `dataset` plain"
+        )
+    return read_json(path)
 
 
 def _field(entry: object, key: str, path: Path, name: str = "") -> Any:
@@ -168,21 +178,28 @@ def _field(entry: object, key: str, path: Path, name: str = "") -> Any:
 
 @dataclass(frozen=True)
 class Layout:
-    """How one data set lies on disk: the function that lists it, its default subset, and where
-    clips start (see `VideoSet`)."""
+    """How one data set lies on disk.
+
+    list_videos: from its folder, those of the styles and the subset, what is there.
+    subset: the usual one.
+    start: where windows start (see `VideoSet`).
+    any_start: whether that can be chosen.
+    shortest_window: as in `VideoSet`.
+    """
 
     list_videos: Callable[[Path, list[Path], str], Listing]
     subset: str = "validation"
-    random_start: bool = True
+    start: str = "random"
+    any_start: bool = False
     shortest_window: int | None = None
 
 
 LAYOUTS = {
-    "StylizedActivityNet": Layout(_activitynet, random_start=False),
+    "StylizedActivityNet": Layout(_activitynet, start="first"),
     "ssv2": Layout(_ssv2, shortest_window=MIN_FRAMES),
     "Diving48": Layout(_diving48, subset="test", shortest_window=MIN_FRAMES),
-    "plain": Layout(_plain),
-    "synthetic": Layout(_plain),
+    "plain": Layout(_plain, any_start=True),
+    "synthetic": Layout(_plain, any_start=True),
 }
 
 
@@ -191,14 +208,23 @@ def find_videos(
     root: Path,
     styles: Sequence[str],
     subset: str | None = None,
-    normal_dir: Path | None = None,
+    unstylized: Path | None = None,
+    start: str | None = None,
 ) -> VideoSet:
     """The videos of a data set under `root`, listed from its annotation and its first style.
 
-    Raises DataError for a missing style folder, an unreadable annotation, or no video at all.
+    unstylized: folder of the unstylized videos, where they are shown.
+
+    Raises DataError for a missing style folder, an unreadable annotation, or no video at all, and
+    UserError where windows cannot start as asked for.
     """
     layout = LAYOUTS[dataset]
-    folders = style_folders(root, styles, normal_dir)
+    if start and start != layout.start and not layout.any_start:
+        raise UserError(
+            f"`start` {start}: windows of {dataset} start as in the study ({layout.start}); leave "
+            "it out"
+        )
+    folders = style_folders(root, styles, unstylized)
     subset = subset or layout.subset
     listing = layout.list_videos(root, [folders[style] for style in styles], subset)
     if not listing.videos:
@@ -213,7 +239,7 @@ def find_videos(
         videos={video.name: video for video in listing.videos},
         styles=tuple(styles),
         style_folders=folders,
-        random_start=layout.random_start,
+        start=start or layout.start,
         shortest_window=layout.shortest_window,
         left_out=dict(listing.left_out),
         problems=listing.problems,

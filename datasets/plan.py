@@ -1,25 +1,22 @@
-"""The pair plan: which two clips are compared, drawn before anything is read.
+"""The pair plan of action recognition: videos in styles, and their shuffled frames.
 
-Every draw is a function of (seed, index) alone. A plan is a CSV file that a person can read and
-give back.
+Every draw is a function of (seed, index) alone.
 """
 
 from __future__ import annotations
 
-import csv
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from common.factors import DIFFERENT, DYNAMIC, FACTORS, STATIC
-from datasets.videos import ORIGINAL, VideoSet
-from utils import DataError, UserError, read_numbered_csv, write_csv
+from datasets.pairs import Pair, PlanRow, PlanRules, plan_rows
+from datasets.videos import UNSTYLIZED, VideoSet
+from utils import DataError, UserError
 
-PAIRINGS = ("anchored", "sampled", "exhaustive")
 DEFAULT_EXAMPLES = 3000
 # Domains of the seeds, so that draws for different purposes are independent.
 _ORDER, _DRAW = 1, 2
@@ -47,50 +44,7 @@ class Clip:
         return f"{self.video} (style {self.style}, start {self.start}{order})"
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two clips that share what `factor` names (an id: 0 dynamic, 1 static, ...)."""
-
-    factor: int
-    a: Clip
-    b: Clip
-
-
-class PairLike(Protocol):
-    """A pair of any kind of clips, each of which has the name of its `video`."""
-
-    @property
-    def factor(self) -> int: ...
-    @property
-    def a(self) -> Any: ...
-    @property
-    def b(self) -> Any: ...
-
-
-AnyPair = TypeVar("AnyPair", bound=PairLike)
-
-
-@dataclass(frozen=True)
-class PlanRules:
-    """What a plan is drawn from, beside the videos.
-
-    factors: ids to draw pairs for. n_examples: number of pairs, None for one pass over the videos
-    (3000 pairs at most). same_video: a dynamic pair shows one video (else two of one class).
-    shuffle_static: a static pair is a clip and its shuffle (else two videos of different classes).
-    original_static: static pairs show unstylized videos.
-    """
-
-    seed: int
-    factors: tuple[int, ...] = (DYNAMIC, STATIC)
-    pairing: str = "anchored"
-    n_examples: int | None = None
-    window: int = 64
-    same_video: bool = True
-    shuffle_static: bool = True
-    original_static: bool = False
-
-
-def draw_pairs(videos: VideoSet, rules: PlanRules) -> list[Pair]:
+def sample_pairs(videos: VideoSet, rules: PlanRules) -> list[Pair]:
     """The pairs of a plan, in order.
 
     anchored: every drawn video gives one pair of each factor, which share their first clip.
@@ -137,8 +91,10 @@ def _check_rules(videos: VideoSet, rules: PlanRules) -> None:
 def _start(videos: VideoSet, name: str, window: int, rng: np.random.Generator) -> int:
     """First frame of a window; what a window lacks at the video's end is filled by cycling."""
     video = videos.videos[name]
-    if not videos.random_start:
+    if videos.start == "first":
         return video.start
+    if videos.start == "middle":
+        return video.start + max(0, video.length - window) // 2
     shortest = min(window, video.length)
     if video.length <= window and videos.shortest_window:
         shortest = min(videos.shortest_window, video.length)
@@ -165,8 +121,8 @@ def _pair(videos: VideoSet, rules: PlanRules, factor: int, anchor: Clip, rng) ->
     if factor == DYNAMIC:
         return Pair(factor, anchor, _other_style(videos, rules, anchor, rng))
     if factor == STATIC:
-        if rules.original_static:
-            anchor = Clip(anchor.video, ORIGINAL, anchor.start)
+        if rules.unstylized_static:
+            anchor = Clip(anchor.video, UNSTYLIZED, anchor.start)
         if rules.shuffle_static:
             return Pair(factor, anchor, _shuffled(anchor, rng))
         other = _other_class(videos, anchor.video, rng)
@@ -212,30 +168,17 @@ def _exhaustive(videos: VideoSet, rules: PlanRules) -> Iterator[Pair]:
         yield from (_pair(videos, rules, STATIC, clip, rng) for clip in clips)
 
 
-def distinct_clips(pairs: Iterable[Pair]) -> list[Clip]:
-    """Every clip of the plan once; those that show the same frames stand together."""
-    clips = dict.fromkeys(clip for pair in pairs for clip in (pair.a, pair.b))
-    groups: dict[tuple[str, str, int], list[Clip]] = {}
-    for clip in clips:
-        groups.setdefault(clip.source, []).append(clip)
-    return [clip for group in groups.values() for clip in group]
-
-
 _COLUMNS = ("video", "style", "start", "shuffle")
 
 
-def write_plan(path: Path, pairs: Sequence[Pair]) -> None:
-    """Write a plan as CSV, one row a pair."""
-    rows = [
-        {
-            "pair": index,
-            "factor": FACTORS[pair.factor],
-            **{f"{key}_a": value for key, value in asdict(pair.a).items()},
-            **{f"{key}_b": value for key, value in asdict(pair.b).items()},
-        }
-        for index, pair in enumerate(pairs)
-    ]
-    write_csv(path, rows)
+def plan_row(pair: Pair) -> PlanRow:
+    """The row of a plan file that stands for a pair."""
+    sides = {
+        f"{key}_{side}": value
+        for side, clip in (("a", pair.a), ("b", pair.b))
+        for key, value in asdict(clip).items()
+    }
+    return PlanRow({"factor": FACTORS[pair.factor], **sides}, (pair,))
 
 
 def read_plan(path: Path, videos: VideoSet) -> list[Pair]:
@@ -246,24 +189,6 @@ def read_plan(path: Path, videos: VideoSet) -> list[Pair]:
     columns = {"factor", *(f"{column}_{side}" for column in _COLUMNS for side in "ab")}
     rows = plan_rows(path, columns)
     return [_read_pair(row, f"{path}, line {line}", videos) for line, row in rows]
-
-
-def plan_rows(path: Path, columns: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
-    """The line number and the cells of every row of a plan file that has at least `columns`.
-
-    Raises DataError for a file that is none.
-    """
-    try:
-        rows = read_numbered_csv(path)
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"`pairs` {path} cannot be read: {error}") from None
-    found = list(map(str, rows[0][1])) if rows else []
-    if not set(columns) <= set(found):
-        raise DataError(
-            f"`pairs` {path}: expected a header with {', '.join(sorted(columns))} and at least "
-            f"one row; found {', '.join(found) or 'no row'}"
-        )
-    return rows
 
 
 def _read_pair(row: dict[str, str], where: str, videos: VideoSet) -> Pair:
@@ -284,7 +209,7 @@ def _read_clip(row: dict[str, str], side: str, where: str, videos: VideoSet) -> 
         ) from None
     if name not in videos.videos:
         raise DataError(f"{where}: video {name!r} is not among the {len(videos.videos)} videos")
-    if style == ORIGINAL and style not in videos.style_folders:
+    if style == UNSTYLIZED and style not in videos.style_folders:
         raise DataError(f"{where}: unstylized clips need `use_normal_app` True")
     if style not in videos.style_folders:
         raise DataError(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from utils import DataError, UserError
 
-# The unstylized videos, as a style of a clip.
-ORIGINAL = "original"
+# The unstylized videos, as a style of a clip, and the name of their folder.
+UNSTYLIZED = "original"
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg")
 _FRAME = re.compile(r"^(?P<prefix>.*?)(?P<number>\d+)(?P<ext>\.(?:jpe?g|png))$", re.IGNORECASE)
 
 
@@ -92,10 +93,15 @@ class Video:
 class VideoSet:
     """The videos of a data set, by name, and where their frames lie by style.
 
-    styles: the ids of `styles`, in order. random_start: a window starts anywhere (else at the
-    segment's start). shortest_window: where a video is not longer than the window, the start is
-    drawn up to this many frames before its end, as in the study; None: such a video is shown from
-    its first frame. left_out: reason -> number of annotated videos not used by rule.
+    name: of the data set.
+    videos: the videos that can be shown.
+    styles: the ids of `styles`, in order.
+    style_folders: folder of each style, and of the unstylized videos where they are shown.
+    start: where a window starts: "first" frame of the video's segment, "middle", or "random".
+    shortest_window: where a video is not longer than the window, a random start is drawn up to this
+        many frames before its end, as in the study; None: such a video is shown from its first
+        frame.
+    left_out: reason -> number of annotated videos not used by rule.
     problems: video -> what is wrong with it; such videos are not in `videos`.
     """
 
@@ -103,7 +109,7 @@ class VideoSet:
     videos: dict[str, Video]
     styles: tuple[str, ...]
     style_folders: dict[str, Path]
-    random_start: bool
+    start: str = "random"
     shortest_window: int | None = None
     left_out: dict[str, int] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
@@ -121,7 +127,7 @@ class VideoSet:
         span = range(start, end)
         return [span[i % len(span)] for i in range(window)]
 
-    def with_class_mates(self) -> VideoSet:
+    def of_shared_classes(self) -> VideoSet:
         """The same without the videos that are alone in their class; unlabelled ones stay."""
         classes = Counter(video.label for video in self.videos.values())
         alone = {v.name for v in self.videos.values() if v.label and classes[v.label] == 1}
@@ -132,28 +138,47 @@ class VideoSet:
         return replace(self, videos=kept, left_out=left_out)
 
 
-def style_folders(root: Path, styles: Iterable[str], normal_dir: Path | None) -> dict[str, Path]:
-    """Folder of each style under `root`, and of the unstylized videos if `normal_dir` is given.
+def style_folders(root: Path, styles: Iterable[str], unstylized: Path | None) -> dict[str, Path]:
+    """Folder of each style under `root`, and of the unstylized videos if they are shown.
 
     Raises DataError for a missing one, with those that exist.
     """
     if not root.is_dir():
+        problem = "is not a folder" if root.exists() else "does not exist"
         raise DataError(
-            f"`stylized_data_dir` {root} is not a folder; expected style_1, style_2, ..."
+            f"`stylized_data_dir` {root} {problem}; expected a folder with style_1, style_2, ..."
         )
     folders = {style: root / f"style_{style}" for style in styles}
-    if normal_dir is not None:
-        folders[ORIGINAL] = normal_dir
     missing = [str(folder) for folder in folders.values() if not folder.is_dir()]
     if missing:
-        present = sorted(p.name for p in root.glob("style_*") if p.is_dir())
-        ids = ",".join(name.removeprefix("style_") for name in present)
-        advice = f"give `styles` {ids}" if ids else "is this the folder that holds the styles?"
+        raise DataError(f"missing style folders: {', '.join(missing)}. {_what_is_there(root)}")
+    if unstylized is not None and not unstylized.is_dir():
         raise DataError(
-            f"missing style folders: {', '.join(missing)}. Present in {root}: "
-            f"{', '.join(present) or 'none'}; {advice}"
+            f"{unstylized} is not a folder: expected the unstylized videos there. Give their "
+            "folder with `normal_data_dir`, or leave out `use_normal_app`"
         )
-    return folders
+    return folders if unstylized is None else {**folders, UNSTYLIZED: unstylized}
+
+
+def _what_is_there(root: Path) -> str:
+    """What a folder without the styles that were asked for holds, and what to do."""
+    present = sorted(path.name for path in root.glob("style_*") if path.is_dir())
+    ids = [name.removeprefix("style_") for name in present]
+    if len(ids) > 1:
+        return f"Present in {root}: {', '.join(present)}; give `styles` {','.join(ids)}"
+    if present:
+        return f"Present in {root}: {present[0]} alone, and pairs need two styles"
+    if root.name.startswith("style_"):
+        return f"Is {root} the folder of one style? Give the one above, {root.parent}"
+    films = [path.name for path in sorted(root.iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES]
+    if films:
+        return (
+            f"{root} holds video files ({', '.join(films[:3])}, ...): make frames in several "
+            f"styles of them first, with python misc/stylize.py {root} FOLDER"
+        )
+    names = [path.name for path in sorted(root.iterdir())]
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return f"{root} holds {', '.join(names[:6]) or 'nothing'}{more}; is it the right folder?"
 
 
 def check_frames(
@@ -190,18 +215,22 @@ def check_frames(
     return frames, problems
 
 
-def stop_or_skip(problems: dict[str, str], policy: str) -> None:
+MOST_SHOWN = 10
+
+
+def stop_or_skip(problems: Mapping[str, str], policy: str) -> None:
     """With policy "stop" and any problem raise UserError that lists them; "skip" returns."""
     if problems and policy == "stop":
-        shown = [f"  {video}: {problem}" for video, problem in list(problems.items())[:5]]
-        more = [f"  ... and {len(problems) - 5} more"] if len(problems) > 5 else []
+        shown = [f"  {video}: {problem}" for video, problem in list(problems.items())[:MOST_SHOWN]]
+        hidden = len(problems) - MOST_SHOWN
+        more = [f"  ... and {hidden} more"] if hidden > 0 else []
         raise UserError(
             "\n".join(
                 [
                     f"{len(problems)} of the videos to measure cannot be used:",
                     *shown,
                     *more,
-                    "Mend them, or give `on_bad_video` skip to leave these videos out.",
+                    "Repair them, or give `on_bad_video` skip to leave these videos out.",
                 ]
             )
         )

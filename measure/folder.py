@@ -2,7 +2,7 @@
 
 plan.csv, config.json         before anything is computed
 features/                     the feature store
-layerwise.csv, units.csv, joint_encoding.csv, MODEL_dim_est.csv, two figures     at the end
+layerwise.csv, units.csv, joint_encoding.csv, two figures     at the end
 skipped_videos.csv            only if a video was left out
 """
 
@@ -10,73 +10,119 @@ from __future__ import annotations
 
 import itertools
 import platform
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from config import Config, as_json
-from datasets.plan import Pair, write_plan
 from results.figures import draw_joint_encoding, draw_layerwise
 from results.tables import Results, joint_table, layerwise_table, write_tables
-from utils import UserError, file_name, read_json, write_csv, write_json
+from utils import DataError, UserError, file_name, read_json, write_csv, write_json
+
+if TYPE_CHECKING:
+    from measure.prepare import Run
+
+RECORD = "config.json"
+# Options that do not change what a run is.
+_FREE = (
+    *("save_dir", "run_name", "resume", "weights_dir", "joint_encoding", "on_bad_video"),
+    *("batch_size", "num_workers", "device"),
+)
 
 
 def require_free_name(config: Config) -> None:
-    """Raise UserError, before the network is loaded, if `run_name` is taken."""
-    if config.run_name and (config.save_dir / config.run_name).exists():
-        raise _taken(config.save_dir / config.run_name)
+    """Raise UserError, before anything is read, if the name in `run_name` is that of another run.
 
-
-def _taken(folder: Path) -> UserError:
-    return UserError(
-        f"{folder} exists and is not overwritten: give another `run_name`, or finish that run with "
-        f"`resume` {folder}"
-    )
-
-
-def make_folder(config: Config, model: str, pairs: Sequence[Pair], record: dict[str, Any]) -> Path:
-    """A new folder for this run, with its plan and its record.
-
-    Without a `run_name` it is called after the network, the data set and the time. Raises
-    UserError if the name is taken or the folder cannot be made.
+    The name of a run with the same options is free: that run goes on.
     """
-    default = f"{file_name(model)}_{config.dataset}_{datetime.now():%Y%m%d-%H%M%S}"
-    base = config.run_name or default
+    folder = config.save_dir / (config.run_name or "")
+    if not config.run_name or not folder.exists():
+        return
+    asked, there = ({**options} for options in (as_json(config), _options(folder)))
+    other = [k for k, v in asked.items() if k not in _FREE and there.get(k) != _in_json(v)]
+    if other:
+        raise UserError(
+            f"{folder} exists, was made with another {', '.join(other[:4])}, and is not "
+            "overwritten: give another `run_name`"
+        )
+
+
+def _options(folder: Path) -> Mapping[str, Any]:
+    try:
+        return read_json(folder / RECORD)["options"]
+    except (DataError, KeyError, TypeError):
+        return {}
+
+
+def _in_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def find_folder(run: Run) -> Path:
+    """Where a run is, or will be: started again, a run goes on in the folder that it has.
+
+    By default it is called after the network, the data set and the seed, with a number behind it
+    where another run has that name.
+    """
+    config = run.config
+    if config.resume:
+        return config.resume
+    if config.run_name:
+        return config.save_dir / config.run_name
+    base = f"{file_name(run.model)}_{run.data.name}_seed{config.random_seed}"
     for number in itertools.count(1):
         folder = config.save_dir / (base if number == 1 else f"{base}-{number}")
-        try:
-            folder.mkdir(parents=True)
-            break
-        except FileExistsError:  # another run of the same second, or the chosen name
-            if config.run_name:
-                raise _taken(folder) from None
-            if not folder.is_dir():
-                raise UserError(f"`save_dir`: {folder} cannot be made: a file is there") from None
-        except OSError as error:
-            raise UserError(f"`save_dir`: {folder} cannot be made: {error}") from None
-    write_plan(folder / "plan.csv", pairs)
+        if not folder.exists() or _is_that_of(folder, run):
+            return folder
+    raise AssertionError("there is always another number")
+
+
+def _is_that_of(folder: Path, run: Run) -> bool:
+    try:
+        record = read_json(folder / RECORD)
+    except DataError:
+        return False
+    return isinstance(record, dict) and all(record.get(k) == v for k, v in run.record.items())
+
+
+def make_folder(folder: Path, run: Run, loaded: Mapping[str, Any]) -> None:
+    """Make the folder of a run, with its plan and its record; it appears when these are there.
+
+    loaded: a record of where the weights came from, and of the device.
+
+    Raises UserError if it cannot be made.
+    """
     packages = ("torch", "torchvision", "numpy", "scipy", "pillow")
     versions = {"python": platform.python_version(), **{name: version(name) for name in packages}}
-    write_json(
-        folder / "config.json",
-        {
-            "started": datetime.now().isoformat(timespec="seconds"),
-            "options": as_json(config),
-            **record,
-            "versions": versions,
-        },
-    )
-    return folder
+    record = {
+        "started": datetime.now().isoformat(timespec="seconds"),
+        "options": as_json(run.config),
+        **loaded,
+        **run.record,
+        "bad_videos": run.bad_videos,
+        "versions": versions,
+    }
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as name:
+            new = Path(name) / folder.name  # unlike the one above it, not private
+            new.mkdir()
+            run.plan.write(new / "plan.csv")
+            write_json(new / RECORD, record)
+            new.rename(folder)
+    except OSError as error:
+        raise UserError(f"`save_dir`: {folder} cannot be made: {error}") from None
 
 
 def note_resumption(folder: Path, config: Config) -> None:
     """Add to the record of a run that it was resumed, with which options."""
-    record = read_json(folder / "config.json")
+    record = read_json(folder / RECORD)
     when = datetime.now().isoformat(timespec="seconds")
     record.setdefault("resumed", []).append({"when": when, "options": as_json(config)})
-    write_json(folder / "config.json", record)
+    write_json(folder / RECORD, record)
 
 
 def save_results(folder: Path, results: Results, bad_videos: Mapping[str, str]) -> list[Path]:

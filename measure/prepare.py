@@ -1,10 +1,9 @@
-"""A measurement of an action-recognition network, all of it checked before any computing."""
+"""A run: one network on one data set, all of it checked before any computing."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,75 +11,85 @@ from typing import TYPE_CHECKING, Any
 
 from common.factors import FACTORS
 from config import Config, check
-from datasets.geometry import ClipGeometry
-from datasets.layouts import find_videos
-from datasets.plan import Clip, Pair, PlanRules, distinct_clips, draw_pairs, read_plan
-from datasets.videos import Frames, VideoSet, check_frames, stop_or_skip
-from measure import pipeline
-from models.network import BUILT, RANDOM, Network
-from utils import UserError, read_json, resolve_device, sha256
+from datasets.catalogue import DATASETS
+from datasets.dataset import DataRequest, DataSet
+from datasets.geometry import Geometry
+from datasets.pairs import PairPlan, PlanRules, require_factors
+from datasets.videos import stop_or_skip
+from measure.cfg_file import find_network, resolved
+from measure.folder import require_free_name
+from models.network import AUTO, BUILT, RANDOM, Network
+from utils import UserError, read_json, resolve_device
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from datasets.clips import BadVideo, Batch
-
-# Size of the set that `dataset` synthetic` makes where there is none yet.
-SYNTHETIC_VIDEOS = 64
+    from datasets.batches import BadVideo, Batch
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """What will be measured. bad_videos: those dropped already (`on_bad_video` skip`), and why."""
+class Run:
+    """What will be measured.
+
+    config: the options, with nothing left open that the data or the network's file say.
+    network: the record of the network, for the clips that are shown.
+    checkpoint: a file or folder, "random" or "as built".
+    stages: to measure, by depth.
+    data: the videos.
+    plan: all pairs.
+    bad_videos: those left out already (`on_bad_video` skip), and why.
+    """
 
     config: Config
     network: Network
     checkpoint: str
     stages: tuple[str, ...]
-    videos: VideoSet
-    pairs: list[Pair]
-    frames: dict[tuple[str, str], Frames]
+    data: DataSet
+    plan: PairPlan
     bad_videos: dict[str, str]
 
     @property
-    def geometry(self) -> ClipGeometry:
+    def geometry(self) -> Geometry:
         """How its clips are made."""
         return self.network.clip
 
-    @cached_property
-    def rows(self) -> dict[Clip, int]:
-        """Every distinct clip and its row in the feature store."""
-        return {clip: row for row, clip in enumerate(distinct_clips(self.pairs))}
+    @property
+    def model(self) -> str:
+        """What the network is called in results."""
+        untrained = self.network.weights.untrained if self.checkpoint == RANDOM else ""
+        return self.network.name + untrained
 
     @property
-    def path(self) -> str:
+    def pathway(self) -> str:
         """Which pathway is measured, empty for a network with one."""
-        if len(self.geometry.inputs) == 1:
-            return ""
-        fused = self.config.fuse or self.network.always_fused
-        return self.config.path if fused else f"{self.config.path}, not fused"
+        return self.network.pathway(self.network.spec)
+
+    @cached_property
+    def rows(self) -> dict[Any, tuple[int, ...]]:
+        """The rows in the feature store of every distinct clip: one, or one for each frame."""
+        n = self.geometry.rows
+        return {clip: tuple(range(i * n, i * n + n)) for i, clip in enumerate(self.plan.clips)}
 
     @cached_property
     def weights(self) -> str:
         """ "random", or the SHA-256 of the checkpoint or of the parameters as built."""
+        from models.checkpoints import checkpoint_sha256
+
         if self.checkpoint == BUILT:
             return self.network.weights.built
-        return RANDOM if self.checkpoint == RANDOM else sha256(Path(self.checkpoint))
+        return RANDOM if self.checkpoint == RANDOM else checkpoint_sha256(Path(self.checkpoint))
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """All that the features depend on beside the videos, in JSON types."""
-        pairs = "\n".join(f"{pair.factor} {pair.a} {pair.b}" for pair in self.pairs)
         return {
-            "network": self.network.name,
+            "network": self.model,
             "source": self.network.source,
             "weights": self.weights,
             "random": self._random_weights,
             "stages": list(self.stages),
-            "path": self.path,
-            "clip": {k: _listed(v) for k, v in dataclasses.asdict(self.geometry).items()},
+            "path": self.pathway,
+            "clip": self.geometry.identity(),
             "unit_dim": self.config.unit_dim,
-            "plan": hashlib.sha256(pairs.encode()).hexdigest(),
+            "plan": self.plan.digest,
         }
 
     @property
@@ -90,130 +99,146 @@ class Measurement:
             return None
         return {"seed": self.config.random_seed, "num_classes": self.config.num_classes}
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """All that the results depend on, and that two runs of one folder have in common."""
+        config = self.config
+        return {
+            **self.identity,
+            "dataset": [self.data.name, *config.styles],
+            "factors": [config.n_factors, config.residual_index],
+            "thresholds": list(config.joint_encoding_thresh),
+        }
+
     def store_rows(self) -> list[dict[str, Any]]:
-        """The rows of the feature store: every clip, and the size of the first frame it shows.
+        """The rows of the feature store, in order."""
+        return [row for clip in self.rows for row in self.data.store_rows(clip, self.geometry)]
 
-        The size tells other videos of the same names apart when a run is resumed.
-        """
-        return [
-            {
-                **dataclasses.asdict(clip),
-                "bytes": self.frames[clip.video, clip.style].path(clip.start).stat().st_size,
-            }
-            for clip in self.rows
-        ]
-
-    def describe(self) -> str:
-        """What will be measured, for the screen."""
-        factors = Counter(FACTORS[pair.factor] for pair in self.pairs)
-        n_videos = len({clip.video for clip in self.rows})
-        frames = " + ".join(f"{n} {name}" for name, n in self.geometry.inputs)
-        bundled = self.checkpoint == str(self.network.weights.bundled)
-        lines = [
-            f"network: {self.network.name}, weights "
-            f"{'as shipped' if bundled else self.checkpoint}, stages {', '.join(self.stages)}"
-            + (f", path {self.path}" if self.path else ""),
-            f"clips: {frames} frames from a window of {self.geometry.window}, "
-            f"{self.geometry.crop}x{self.geometry.crop} pixels, {self.geometry.normalisation}",
-            f"videos: {n_videos} of {len(self.videos.videos)} ({self.config.dataset}); "
-            f"{len(self.pairs)} pairs ({', '.join(f'{n} {name}' for name, n in factors.items())}), "
-            f"{len(self.rows)} distinct clips",
-        ]
-        short = sum(v.length < self.geometry.window for v in self.videos.videos.values())
-        if short:
-            lines.append(
-                f"short: {short} videos have fewer frames than the window and are repeated to fill "
-                "it, which looks like other motion; a smaller `n_sample_frames` avoids that"
-            )
-        lines += [f"left out: {n} videos {why}" for why, n in self.videos.left_out.items()]
-        return "\n".join(lines)
-
-    def batches(self, clips: list[Clip], pin_memory: bool = False) -> Iterator[Batch | BadVideo]:
+    def batches(self, clips: Sequence[Any], pin_memory: bool = False) -> Iterator[Batch | BadVideo]:
         """The input batches of some of the clips; pinned for a faster way to a GPU."""
-        from datasets.clips import iter_batches
+        from datasets.batches import iter_batches
 
         return iter_batches(
             clips,
-            self.videos,
-            self.frames,
-            self.geometry,
+            self.data.reader(self.geometry),
             batch_size=self.config.batch_size,
             num_workers=self.config.num_workers,
             pin_memory=pin_memory,
         )
 
+    def describe(self) -> str:
+        """What will be measured, for the screen."""
+        factors = Counter(FACTORS[pair.factor] for pair in self.plan.pairs)
+        shown = len({clip.video for clip in self.rows})
+        bundled = self.checkpoint == str(self.network.weights.bundled)
+        counts = ", ".join(f"{n} {name}" for name, n in factors.items())
+        separator = "; " if any("," in stage for stage in self.stages) else ", "
+        lines = [
+            f"network: {self.model}, weights {'as shipped' if bundled else self.checkpoint}, "
+            f"stages {separator.join(self.stages)}"
+            + (f", pathway {self.pathway}" if self.pathway else ""),
+            f"clips: {self.geometry.describe()}",
+            f"videos: {shown} of {len(self.data.names)} ({self.data.name}); "
+            f"{len(self.plan.pairs)} pairs ({counts}), {len(self.rows)} distinct clips",
+            *self.data.notes(self.plan, self.geometry),
+            *(f"left out: {n} videos {why}" for why, n in self.data.left_out.items()),
+        ]
+        return "\n".join(lines)
 
-def _listed(value: Any) -> Any:
-    """Tuples as lists, also nested, and functions by name: what JSON gives back."""
-    if callable(value):
-        return getattr(value, "__qualname__", type(value).__qualname__)
-    return [_listed(v) for v in value] if isinstance(value, tuple) else value
 
-
-def prepare(config: Config) -> Measurement:
-    """Resolve network, stages, videos and plan, and check the frames of every planned clip.
+def prepare(config: Config) -> Run:
+    """Resolve network, stages, videos and plan, and check the files of every planned clip.
 
     Raises UserError for anything that is wrong with the request or the data.
     """
     check(config)
-    network = pipeline.find_network(config)
+    config = resolved(config)
+    network = find_network(config)
     stages = network.requested_stages(config.stg)
+    if not stages:
+        raise UserError(f"network {network.name!r} has no stage that can be measured")
     checkpoint = network.checkpoint(config.checkpoint)
-    videos = _find_videos(config)
-    stop_or_skip(videos.problems, config.on_bad_video)
-    pairs = _plan_pairs(config, videos, network.clip.window)
-    wanted = ((clip.video, clip.style) for clip in distinct_clips(pairs))
-    frames, problems = check_frames(videos, wanted)
-    stop_or_skip(problems, config.on_bad_video)
-    pairs = pipeline.without_videos(pairs, problems)
-    pipeline.require_factors(pairs, config.n_factors, config.residual_index)
+    require_free_name(config)
     resolve_device(config.device)
-    return Measurement(
+    data = find_data(config, network)
+    plan = _plan(config, network, data)
+    problems = {**data.problems, **data.check(plan)}
+    stop_or_skip(problems, config.on_bad_video)
+    plan = plan.without(problems)
+    require_factors(plan.pairs, FACTORS, _estimated(config))
+    return Run(
         config,
         network,
-        network.fetched(checkpoint, config.weights_dir),
+        _fetched(config, network, checkpoint),
         stages,
-        videos,
-        pairs,
-        frames,
-        {**_recorded_bad_videos(config), **videos.problems, **problems},
+        data,
+        plan,
+        {**_recorded_bad_videos(config), **problems},
     )
+
+
+def find_data(config: Config, network: Network) -> DataSet:
+    """The videos that resolved options ask for. Raises UserError as the data set does."""
+    assert config.dataset
+    if config.stylized_data_dir is None and config.dataset not in ("synthetic", "StylizedDAVIS"):
+        raise UserError(
+            "`stylized_data_dir` is missing: the folder that holds style_1, style_2, ... "
+            "(`dataset` synthetic needs none)"
+        )
+    request = DataRequest(
+        stylized=config.stylized_data_dir,
+        styles=config.styles,
+        subset=config.subset,
+        unstylized=config.normal_data_dir,
+        shows_unstylized=config.use_normal_app,
+        original=config.original_data_root,
+        start=config.start,
+        shared_classes=not config.m_same,
+        backward=network.clip.rows > 1,
+        made_in=config.save_dir / "synthetic_videos",
+    )
+    return DATASETS[config.dataset].find(config.dataset, request)
+
+
+def _estimated(config: Config) -> tuple[int, ...]:
+    return tuple(k for k in range(config.n_factors) if k != config.residual_index)
+
+
+def _plan(config: Config, network: Network, data: DataSet) -> PairPlan:
+    rules = PlanRules(
+        seed=config.random_seed,
+        factors=_estimated(config),
+        pairing=config.pairing,
+        n_examples=config.n_examples,
+        window=network.clip.window,
+        same_video=config.m_same,
+        shuffle_static=config.app_shuffle,
+        unstylized_static=config.use_normal_app,
+        two_frames=network.clip.rows > 1,
+        **({"nreps": config.nreps} if config.nreps else {}),
+    )
+    if config.resume:
+        return data.read_plan(config.resume / "plan.csv", rules)
+    if not config.pairs:
+        return data.sample(rules)
+    plan = data.read_plan(config.pairs, rules)
+    if config.n_examples not in (None, len(plan.pairs)):
+        raise UserError(
+            f"`n_examples` {config.n_examples}: the plan {config.pairs} has {len(plan.pairs)} "
+            "pairs; leave it out"
+        )
+    return plan
+
+
+def _fetched(config: Config, network: Network, checkpoint: str) -> str:
+    """The same checkpoint; for "auto" the path of the published file, downloaded if need be."""
+    if checkpoint != AUTO:
+        return checkpoint
+    from models.download import default_folder, published_file
+
+    return str(published_file(network, config.weights_dir or default_folder()))
 
 
 def _recorded_bad_videos(config: Config) -> dict[str, str]:
-    """The videos that the run to resume dropped: its plan no longer holds them."""
+    """The videos that the run to resume left out: its plan no longer holds them."""
     return read_json(config.resume / "config.json").get("bad_videos", {}) if config.resume else {}
-
-
-def _find_videos(config: Config) -> VideoSet:
-    root = config.stylized_data_dir or config.save_dir / "synthetic_videos"
-    if config.dataset == "synthetic" and not root.exists():
-        from datasets.synthetic import make
-
-        make(root, SYNTHETIC_VIDEOS)
-        print(f"made: {SYNTHETIC_VIDEOS} synthetic videos in {root}", flush=True)
-    normal = (config.normal_data_dir or root / "original") if config.use_normal_app else None
-    videos = find_videos(config.dataset, root, config.styles, config.subset, normal)
-    if config.m_same:
-        return videos
-    mates = videos.with_class_mates()
-    if not mates.videos:
-        raise UserError("`m_same` False needs two videos of one class: all are alone in theirs")
-    return mates
-
-
-def _plan_pairs(config: Config, videos: VideoSet, window: int) -> list[Pair]:
-    given = config.resume / "plan.csv" if config.resume else config.pairs
-    if given:
-        return read_plan(given, videos)
-    rules = PlanRules(
-        seed=config.random_seed,
-        factors=tuple(k for k in range(config.n_factors) if k != config.residual_index),
-        pairing=config.pairing,
-        n_examples=config.n_examples,
-        window=window,
-        same_video=config.m_same,
-        shuffle_static=config.app_shuffle,
-        original_static=config.use_normal_app,
-    )
-    return draw_pairs(videos, rules)

@@ -111,7 +111,7 @@ def write_flow(first: Path, second: Path, target: Path) -> None:
     import numpy as np
     from PIL import Image
 
-    from datasets.clips import read_frame
+    from datasets.batches import read_frame
     from datasets.flow_images import flow_image
 
     grey = [cv2.cvtColor(read_frame(path), cv2.COLOR_RGB2GRAY) for path in (first, second)]

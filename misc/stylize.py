@@ -23,10 +23,9 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from common.options import integer, names, script_parser
-from datasets.videos import ORIGINAL, scan_frames
+from datasets.videos import UNSTYLIZED, VIDEO_SUFFIXES, scan_frames
 from utils import DataError, UserError, progress, read_json, run, write_json
 
-SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg")
 
 
 def gouache(image: Image.Image) -> Image.Image:
@@ -105,10 +104,10 @@ def find_sources(folder: Path) -> list[Path]:
     sources = [
         path
         for path in sorted(folder.iterdir())
-        if path.suffix.lower() in SUFFIXES or (path.is_dir() and not path.name.startswith("."))
+        if path.suffix.lower() in VIDEO_SUFFIXES or (path.is_dir() and not path.name.startswith("."))
     ]
     if not sources:
-        raise DataError(f"{folder} holds no video ({', '.join(SUFFIXES)}) and no folder of frames")
+        raise DataError(f"{folder} holds no video ({', '.join(VIDEO_SUFFIXES)}) and no folder of frames")
     stems = [path.stem for path in sources]
     twins = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twins:
@@ -141,7 +140,7 @@ def stylize_video(
     A video appears in a style only when all its frames are written.
     """
     folders = {style: stylized / f"style_{style}" / source.stem for style in styles}
-    folders[ORIGINAL] = stylized / ORIGINAL / source.stem
+    folders[UNSTYLIZED] = stylized / UNSTYLIZED / source.stem
     todo = {style: folder for style, folder in folders.items() if not folder.exists()}
     if not todo:
         return None
@@ -154,7 +153,7 @@ def stylize_video(
         for count, image in enumerate(read_frames(source, max_frames), 1):
             frame = _scaled(image, short_side)
             for style, folder in partial_folders.items():
-                drawn = frame if style == ORIGINAL else STYLES[style](frame)
+                drawn = frame if style == UNSTYLIZED else STYLES[style](frame)
                 drawn.save(folder / f"{count:05d}.jpg", quality=95)
         if not count:
             raise DataError(f"{source} holds no frame that can be decoded")
@@ -167,7 +166,7 @@ def stylize_video(
 def read_frames(source: Path, max_frames: int | None) -> Iterator[Image.Image]:
     """The frames of a video file or a folder, RGB, at most `max_frames`."""
     if source.is_dir():
-        from datasets.clips import read_frame
+        from datasets.batches import read_frame
 
         folder = source / "frames" if (source / "frames").is_dir() else source
         frames = scan_frames(folder)

@@ -184,8 +184,13 @@ def _one_row_a_clip(stage: str, x: Tensor, clips: int) -> Tensor:
         return x
     if clips == 1:
         return x.mean(0, keepdim=True)
-    raise UserError(
-        f"stage {stage!r} has {len(x)} rows for {clips} clips: it folds frames or positions into "
+    raise UserError(folded(stage, len(x), clips))
+
+
+def folded(stage: str, rows: int, clips: int) -> str:
+    """What to say of a stage that has other than one row a clip."""
+    return (
+        f"stage {stage!r} has {rows} rows for {clips} clips: it folds frames or positions into "
         "the batch; give `batch_size` 1, where all of them belong to one clip"
     )
 

@@ -2,14 +2,16 @@
 
 The container is recognised by its first bytes: PyTorch (zip or the older pickle form, always
 with `weights_only=True`), safetensors, or a Caffe2 pickle, read by an unpickler that admits only
-NumPy arrays and plain containers.
+NumPy arrays and plain containers. Of a folder of encoder_N.pt and decoder_N.pt, as MATNet's are
+published, the newest epoch N is read.
 """
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from common.pickles import unpickle
+from models.digest import digest
 from models.naming import translate_caffe2
 from models.network import BUILT, RANDOM, Network
+from models.seeding import seeded
 from utils import UserError, sha256
 
 _WRAPPERS = re.compile(r"^(?:(?:module|model)\.)+")
@@ -28,6 +32,7 @@ _STATE_KEYS = ("model_state", "state_dict", "model_state_dict", "model")
 _TORCH_ZIP = b"PK\x03\x04"
 # torch.save before 1.6: a pickle whose first object is this number.
 _TORCH_LEGACY = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)[:-1]
+_ENCODER = re.compile(r"encoder_0*([1-9]\d*)\.pt")
 
 
 class CheckpointError(UserError):
@@ -36,9 +41,14 @@ class CheckpointError(UserError):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What happened: the file and its SHA-256 ("random", None; "as built", that of the parameters),
-    parameters left random, and what form of the network the file turned out to hold, where there
-    are several."""
+    """What was loaded.
+
+    source: the file or folder, "random", or "as built".
+    sha256: of the file, of the two files of a folder, or of the parameters as built; None if
+        random.
+    random_parameters: those that were left random.
+    note: the form of the network that the file turned out to hold, where there are several.
+    """
 
     source: str
     sha256: str | None
@@ -58,33 +68,100 @@ def load(
     "as built": a user's own network as it is).
 
     A classifier that is missing or has another number of classes is refused, unless
-    `allow_other_head`: then it stays random, which no stage depends on.
+    `allow_other_head`: then it stays random, which no stage depends on. Parameters that the
+    network never runs may be missing; they become zero, and the note says how many.
 
     Raises CheckpointError with the missing, unexpected and wrong-shaped parameters.
     """
-    if checkpoint == BUILT and network.own:
-        return network.own.eval(), Loaded(BUILT, network.weights.built)
     if checkpoint == RANDOM:
-        return _built(network, network.spec, num_classes, seed), Loaded(RANDOM, None)
+        with seeded(seed):
+            return network.module(num_classes, network.untrained()), Loaded(RANDOM, None)
+    if checkpoint == BUILT:
+        return _as_built(network, seed)
     path = Path(checkpoint)
-    state = read_state(path)
+    files = checkpoint_files(path)
+    state = _read_folder(files) if path.is_dir() else read_state(path)
     variant = network.variant(state)
-    module = _built(network, variant.spec, num_classes, seed)
-    left = load_state(module, variant.state, path, network.head, allow_other_head)
-    return module, Loaded(str(path), sha256(path), left, variant.note)
+    with seeded(seed):
+        module = network.module(num_classes, variant.spec)
+    absent = _never_run(network, module, state)
+    left = load_state(module, {**variant.state, **absent}, path, network.head, allow_other_head)
+    notes = [variant.note, *(file.name for file in files if path.is_dir())]
+    unused = sum(not name.endswith("num_batches_tracked") for name in absent)
+    notes += [f"without {unused} parameters that are never run"] if unused else []
+    note = ", ".join(note for note in notes if note)
+    return module, Loaded(str(path), checkpoint_sha256(path), left, note)
 
 
-def _built(network: Network, spec: object, num_classes: int | None, seed: int) -> nn.Module:
-    """The network with random weights from `seed`, which no other draw depends on."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return network.module(num_classes, spec)
+def _as_built(network: Network, seed: int) -> tuple[nn.Module, Loaded]:
+    with seeded(seed):
+        module = network.module()
+    if digest(module) != network.weights.built:
+        raise CheckpointError(
+            f"{network.name} comes with other weights each time it is built: load trained ones, or "
+            "draw random ones with Python's, NumPy's or PyTorch's generators, which are seeded"
+        )
+    return module, Loaded(BUILT, network.weights.built)
+
+
+def checkpoint_files(path: Path) -> tuple[Path, ...]:
+    """The file, or the encoder's and the decoder's file of the newest epoch in a folder.
+
+    Raises CheckpointError for a folder without them.
+    """
+    if not path.is_dir():
+        return (path,)
+    epochs = {int(m[1]): f for f in path.iterdir() if (m := _ENCODER.fullmatch(f.name))}
+    if not epochs:
+        names = ", ".join(sorted(f.name for f in path.iterdir())[:6])
+        raise CheckpointError(
+            f"{path} holds no encoder_N.pt with N from 1 on, but {names or 'nothing'}. Expected a "
+            "folder with encoder_N.pt and decoder_N.pt"
+        )
+    encoder = epochs[max(epochs)]
+    decoder = path / encoder.name.replace("encoder", "decoder")
+    if not decoder.is_file():
+        raise CheckpointError(
+            f"{path} holds {encoder.name}, its newest, but no {decoder.name}: an epoch needs both"
+        )
+    return encoder, decoder
+
+
+def checkpoint_sha256(path: Path) -> str:
+    """SHA-256 of a checkpoint; of a folder, that of its two files' hashes, one after the other.
+
+    Raises CheckpointError as `checkpoint_files`.
+    """
+    hashes = [sha256(file) for file in checkpoint_files(path)]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest() if hashes[1:] else hashes[0]
+
+
+def _read_folder(files: Sequence[Path]) -> dict[str, Tensor]:
+    """The state of encoder and decoder under the names of the whole network."""
+    return {
+        f"{part}.{bare(name)}": value
+        for part, file in zip(("encoder", "decoder"), files, strict=True)
+        for name, value in read_state(file).items()
+    }
+
+
+def _never_run(
+    network: Network, module: nn.Module, state: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Zeros for the parameters that `state` lacks and that nothing depends on."""
+    present = {bare(name) for name in state}
+    unused = re.compile(network.unused)
+    return {
+        name: torch.zeros_like(value)
+        for name, value in module.state_dict().items()
+        if unused.match(name) and bare(name) not in present
+    }
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name, as the file has them (Caffe2: under our names).
 
-    Raises CheckpointError for a file that is none, is damaged, or is not safe to read.
+    Raises CheckpointError if it is not a checkpoint, is damaged, or is not safe to read.
     """
     with path.open("rb") as file:
         start = file.read(64)
@@ -95,7 +172,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if start[:1] == b"\x80" or start[:1] in (b"(", b"}", b"c"):
         return translate_caffe2(_read_caffe2(path))
     raise CheckpointError(
-        f"{path} is no checkpoint: it begins with {start[:24]!r}. Expected a PyTorch (.pyth, "
+        f"{path} is not a checkpoint: it begins with {start[:24]!r}. Expected a PyTorch (.pyth, "
         ".pth, .pt), safetensors or Caffe2 (.pkl) file; is the download complete?"
     )
 
@@ -106,11 +183,8 @@ def load_state(
     path: Path,
     head: str | tuple[str, ...],
     allow_other_head: bool = False,
-    assign: bool = False,
 ) -> tuple[str, ...]:
     """Load `state` strictly, up to `module.`/`model.` prefixes; return names left random.
-
-    With `assign` the tensors of `state` become those of the module, which may have none yet.
 
     Raises CheckpointError with three lists if anything is missing, unexpected or wrong-shaped.
     """
@@ -137,7 +211,7 @@ def load_state(
     if missing or unexpected or wrong:
         raise CheckpointError(_misfit(path, missing, unexpected, wrong, shaped, in_head))
     kept = {n: v for n, v in found.items() if n not in left}
-    module.load_state_dict(kept, strict=False, assign=assign)
+    module.load_state_dict(kept, strict=False)
     return left
 
 
@@ -167,7 +241,10 @@ def _misfit(path, missing, unexpected, wrong, shaped, in_head) -> str:
             "`allow_other_head` True to leave it random (no stage depends on it)."
         )
     else:
-        lines.append("Is this the checkpoint of another network? `model` must name its own.")
+        lines.append(
+            "Is this the checkpoint of another network, or of another form of this one? `model`, "
+            "or the configuration in `cfg_file`, must name its own."
+        )
     return "\n".join(lines)
 
 
@@ -198,8 +275,9 @@ def _read_torch(path: Path) -> Any:
         reason = f"it holds {blocked[1]}" if blocked else str(error).splitlines()[0]
         raise CheckpointError(
             f"{path} is refused: {reason}, and only tensors and plain containers are read. If you "
-            "trust its source, re-save the state dict alone: "
-            "torch.save(torch.load(FILE, weights_only=False)[...], NEW_FILE)"
+            "trust its source, load it with torch.load(FILE, weights_only=False), and save the "
+            "tensors alone: torch.save(network.state_dict(), NEW_FILE) if the file is a whole "
+            "network, else the state dict that it holds"
         ) from None
     except Exception as error:  # a damaged file can raise anything
         raise CheckpointError(f"{path} is damaged or cut off: {error}") from None

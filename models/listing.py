@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable
 
 import torch
 
-from datasets.geometry import ClipGeometry
-from models.network import BUILT, RANDOM, Network, networks
+from common.tasks import SEGMENTATION
+from datasets.geometry import ClipGeometry, Geometry
+from models.catalogue import networks
+from models.network import BUILT, RANDOM, Network
 from models.outline import StageRow, list_stages
+from models.tables.two_stream import ARCHIVE_URL
 from utils import format_table
 
 
@@ -18,30 +22,28 @@ def models_table() -> str:
 
     Frames x rate are those of training, the crop is in pixels, parameters are in millions.
     """
-    head = [
-        "name",
-        "family",
-        "frames x rate",
-        "crop",
-        "stages",
-        "units per stage",
-        "parameters",
-        "weights",
-    ]
+    head = ["name", "task", "family", "frames", "crop", "stages", "units per stage"]
+    head += ["parameters", "weights"]
     return format_table(head, [_model_row(network) for network in networks().values()], left=True)
 
 
 def _model_row(network: Network) -> list[str]:
+    # Of two pathways, both.
+    both = {"path": "cat"} if "path" in network.options else {}
+    spec = dataclasses.replace(network.spec, **both)
     with torch.device("meta"):
-        module = network.module()
-    path = "cat" if len(network.clip.inputs) > 1 else "fast"
-    units = [row.units for row in list_stages(network, module, path, True, device="meta")]
+        module = network.module(spec=spec)
+    units = [
+        row.units
+        for row in list_stages(dataclasses.replace(network, spec=spec), module, device="meta")
+    ]
     parameters = sum(parameter.numel() for parameter in module.parameters())
     return [
         network.name,
+        network.task,
         network.family,
-        f"{network.clip.inputs[-1][1]} x {network.clip.sampling_rate}",
-        str(network.clip.crop),
+        _frames(network.clip),
+        "x".join(map(str, dict.fromkeys(network.clip.pixels))),
         _span(network.stages),
         _runs(units),
         f"{parameters / 1e6:.2f} M",
@@ -49,7 +51,15 @@ def _model_row(network: Network) -> list[str]:
     ]
 
 
+def _frames(clip: Geometry) -> str:
+    if isinstance(clip, ClipGeometry):
+        return f"{clip.frames} x {clip.sampling_rate}"
+    return f"{clip.frames} with flow"
+
+
 def _span(stages: tuple[str, ...]) -> str:
+    if any("," in stage for stage in stages):
+        return f"{len(stages)} of two streams and their fusion"
     return f"{stages[0]}-{stages[-1]}" if len(stages) > 1 else stages[0]
 
 
@@ -63,31 +73,28 @@ def _published(network: Network) -> str:
     weights = network.weights
     if weights.bundled:
         return "comes with the toolkit"
+    if network.task == SEGMENTATION and "Unpack" in weights.page:
+        return ARCHIVE_URL
     return weights.url or "none published"
 
 
-def stages_table(network: Network, path: str, fuse: bool) -> str:
+def stages_table(network: Network) -> str:
     """Every stage of a network with the shape of its output for one clip, and its units.
 
-    Stages that `stg` all` takes are marked with a star.
+    Stages that `stg` all takes are marked with a star.
     """
     checkpoint = BUILT if network.weights.built else RANDOM
-    module = network.own or network.module()
-    rows = list_stages(network, module.eval(), path, fuse)
+    rows = list_stages(network, network.module())
     lines = [_stage_line(row) for row in rows]
     table = format_table(["", "stage", "units", "output", "note"], lines, left=True)
-    clip = network.clip
-    return "\n".join(
-        [
-            f"{network.name} ({checkpoint}), one clip of {_clip(clip)}; * are those of `stg` all",
-            table,
-        ]
-    )
+    head = f"{network.name} ({checkpoint}), one clip of {_clip(network.clip)}"
+    return f"{head}; * are those of `stg` all\n{table}"
 
 
-def _clip(clip: ClipGeometry) -> str:
-    frames = " + ".join(str(n) for _, n in clip.inputs)
-    return f"{frames} frames of {clip.crop}x{clip.crop} pixels"
+def _clip(clip: Geometry) -> str:
+    frames = " + ".join(str(n) for _, n in clip.inputs) if isinstance(clip, ClipGeometry) else ""
+    height, width = clip.pixels
+    return f"{frames or clip.frames} frames of {height}x{width} pixels"
 
 
 def _stage_line(row: StageRow) -> list[str]:

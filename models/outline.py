@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from datasets.geometry import ClipGeometry
-from models.capture import elements, stage_features, unit_axis
+from datasets.geometry import Geometry
+from models.capture import elements, folded, stage_features, unit_axis
 from models.network import BY_SHAPE, Network, Tap, UnitRule
+from models.own.user_code import described
 from utils import UserError
 
 
@@ -25,9 +26,9 @@ class Use:
     shapes: dict[int | str | None, tuple[int, ...]] = field(default_factory=dict)
 
 
-def zeros(clip: ClipGeometry, device: torch.device | str = "cpu") -> list[Tensor]:
-    """One clip of zeros in every input of a network, [1, 3, T, crop, crop] each."""
-    return [torch.zeros(1, 3, n, clip.crop, clip.crop, device=device) for _, n in clip.inputs]
+def zeros(clip: Geometry, device: torch.device | str = "cpu", clips: int = 1) -> list[Tensor]:
+    """Clips of zeros in every input of a network, [clips, 3, T, H, W] or with other axes."""
+    return [torch.zeros(clips, *shape, device=device) for shape in clip.shapes.values()]
 
 
 def outline(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, Use]:
@@ -67,9 +68,9 @@ def first_forward(inputs: Sequence[Tensor]) -> Iterator[None]:
     except Exception as error:  # a user's network may raise anything
         shapes = " and ".join(str(list(x.shape)) for x in inputs)
         raise UserError(
-            f"the network cannot take a clip {shapes}: {type(error).__name__}: {error}. Give it "
-            "the `clip_frames` and `crop` that it was made for; a network with other inputs needs "
-            "a few lines of adapter (README, own networks)"
+            f"the network cannot take clips {shapes}: {described(error)}\nGive it the "
+            "`clip_frames` and `image_size` that it was made for, and a `batch_size` that it can "
+            "take; a network with other inputs needs a few lines of adapter (docs/networks.md)"
         ) from error
 
 
@@ -78,22 +79,20 @@ def require_stages(
     inputs: Sequence[Tensor],
     stages: Mapping[str, Sequence[Tap]],
     rule: UnitRule,
-    batch_size: int,
+    rows: int = 1,
 ) -> None:
-    """Raise UserError for a stage that cannot be measured, after one whole forward of one clip.
+    """Raise UserError for a stage that cannot be measured, after one whole forward of a batch.
 
     It may not be reached, be used twice, be no single tensor, or fold its frames into the batch,
-    which needs batches of one clip.
+    which needs batches of one clip. rows: of features that a clip has.
     """
-    unfolded = replace(rule, folded=False)
+    clips = len(inputs[0])
     with first_forward(inputs):
+        unfolded = replace(rule, folded=False)
         features = stage_features(module, inputs, stages, rule=unfolded, whole=True)
     for stage, x in features.items():
-        if len(x) > 1 and batch_size > 1:
-            raise UserError(
-                f"stage {stage!r} has {len(x)} rows a clip: it folds frames or positions into the "
-                "batch; give `batch_size` 1, where all of them belong to one clip"
-            )
+        if len(x) != clips * rows and clips > 1:
+            raise UserError(folded(stage, len(x), clips))
 
 
 @dataclass(frozen=True)
@@ -110,20 +109,18 @@ class StageRow:
     calls: int = 1
 
 
-def list_stages(
-    network: Network, module: nn.Module, path: str, fuse: bool, device: str = "cpu"
-) -> list[StageRow]:
+def list_stages(network: Network, module: nn.Module, device: str = "cpu") -> list[StageRow]:
     """Every stage that the network has, or can be asked for, in order.
 
-    Shapes are those of one clip; `path` and `fuse` as on the command line. On the device "meta",
-    where a network runs without computing, `module` must be there too.
+    Shapes are those of one clip. On the device "meta", where a network runs without computing,
+    `module` must be there too.
     """
     uses = outline(module, zeros(network.clip, device))
     if not network.modules:
-        return _table_rows(network, module, uses, path, fuse)
+        return _table_rows(network, module, uses)
     rows = []
     for stage in network.modules:
-        (tap,) = network.taps(stage, path, fuse)
+        ((tap,),) = network.stage_taps(stage).values()
         part, use = module.get_submodule(tap.module), uses[tap.module]
         if not use.calls and not isinstance(part, nn.ModuleList):
             rows.append(StageRow(stage, (), 0, stage in network.stages, 0))
@@ -135,12 +132,9 @@ def list_stages(
     return rows
 
 
-def _table_rows(
-    network: Network, module: nn.Module, uses: Mapping[str, Use], path: str, fuse: bool
-) -> list[StageRow]:
+def _table_rows(network: Network, module: nn.Module, uses: Mapping[str, Use]) -> list[StageRow]:
     rows = []
-    for stage in network.stages:
-        taps = network.taps(stage, path, fuse)
+    for stage, taps in network.stage_taps("all").items():
         shapes = [_shape(uses[tap.module], tap) for tap in taps]
         parts = [module.get_submodule(tap.module) for tap in taps]
         units = [count_units(p, s, network.units) for p, s in zip(parts, shapes, strict=True)]
@@ -152,20 +146,19 @@ def _shape(use: Use, tap: Tap) -> tuple[int, ...]:
     return next(iter(use.shapes.values())) if tap.index is None else use.shapes[tap.index]
 
 
-def measurable(network: Network) -> Network:
+def measurable(network: Network, module: nn.Module) -> Network:
     """A user's own network with those of its stages alone that can be measured: reached once by a
     forward, and one tensor."""
-    assert network.own is not None
-    uses = outline(network.own, zeros(network.clip))
-    taps = {stage: network.taps(stage, "", True)[0] for stage in network.stages}
-    kept = [stage for stage, tap in taps.items() if _is_measurable(network, uses[tap.module], tap)]
-    return replace(network, stages=tuple(kept) or network.stages, any_stages=False)
+    uses = outline(module, zeros(network.clip))
 
+    def can_be(tap: Tap) -> bool:
+        use, part = uses[tap.module], module.get_submodule(tap.module)
+        shapes = list(use.shapes.values())
+        return use.calls == len(shapes) == 1 and count_units(part, shapes[0], network.units) > 0
 
-def _is_measurable(network: Network, use: Use, tap: Tap) -> bool:
-    assert network.own is not None
-    part, shapes = network.own.get_submodule(tap.module), list(use.shapes.values())
-    return use.calls == len(shapes) == 1 and count_units(part, shapes[0], network.units) > 0
+    taps = network.taps(network.spec)
+    kept = {stage: own for stage, own in taps.items() if all(map(can_be, own))} or taps
+    return replace(network, taps=lambda spec: kept, any_stages=False)
 
 
 def count_units(part: nn.Module, shape: Sequence[int], rule: UnitRule = BY_SHAPE) -> int:

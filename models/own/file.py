@@ -6,8 +6,10 @@ dict that says how it wants them; its keys are those of `PREPROCESSING`.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ import torch
 from torch import nn
 
 from datasets.geometry import ClipGeometry, apply_transform, per_channel
-from models.network import Network, Weights, suggestion
-from models.own.resolve import digest, record
+from models.digest import digest
+from models.network import RANDOM, Network, OwnSpec, Weights
+from models.own.resolve import record
 from models.own.user_code import load_function
-from utils import UserError, sha256
+from utils import UserError, sha256, suggestion
 
 
 def _colours(value: Any) -> tuple[float, ...]:
@@ -68,11 +71,12 @@ PREPROCESSING: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "value_range": ("1 or 255", _one_of(1, 255)),
     "transform": ("a function of uint8 frames [T, H, W, 3], of each by itself", _callable),
 }
+_TAKE_RANDOM = "give it a parameter 'random', which is True where untrained weights are asked for"
 # What a transform does itself.
 _TRANSFORMED = ("short_side", "mean", "std", "channels", "value_range")
 
 
-def resolve(name: str, num_classes: int | None) -> Network:
+def resolve(name: str, num_classes: int | None) -> tuple[Network, nn.Module]:
     """The network that the function in `name` ("FILE.py:FUNCTION") returns, as it returns it.
 
     Raises UserError if there is no such file or function, or if what it returns is no network.
@@ -83,21 +87,35 @@ def resolve(name: str, num_classes: int | None) -> Network:
         raise UserError(f"`num_classes`: {name} decides that itself; leave it out")
     factory = load_function(path, function)
     module, wanted = _called(name, factory)
+    takes_random = RANDOM in inspect.signature(factory).parameters
 
-    def build(spec: object, classes: int) -> nn.Module:
-        return _called(name, factory)[0]
+    def build(spec: OwnSpec, classes: int) -> nn.Module:
+        return _called(name, factory if spec.trained else partial(factory, random=True))[0]
 
-    return record(
-        f"{path.name}:{function}",
-        "own",
+    network = record(
         module.eval(),
-        build,
-        geometry(name, wanted),
-        Weights(f"{name} decides its weights", built=digest(module), can_be_random=False),
+        name=_name(name, wanted) or f"{path.name}:{function}",
+        family="own",
+        build=build,
+        clip=geometry(name, wanted),
+        weights=Weights(
+            f"{name} decides its weights" + ("" if takes_random else f" ({_TAKE_RANDOM})"),
+            built=digest(module),
+            can_be_random=takes_random,
+        ),
         any_frames=True,
         any_stages=True,
         source=sha256(path),
     )
+    return network, module
+
+
+def _name(name: str, wanted: Mapping[str, Any]) -> str:
+    """What results are called, "" where nothing is said. Raises UserError if it is no text."""
+    given = wanted.get("name", "")
+    if not isinstance(given, str):
+        raise UserError(f"{name}: preprocessing 'name' is {given!r}, not a text")
+    return given
 
 
 def geometry(name: str, wanted: Mapping[str, Any]) -> ClipGeometry:
@@ -107,6 +125,8 @@ def geometry(name: str, wanted: Mapping[str, Any]) -> ClipGeometry:
     """
     values = {}
     for key, value in wanted.items():
+        if key == "name":
+            continue
         if key not in PREPROCESSING:
             raise UserError(
                 f"{name}: preprocessing {key!r} is not known. Expected: "
@@ -122,7 +142,9 @@ def geometry(name: str, wanted: Mapping[str, Any]) -> ClipGeometry:
         _try_transform(name, values)
     frames, rate, crop = (values.pop(k, default) for k, default in _SIZES)
     values.setdefault("short_side", crop)
-    return ClipGeometry((("video", frames),), rate, frames * rate, crop=crop, **values)
+    return ClipGeometry(
+        (("video", frames),), rate, frames * rate, crop=crop, exact_rate=True, **values
+    )
 
 
 _SIZES = (("frames", 0), ("rate", 1), ("crop", 0))

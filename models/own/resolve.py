@@ -4,25 +4,23 @@
     hf:FOLDER_OR_ID        a video network of the transformers library
     my_net.py:build        whatever the function `build` in my_net.py returns
 
-All become a `Network` whose stages can be any module path. The module is built once, here.
+All become a `Network` whose stages can be any module path. The module is built here once, to look
+at it, and again when its weights are loaded: the record holds none.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import importlib
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import torch
 from torch import nn
 
-from datasets.geometry import ClipGeometry
-from models.network import Network, Tap, UnitRule, Weights, suggestion
-from utils import UserError
+from datasets.geometry import ClipOptions
+from models.network import Network, OwnSpec, Tap, UnitRule
+from models.outline import measurable
+from models.seeding import seeded
+from utils import UserError, suggestion
 
 # How a name begins, and what makes a network of the rest of it.
 SOURCES = {
@@ -31,8 +29,11 @@ SOURCES = {
 }
 
 
-def resolve(name: str, num_classes: int | None, seed: int) -> Network:
-    """The network that `name` stands for; where it has random weights, they follow `seed`.
+def resolve(
+    name: str, num_classes: int | None, seed: int, clips: ClipOptions, unit_dim: int | None
+) -> Network:
+    """The network that `name` stands for, for the clips and the axis of units asked for; where it
+    has random weights, they follow `seed`.
 
     Raises UserError if there is none, or if it cannot be built.
     """
@@ -45,61 +46,31 @@ def resolve(name: str, num_classes: int | None, seed: int) -> Network:
             f"`model` {name!r}: expected torchvision:NAME, hf:FOLDER or FILE.py:FUNCTION."
             f"{suggestion(source, SOURCES)}"
         )
-    module, function = target.split(":")
-    with _seeded(seed):
-        return getattr(importlib.import_module(module), function)(rest, num_classes)
-
-
-@contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Draws inside the block, of whatever library, follow `seed`; no other draw depends on them."""
-    states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
+    file, function = target.split(":")
+    with seeded(seed):
+        network, module = getattr(importlib.import_module(file), function)(rest, num_classes)
+    network = network.adapted(clips, unit_dim)
+    return measurable(network, module) if network.any_stages else network
 
 
 def record(
-    name: str,
-    family: str,
-    module: nn.Module,
-    build: Callable[[object, int], nn.Module],
-    clip: ClipGeometry,
-    weights: Weights,
-    *,
-    stages: tuple[str, ...] = (),
-    inside: str = "",
-    **more,
+    module: nn.Module, *, stages: tuple[str, ...] = (), inside: str = "", **fields: Any
 ) -> Network:
-    """The `Network` of a module that is built already.
+    """The `Network` of a module that was built to look at it.
 
-    stages: what `stg` all` takes, by default the top-level blocks. inside: path of the user's
+    stages: what `stg` all takes, by default the top-level blocks. inside: path of the user's
     network in the module, where an adapter is around it; stages are named without it.
     """
     inner = module.get_submodule(inside)
-
-    def taps(stage: str, path: str, fuse: bool) -> tuple[Tap, ...]:
-        return (Tap.named(f"{inside}.{stage}" if inside else stage),)
-
+    prefix = f"{inside}." if inside else ""
+    taps = {s: (Tap.named(prefix + s),) for s in stages or top_level_blocks(inner)}
     return Network(
-        name=name,
-        family=family,
-        build=build,
-        spec=None,
-        stages=stages or tuple(top_level_blocks(inner)),
-        taps=taps,
-        clip=clip,
-        weights=weights,
+        spec=OwnSpec(),
+        taps=lambda spec: taps,
         modules=tuple(path for path, _ in inner.named_modules() if path),
-        own=module,
+        inside=prefix,
         smallest_crop=1,
-        **{"num_classes": 0, "trained_on": "", "head": "-", "units": UnitRule(folded=True), **more},
+        **{"head": "-", "units": UnitRule(folded=True), **fields},
     )
 
 
@@ -123,16 +94,3 @@ def top_level_blocks(module: nn.Module, prefix: str = "") -> Iterator[str]:
 
 def _first(items: Iterator[Any]) -> Any:
     return next(items, None)
-
-
-def digest(module: nn.Module) -> str:
-    """SHA-256 of a network's parameters and buffers, names included, as hexadecimal digits."""
-    result = hashlib.sha256()
-    for name, value in module.state_dict().items():
-        if not isinstance(value, torch.Tensor):  # a module's extra state
-            result.update(f"{name} {value!r}".encode())
-            continue
-        result.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        flat = value.detach().cpu().contiguous().flatten()
-        result.update(flat.view(torch.uint8).numpy().tobytes())
-    return result.hexdigest()

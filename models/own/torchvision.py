@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torchvision import models as zoo
 
 from datasets.geometry import ClipGeometry
-from models.network import Network, UnitRule, Weights, suggestion
+from models.network import Network, UnitRule, Weights
 from models.own.resolve import record, top_level_blocks
-from utils import UserError
+from utils import UserError, suggestion
 
 PAGE = "https://docs.pytorch.org/vision/stable/models.html#video-classification"
 
@@ -55,7 +55,7 @@ class PublishedTransform:
         return zoo.get_weight(self.weights).transforms()(frames.permute(0, 3, 1, 2))
 
 
-def resolve(name: str, num_classes: int | None) -> Network:
+def resolve(name: str, num_classes: int | None) -> tuple[Network, nn.Module]:
     """The video network that torchvision calls `name`, with random weights.
 
     Raises UserError with the names there are for an unknown one.
@@ -74,20 +74,21 @@ def resolve(name: str, num_classes: int | None) -> Network:
     family = next(family for family in FAMILIES if fnmatch(name, family.pattern))
     classes = len(published.meta["categories"])
     module = build(None, num_classes or classes).eval()
-    return record(
-        f"torchvision:{name}",
-        "torchvision",
+    network = record(
         module,
-        build,
-        geometry(str(published), family),
-        Weights(PAGE, published.url),
+        name=f"torchvision:{name}",
+        family="torchvision",
+        build=build,
+        clip=geometry(str(published), family),
+        weights=Weights(PAGE, published.url),
         stages=_stages(module, family),
-        num_classes=classes,
+        num_classes=num_classes or classes,
         trained_on="Kinetics-400",
         head=_head(module),
         any_frames=family.any_frames,
         units=family.units,
     )
+    return network, module
 
 
 def geometry(weights: str, family: Family) -> ClipGeometry:
@@ -96,7 +97,13 @@ def geometry(weights: str, family: Family) -> ClipGeometry:
     crop = transform(torch.zeros(1, 256, 256, 3, dtype=torch.uint8)).shape[-1]
     frames, rate = family.frames, family.rate
     return ClipGeometry(
-        (("video", frames),), rate, frames * rate, crop=crop, short_side=crop, transform=transform
+        (("video", frames),),
+        rate,
+        frames * rate,
+        crop=crop,
+        short_side=crop,
+        transform=transform,
+        exact_rate=True,
     )
 
 

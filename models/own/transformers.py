@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from datasets.geometry import ClipGeometry
-from models.network import Network, Weights
-from models.own.resolve import digest, record
+from models.digest import digest
+from models.network import Network, OwnSpec, Weights
+from models.own.resolve import record
 from utils import UserError
 
 
@@ -92,7 +93,7 @@ def _processor(folder: str) -> Any:
     )
 
 
-def resolve(folder: str, num_classes: int | None) -> Network:
+def resolve(folder: str, num_classes: int | None) -> tuple[Network, nn.Module]:
     """The network in `folder` (or of that id), with the weights there.
 
     Raises UserError if the library is missing, if the family is unknown, or if the weights or the
@@ -114,22 +115,24 @@ def resolve(folder: str, num_classes: int | None) -> Network:
             f"{', '.join(FAMILIES)}. Others work by a few lines of adapter (README, own networks)"
         )
 
-    def build(spec: object, classes: int) -> nn.Module:
-        inner = transformers.AutoModel.from_config(config, **family.build)
-        return FramesFirst(inner, family)
+    def build(spec: OwnSpec, classes: int) -> nn.Module:
+        if spec.trained:
+            return FramesFirst(_trained(transformers, folder, family), family)
+        return FramesFirst(transformers.AutoModel.from_config(config, **family.build), family)
 
-    module = FramesFirst(_trained(transformers, folder, family), family).eval()
-    return record(
-        f"hf:{Path(folder).name}",
-        config.model_type,
+    module = build(OwnSpec(), 0).eval()
+    network = record(
         module,
-        build,
-        geometry(folder, config, family),
-        Weights(f"The weights are those in {folder}", built=digest(module)),
-        stages=_largest_list(module.network),
+        name=f"hf:{Path(folder).name}",
+        family=config.model_type,
+        build=build,
+        clip=geometry(folder, config, family),
+        weights=Weights(f"The weights are those in {folder}", built=digest(module)),
+        stages=_largest_list(module.get_submodule("network")),
         inside="network",
         source=_source(folder, config),
     )
+    return network, module
 
 
 def _source(folder: str, config: Any) -> str:
@@ -193,6 +196,7 @@ def geometry(folder: str, config: Any, family: Family) -> ClipGeometry:
         crop=height,
         short_side=height,
         transform=transform,
+        exact_rate=True,
     )
 
 

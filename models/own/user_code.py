@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.machinery
 import importlib.util
 import sys
@@ -12,15 +13,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from models.network import suggestion
-from utils import UserError
+from utils import UserError, suggestion
 
 _TOOLKIT = Path(__file__).resolve().parent.parent.parent
+# The folders and files that the toolkit consists of.
+OWN_PARTS = (
+    *("main.py", "config.py", "utils.py", "common", "measure", "models", "vos", "datasets"),
+    *("estimation", "results", "misc"),
+)
+# Of a user's code that led to an error.
+LINES_SHOWN = 3
 # The folders that code was loaded from in this process.
 _FOLDERS: set[Path] = set()
 
 
-def load_function(path: Path, name: str) -> Callable[[], Any]:
+def load_function(path: Path, name: str) -> Callable[..., Any]:
     """The function `name` in the file `path`; what it raises becomes a UserError.
 
     The file finds its neighbours first, also those called like parts of this toolkit (models,
@@ -39,7 +46,7 @@ def load_function(path: Path, name: str) -> Callable[[], Any]:
     with neighbours_first(folder, theirs):
         # What is defined in the file can then be sent to other processes.
         sys.modules.setdefault(path.stem, module)
-        guarded(f"{path}", folder, lambda: loader.exec_module(module))
+        guarded(f"{path}", lambda: loader.exec_module(module))
     function = getattr(module, name, None)
     if not callable(function):
         there = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
@@ -47,9 +54,10 @@ def load_function(path: Path, name: str) -> Callable[[], Any]:
             f"`model` {path}:{name}: the file has no function {name!r}.{suggestion(name, there)}"
         )
 
-    def call() -> Any:
+    @functools.wraps(function)
+    def call(**options: Any) -> Any:
         with neighbours_first(folder, theirs):
-            return guarded(f"{path}:{name}", folder, function)
+            return guarded(f"{path}:{name}", lambda: function(**options))
 
     return call
 
@@ -116,20 +124,37 @@ def _taken(tops: Collection[str]) -> dict[str, ModuleType]:
     return {name: sys.modules.pop(name) for name in found}
 
 
-def guarded(name: str, folder: Path, call: Callable[[], Any]) -> Any:
-    """The result of a user's code. Raises UserError with the place of an error in it: the last
-    line in `folder`, installed packages excepted, where there is one."""
+def guarded(name: str, call: Callable[[], Any]) -> Any:
+    """The result of a user's code. Raises UserError with an error of it, and where it arose."""
     try:
         return call()
+    except UserError:
+        raise
     except (Exception, SystemExit) as error:  # it may raise anything, and end a script
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if _is_in(folder, Path(frame.filename))]
-        place = (own or frames)[-1]
-        raise UserError(
-            f"`model` {name}: {type(error).__name__}: {error} (line {place.lineno} of "
-            f"{place.filename})"
-        ) from error
+        raise UserError(f"`model` {name}: {described(error)}") from error
 
 
-def _is_in(folder: Path, file: Path) -> bool:
-    return folder in file.resolve().parents and "site-packages" not in file.parts
+def described(error: BaseException) -> str:
+    """An error, and the last lines of a user's own code that led to it, innermost last.
+
+    The toolkit's lines and those of installed packages are left out, unless there are no others.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_users(Path(frame.filename))]
+    lines = [
+        f"  {frame.filename}, line {frame.lineno}, in {frame.name}: {frame.line}"
+        for frame in (own or frames)[-LINES_SHOWN:]
+    ]
+    return "\n".join([f"{type(error).__name__}: {error}", *lines])
+
+
+def _is_users(file: Path) -> bool:
+    parts = file.resolve().parts
+    installed = "site-packages" in parts or "dist-packages" in parts or file.name.startswith("<")
+    return not installed and not (_TOOLKIT in file.resolve().parents and _is_toolkits(file))
+
+
+def _is_toolkits(file: Path) -> bool:
+    """Whether a file in the toolkit's folder is one of its own, and not a user's beside them."""
+    top = file.resolve().relative_to(_TOOLKIT).parts[0]
+    return top in OWN_PARTS

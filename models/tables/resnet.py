@@ -5,14 +5,16 @@ Numbers follow the configuration files of PySlowFast (github.com/facebookresearc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from datasets.geometry import ClipGeometry
 from models.naming import pytorchvideo_name
 from models.network import Network, Tap, Weights
 
 STAGES = ("1", "2", "3", "4", "5")
+PATHS = ("slow", "fast", "cat")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class ResNetSpec:
     nonlocal_after: per stage res2..res5, the blocks that a non-local block follows.
     head_window: side of the head's average-pool window, None for one global position.
     naming: "pyslowfast" or "pytorchvideo", the parameter names of its published weights.
+    path: which of two pathways is measured: "slow", "fast" or "cat", the units of both.
+    fuse: whether stages 1 to 4 of two pathways are taken after the lateral connection.
     """
 
     pathways: tuple[Pathway, ...]
@@ -56,6 +60,8 @@ class ResNetSpec:
     nonlocal_after: tuple[tuple[int, ...], ...] = ((), (), (), ())
     head_window: int | None = 7
     naming: str = "pyslowfast"
+    path: str = "fast"
+    fuse: bool = True
 
 
 C2D_KERNELS = ((1,), (1,), (1,), (1,))
@@ -84,42 +90,60 @@ FAST_ADVICE = (
 )
 
 
-def _one_pathway_taps(stage: str, path: str, fuse: bool) -> tuple[Tap, ...]:
-    return (Tap(f"s{stage}"),)
+def _one_pathway_taps(spec: ResNetSpec) -> dict[str, tuple[Tap, ...]]:
+    return {stage: (Tap(f"s{stage}"),) for stage in STAGES}
 
 
-def _two_pathway_taps(stage: str, path: str, fuse: bool) -> tuple[Tap, ...]:
+def _two_pathway_taps(spec: ResNetSpec) -> dict[str, tuple[Tap, ...]]:
     # The lateral connection of a stage follows it; res5 has none.
-    module = f"s{stage}_fuse" if fuse and stage != "5" else f"s{stage}"
-    return tuple(Tap(module, index) for index in {"slow": (0,), "fast": (1,), "cat": (0, 1)}[path])
+    modules = {s: f"s{s}_fuse" if spec.fuse and s != "5" else f"s{s}" for s in STAGES}
+    indices = {"slow": (0,), "fast": (1,), "cat": (0, 1)}[spec.path]
+    return {s: tuple(Tap(module, index) for index in indices) for s, module in modules.items()}
 
 
-def _always_fused_taps(stage: str, path: str, fuse: bool) -> tuple[Tap, ...]:
+def _pathway(spec: ResNetSpec) -> str:
+    return spec.path if spec.fuse else f"{spec.path}, not fused"
+
+
+def _always_fused_taps(spec: ResNetSpec) -> dict[str, tuple[Tap, ...]]:
     # The study's code ignores `fuse` here: the lateral connection is part of the published block.
-    return _two_pathway_taps(stage, path, True)
+    return _two_pathway_taps(replace(spec, fuse=True))
 
 
-def _network(
-    name, spec, frames, rate, weights, trained_on="Kinetics-400", taps=None, clip=None, **more
-) -> Network:
+def _always_fused_pathway(spec: ResNetSpec) -> str:
+    return spec.path
+
+
+# What networks with two pathways have beside those with one.
+TWO_PATHWAYS: dict[str, Any] = {
+    "taps": _two_pathway_taps,
+    "pathway": _pathway,
+    "options": {"path": PATHS, "fuse": (True, False)},
+}
+
+
+def _network(name, spec, frames, rate, weights, trained_on="Kinetics-400", **more) -> Network:
     two = len(spec.pathways) == 2
     head = "head.projection."
     if spec.naming == "pytorchvideo":
         head = pytorchvideo_name(head, two)
     inputs = tuple(zip(("slow", "fast") if two else ("video",), frames, strict=True))
+    fields: dict[str, Any] = {
+        "taps": _one_pathway_taps,
+        "clip": ClipGeometry(inputs, rate),
+        "num_classes": CLASSES.get(trained_on, 0),
+        **(TWO_PATHWAYS if two else {}),
+        **more,
+    }
     return Network(
         name=name,
         family="ResNet",
         build="models.modules.resnet:build",
         spec=spec,
-        stages=STAGES,
-        taps=taps or (_two_pathway_taps if two else _one_pathway_taps),
-        clip=clip or ClipGeometry(inputs, rate),
-        num_classes=more.pop("num_classes", CLASSES.get(trained_on, 0)),
         trained_on=trained_on,
         weights=weights,
         head=head,
-        **more,
+        **fields,
     )
 
 
@@ -170,7 +194,7 @@ NETWORKS = (
              _zoo("SLOW_8x8_R50.pyth", PYTORCHVIDEO_FILES, PYTORCHVIDEO_PAGE), "SSv2"),
     _network("slowfast_ssv2_r50_8x8", SLOWFAST_PTV_SPEC, (8, 32), 2,
              _zoo("SLOWFAST_8x8_R50.pyth", PYTORCHVIDEO_FILES, PYTORCHVIDEO_PAGE), "SSv2",
-             taps=_always_fused_taps, always_fused=True),
+             taps=_always_fused_taps, pathway=_always_fused_pathway),
     _network("slowfast_ssv2_16x8", SLOWFAST_SPEC, (16, 64), 2,
              _zoo("SLOWFAST_16x8_R50.pkl", MULTIGRID_FILES), "SSv2"),
     _network("slowfast_ssv2_16x8_multigrid", MULTIGRID_SPEC, (16, 64), 2,

@@ -28,11 +28,12 @@ TIMESFORMER_FILES = "https://www.dropbox.com/s"
 
 @dataclass(frozen=True)
 class MViTSpec:
-    """MViT-B: size of its clips, and how many of its 16 blocks pool keys and values."""
+    """MViT-B: size of its clips, and how many of its blocks pool keys and values."""
 
     frames: int = 16
     crop: int = 224
     pooled_blocks: int = 16
+    depth: int = 16
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class TimeSformerSpec:
 
 
 def _block_taps(prefix: str):
-    def taps(stage: str, path: str, fuse: bool) -> tuple[Tap, ...]:
-        return (Tap(f"{prefix}{stage}"),)
+    def taps(spec: MViTSpec | TimeSformerSpec) -> dict[str, tuple[Tap, ...]]:
+        return {str(block): (Tap(f"{prefix}{block}"),) for block in range(spec.depth)}
 
     return taps
 
@@ -128,7 +129,6 @@ def _mvit(name: str, **more) -> Network:
         family="MViT",
         build="models.modules.mvit:build",
         spec=MViTSpec(),
-        stages=tuple(str(block) for block in range(16)),
         taps=_block_taps("blocks."),
         clip=ClipGeometry((("video", 16),), 4, window=64, short_side=256, crop=224),
         num_classes=400,
@@ -147,7 +147,6 @@ def _timesformer(spec: TimeSformerSpec, name: str, rate: int, url: str, **more) 
         family="TimeSformer",
         build="models.modules.timesformer:build",
         spec=spec,
-        stages=tuple(str(block) for block in range(spec.depth)),
         taps=_block_taps("model.blocks."),
         clip=ClipGeometry(
             (("video", spec.frames),), rate, window=spec.frames * rate, short_side=256, crop=224

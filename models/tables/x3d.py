@@ -29,8 +29,8 @@ class X3DSpec:
     widths: tuple[int, ...] = (24, 48, 96, 192)
 
 
-def _taps(stage: str, path: str, fuse: bool) -> tuple[Tap, ...]:
-    return (Tap(f"s{stage}"),)
+def _taps(spec: X3DSpec) -> dict[str, tuple[Tap, ...]]:
+    return {stage: (Tap(f"s{stage}"),) for stage in STAGES}
 
 
 def _network(name: str, spec: X3DSpec, rate: int, short_side: int, crop: int) -> Network:
@@ -39,7 +39,6 @@ def _network(name: str, spec: X3DSpec, rate: int, short_side: int, crop: int) ->
         family="X3D",
         build="models.modules.x3d:build",
         spec=spec,
-        stages=STAGES,
         taps=_taps,
         clip=ClipGeometry(
             (("video", spec.frames),),

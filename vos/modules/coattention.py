@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.tables.segmentation import CoAttentionKind
+from models.tables.matnet import CoAttentionKind
 from vos.modules.parts import Gates, in_portions
 
 _CASCADES = 5

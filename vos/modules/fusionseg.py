@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from models.tables.segmentation import FusionSegSpec
+from models.tables.fusionseg import FusionSegSpec
 from vos.modules.parts import conv_bn, resize, trunk
 
 # layer2 and layer3 have a fusion in the published files that is never run.
@@ -16,9 +16,9 @@ _FUSED = ("layer1", "layer4")
 _STRIDES = {16: ((False, False, True), (6, 12, 18)), 8: ((False, True, True), (12, 24, 36))}
 
 
-def build(spec: FusionSegSpec) -> nn.Module:
+def build(spec: FusionSegSpec, num_classes: int) -> nn.Module:
     """A FusionSeg with random weights."""
-    return FusionSeg(spec)
+    return FusionSeg(spec, num_classes)
 
 
 class FusionSeg(nn.Module):
@@ -28,7 +28,7 @@ class FusionSeg(nn.Module):
     depend on it.
     """
 
-    def __init__(self, spec: FusionSegSpec):
+    def __init__(self, spec: FusionSegSpec, num_classes: int):
         super().__init__()
         dilated, rates = _STRIDES[spec.output_stride]
         self.backbone = nn.ModuleDict(
@@ -39,7 +39,7 @@ class FusionSeg(nn.Module):
                 "project": conv_bn(256, 48),
                 "aspp": ASPP(2048, list(rates), 256),
                 "classifier": nn.Sequential(
-                    *conv_bn(256 + 48, 256, 3), nn.Conv2d(256, spec.num_classes, 1)
+                    *conv_bn(256 + 48, 256, 3), nn.Conv2d(256, num_classes, 1)
                 ),
             }
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.tables.segmentation import CO_ATTENTION, MATNetSpec
+from models.tables.matnet import CO_ATTENTION, MATNetSpec
 from vos.modules.coattention import CoAttention
 from vos.modules.fusion import ConvexFusion, GatedFusion, MaxStreamMap, StreamMap
 from vos.modules.matnet_decoder import Decoder
@@ -14,8 +14,8 @@ from vos.modules.parts import trunk
 _LEVELS = {2: 256, 3: 512, 4: 1024, 5: 2048}
 
 
-def build(spec: MATNetSpec) -> nn.Module:
-    """A MATNet with random weights."""
+def build(spec: MATNetSpec, num_classes: int) -> nn.Module:
+    """A MATNet with random weights; its one class is the object."""
     return MATNet(spec)
 
 

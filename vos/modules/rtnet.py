@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.tables.segmentation import RTNetSpec
+from models.tables.rtnet import RTNetSpec
 from vos.modules.fusion import ConvexFusion, StreamMap
 from vos.modules.parts import conv_bn, resize, trunk
 from vos.modules.rtnet_attention import Cross, Self
@@ -23,8 +23,8 @@ _FUSED = (64, 128, 256)
 _DECODED = (64, 64, 128, 256)
 
 
-def build(spec: RTNetSpec) -> nn.Module:
-    """An RTNet with random weights."""
+def build(spec: RTNetSpec, num_classes: int) -> nn.Module:
+    """An RTNet with random weights; its one class is the object."""
     return RTNet(spec)
 
 

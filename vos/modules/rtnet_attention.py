@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.tables.segmentation import AttentionSpec
+from models.tables.rtnet import AttentionSpec
 from vos.modules.parts import Gates, Squeeze, in_portions, resize
 
 

@@ -1,0 +1,81 @@
+"""What a data set is to a run: which clips there are, how they are read, what tells them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from datasets.geometry import Geometry
+from datasets.pairs import PairPlan, PlanRules
+
+if TYPE_CHECKING:
+    from datasets.batches import Reader
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """Which videos a run is to show.
+
+    stylized: folder of the stylized videos; None where it is to be made or was not given.
+    styles: ids of the styles.
+    subset: annotated subset or image set; None for the usual one.
+    unstylized: folder of the unstylized videos; None where they are not shown or lie as usual.
+    shows_unstylized: whether they are shown.
+    original: folder of flow, lists and masks of a segmentation data set.
+    start: where windows start: "first", "middle" or "random"; None for the usual place.
+    shared_classes: whether only videos are wanted that are not alone in their class.
+    backward: whether backward flow is needed.
+    made_in: folder for videos that are made on the spot.
+    """
+
+    stylized: Path | None
+    styles: tuple[str, ...]
+    subset: str | None = None
+    unstylized: Path | None = None
+    shows_unstylized: bool = False
+    original: Path | None = None
+    start: str | None = None
+    shared_classes: bool = False
+    backward: bool = False
+    made_in: Path = Path()
+
+
+class DataSet(Protocol):
+    """The videos of a data set, and all that a run asks of them."""
+
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the videos."""
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """What is wrong with videos that cannot be shown, by video."""
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Reasons why videos are left out by rule, and how many."""
+
+    def sample(self, rules: PlanRules) -> PairPlan:
+        """A plan. Raises UserError where the rules cannot be met."""
+
+    def read_plan(self, path: Path, rules: PlanRules) -> PairPlan:
+        """The plan in a file. Raises DataError with the line of a row that cannot be used."""
+
+    def check(self, plan: PairPlan) -> dict[str, str]:
+        """What is wrong with the files of the plan's videos, by video."""
+
+    def store_rows(self, clip: Any, geometry: Geometry) -> Iterator[dict[str, Any]]:
+        """The rows of a clip in `clips.csv`: the clip, and `bytes`, which tells other files of the
+        same names apart."""
+
+    def reader(self, geometry: Geometry) -> Reader:
+        """What reads the clips."""
+
+    def notes(self, plan: PairPlan, geometry: Geometry) -> list[str]:
+        """What a user should know of the plan's clips, in sentences."""

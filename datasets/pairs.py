@@ -1,0 +1,174 @@
+"""Pairs of clips and the plan of a run: which clips are compared, known before anything is read.
+
+A plan is a CSV file that a person can read and give back.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from common.factors import DYNAMIC, STATIC
+from utils import DataError, read_numbered_csv, write_csv
+
+PAIRINGS = ("anchored", "sampled", "exhaustive")
+
+
+class AnyClip(Protocol):
+    """One network input, of whatever kind; hashable."""
+
+    @property
+    def video(self) -> str:
+        """Name of the video that it shows."""
+
+    @property
+    def source(self) -> tuple:
+        """What clips of the same frames have in common, whatever else is done to them."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two clips that share what a factor names.
+
+    factor: its id: 0 dynamic, 1 static, ...
+    a, b: the clips.
+    """
+
+    factor: int
+    a: Any
+    b: Any
+
+
+@dataclass(frozen=True)
+class PlanRules:
+    """What a plan is sampled from, beside the videos.
+
+    seed: of every draw.
+    factors: ids to sample pairs for.
+    pairing: one of `PAIRINGS`.
+    n_examples: number of pairs, None for one pass over the videos (3000 pairs at most).
+    nreps: passes over the sequences of a segmentation data set.
+    window: raw frames that a clip spans.
+    same_video: whether a dynamic pair shows one video (else two of one class).
+    shuffle_static: whether a static pair is a clip and its shuffle (else two videos of different
+        classes).
+    unstylized_static: whether static pairs show unstylized videos.
+    two_frames: whether a clip has two frames, the second one some frames away from the first.
+    """
+
+    seed: int
+    factors: tuple[int, ...] = (DYNAMIC, STATIC)
+    pairing: str = "anchored"
+    n_examples: int | None = None
+    nreps: int = 5
+    window: int = 64
+    same_video: bool = True
+    shuffle_static: bool = True
+    unstylized_static: bool = False
+    two_frames: bool = False
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """A row of a plan file.
+
+    cells: its columns.
+    pairs: the pairs that it stands for.
+    """
+
+    cells: Mapping[str, Any]
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class PairPlan:
+    """All pairs of a run, in order.
+
+    rows: of its file.
+    numbered: name of the column that numbers them.
+    """
+
+    rows: tuple[PlanRow, ...]
+    numbered: str = "pair"
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """The pairs of all rows."""
+        return [pair for row in self.rows for pair in row.pairs]
+
+    @cached_property
+    def clips(self) -> list[Any]:
+        """Every clip once; those of the same frames stand together."""
+        return distinct_clips(self.pairs)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all pairs."""
+        text = "\n".join(f"{pair.factor} {pair.a} {pair.b}" for pair in self.pairs)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def without(self, videos: Collection[str]) -> PairPlan:
+        """The plan without the rows that show any of these videos, for whatever factor."""
+        kept = (
+            row
+            for row in self.rows
+            if not any(clip.video in videos for pair in row.pairs for clip in (pair.a, pair.b))
+        )
+        return replace(self, rows=tuple(kept))
+
+    def write(self, path: Path) -> None:
+        """Write the plan as CSV."""
+        write_csv(path, [{self.numbered: i, **row.cells} for i, row in enumerate(self.rows)])
+
+
+def distinct_clips(pairs: Iterable[Pair]) -> list[Any]:
+    """Every clip of the pairs once; those of the same frames stand together."""
+    clips = dict.fromkeys(clip for pair in pairs for clip in (pair.a, pair.b))
+    groups: dict[tuple, list[Any]] = {}
+    for clip in clips:
+        groups.setdefault(clip.source, []).append(clip)
+    return [clip for group in groups.values() for clip in group]
+
+
+def require_factors(pairs: Sequence[Pair], names: Sequence[str], estimated: Sequence[int]) -> None:
+    """Raise DataError if a factor to estimate has fewer than two pairs, or another has any.
+
+    names: of all factors that pairs can be of, in order of their ids.
+    """
+    for factor in estimated:
+        found = sum(pair.factor == factor for pair in pairs)
+        if found < 2:
+            raise DataError(
+                f"the plan has too few pairs for the factor {names[factor]!r}: {found}, at least 2 "
+                "needed; give a larger `n_examples` (segmentation: `nreps`), or other `pairs`"
+            )
+    others = {names[pair.factor] for pair in pairs if pair.factor not in estimated}
+    if others:
+        raise DataError(
+            f"the plan has pairs of the factors {', '.join(sorted(others))}, which are not among "
+            f"those to estimate: give `n_factors` {len(names)} `residual_index` -1, or other "
+            "`pairs`"
+        )
+
+
+def plan_rows(path: Path, columns: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
+    """The line number and the cells of every row of a plan file that has at least `columns`.
+
+    Raises DataError if it is not such a file.
+    """
+    try:
+        rows = read_numbered_csv(path)
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"`pairs` {path} cannot be read: {error}") from None
+    found = list(map(str, rows[0][1])) if rows else []
+    if not set(columns) <= set(found):
+        raise DataError(
+            f"`pairs` {path}: expected a header with {', '.join(sorted(columns))} and at least "
+            f"one row; found {', '.join(found) or 'no row'}"
+        )
+    return rows

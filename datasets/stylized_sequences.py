@@ -1,0 +1,135 @@
+"""Sequences with flow in several styles, as a data set of segmentation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datasets.dataset import DataRequest
+from datasets.davis import SPLIT, SequenceSet, check_files, find_sequences
+from datasets.flow_plan import (
+    FlowClip,
+    SequencePair,
+    read_sequence_pairs,
+    sample_sequence_pairs,
+)
+from datasets.geometry import FlowGeometry
+from datasets.pairs import PairPlan, PlanRules
+from utils import UserError
+
+if TYPE_CHECKING:
+    from datasets.flow_clips import FlowReader
+
+
+@dataclass(frozen=True)
+class StylizedSequences:
+    """A data set of sequences; see `DataSet` for what it answers.
+
+    sequences: the sequences, and where their files lie.
+    sizes: bytes of the files that were looked at.
+    """
+
+    sequences: SequenceSet
+    sizes: dict[Path, int] = field(default_factory=dict, compare=False)
+
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+        return self.sequences.name
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the sequences."""
+        return list(self.sequences.videos)
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Nothing: what is wrong with sequences shows when their files are checked."""
+        return {}
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Reasons why listed sequences are left out by rule, and how many."""
+        return self.sequences.left_out
+
+    def sample(self, rules: PlanRules) -> PairPlan:
+        """A plan, a row for each pair of whole sequences."""
+        return self._plan(sample_sequence_pairs(self.sequences, rules), rules)
+
+    def read_plan(self, path: Path, rules: PlanRules) -> PairPlan:
+        """The plan in a file. Raises DataError with the line of a row that cannot be used."""
+        return self._plan(read_sequence_pairs(path, self.sequences), rules)
+
+    def _plan(self, pairs: Sequence[SequencePair], rules: PlanRules) -> PairPlan:
+        rows = (pair.row(self.sequences, rules.two_frames) for pair in pairs)
+        return PairPlan(tuple(rows), numbered="visit")
+
+    def check(self, plan: PairPlan) -> dict[str, str]:
+        """What is missing of the frames and the flow of the plan's sequences, by sequence."""
+        return check_files(
+            self.sequences, sorted({(clip.video, clip.style) for clip in plan.clips})
+        )
+
+    def store_rows(self, clip: FlowClip, geometry: FlowGeometry) -> Iterator[dict[str, Any]]:
+        """A row for each frame of the clip, with the sizes of its image and flow files."""
+        data = self.sequences
+        for frame in clip.frames:
+            paths = [data.image(clip.video, clip.style, frame)]
+            paths += [data.flow(clip.video, flow, frame) for flow in data.flows]
+            sizes = "+".join(str(self._size(path)) for path in paths)
+            yield {**dataclasses.asdict(clip), "row_of": frame, "bytes": sizes}
+
+    def _size(self, path: Path) -> int:
+        if path not in self.sizes:
+            self.sizes[path] = path.stat().st_size
+        return self.sizes[path]
+
+    def reader(self, geometry: FlowGeometry) -> FlowReader:
+        """What reads the clips."""
+        from datasets.flow_clips import FlowReader
+
+        return FlowReader(self.sequences, geometry)
+
+    def notes(self, plan: PairPlan, geometry: FlowGeometry) -> list[str]:
+        """How the pairs came about."""
+        return [f"sequences: each of {len(plan.rows)} pairs of sequences gives a pair per frame"]
+
+
+def find(dataset: str, request: DataRequest) -> StylizedSequences:
+    """The sequences of a data set.
+
+    Raises UserError if a folder was not given, and DataError for what is missing in them.
+    """
+    sequences = find_sequences(
+        dataset,
+        _given("original_data_root", request.original),
+        _given("stylized_data_dir", request.stylized),
+        request.subset or SPLIT,
+        request.styles,
+        backward=request.backward,
+    )
+    return StylizedSequences(sequences)
+
+
+def _given(name: str, folder: Path | None) -> Path:
+    """The folder. Raises UserError if it was not given."""
+    if folder is None:
+        raise UserError(
+            f"`{name}` is missing: the folder of {_FOLDERS[name]}. It may stand in the environment "
+            f"({ENVIRONMENT[name]}) or in the file of `cfg_file` as well"
+        )
+    return folder
+
+
+_FOLDERS = {
+    "original_data_root": "DAVIS 2016 and its flow images",
+    "stylized_data_dir": "Stylized DAVIS",
+}
+# Variables of the environment that say where the data are.
+ENVIRONMENT = {
+    "original_data_root": "ORIGINAL_DATA_ROOT",
+    "stylized_data_dir": "STYLIZED_DATA_ROOT",
+}

@@ -1,0 +1,179 @@
+"""Clips to features: the network with its weights, one forward a clip, all of it kept on disk."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from config import Config
+from datasets.videos import MOST_SHOWN
+from measure.folder import make_folder, note_resumption
+from measure.prepare import Run
+from models.network import BY_SHAPE, Network, Tap, UnitRule
+from results.store import FeatureStore
+from utils import DataError, UserError, progress, resolve_device
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from datasets.batches import BadVideo, Batch
+    from models.checkpoints import Loaded
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network ready to be measured.
+
+    module: on its device, in evaluation mode.
+    taps: where each stage is taken.
+    device: of the module.
+    rule: what a unit is.
+    is_users: whether errors in its forward are those of a user's code.
+    """
+
+    module: nn.Module
+    taps: Mapping[str, Sequence[Tap]]
+    device: torch.device
+    rule: UnitRule = BY_SHAPE
+    is_users: bool = False
+
+    def features(
+        self, inputs: Sequence[torch.Tensor], logits: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Features of every stage from one forward, float32 [rows, C] each, and "logits" if asked.
+
+        Raises UserError for an error in a user's own network.
+        """
+        from models.capture import stage_features
+        from models.outline import first_forward
+
+        moved = [x.to(self.device, non_blocking=True) for x in inputs]
+        with first_forward(inputs) if self.is_users else contextlib.nullcontext():
+            pooled = stage_features(self.module, moved, self.taps, logits=logits, rule=self.rule)
+        return {stage: values.float().cpu().numpy() for stage, values in pooled.items()}
+
+
+def load_network(config: Config, network: Network, checkpoint: str) -> tuple[LoadedNetwork, Loaded]:
+    """The network with the weights of `checkpoint` on its device, and what was loaded.
+
+    Raises UserError if the checkpoint cannot be read or does not fit, or if a stage of a user's
+    own network, or one with units on another axis, cannot be measured: a batch of zeros is run to
+    see.
+    """
+    from models.checkpoints import load
+    from models.outline import require_stages, zeros
+
+    device = resolve_device(config.device)
+    module, loaded = load(
+        network,
+        checkpoint,
+        num_classes=config.num_classes,
+        allow_other_head=config.allow_other_head,
+        seed=config.random_seed,
+    )
+    taps, is_users = network.stage_taps(config.stg), bool(network.modules)
+    ready = LoadedNetwork(module.to(device), taps, device, network.units, is_users)
+    if is_users or network.units.dim is not None:
+        clips = zeros(network.clip, device, config.batch_size)
+        require_stages(ready.module, clips, taps, network.units, network.clip.rows)
+    return ready, loaded
+
+
+def load_for(run: Run) -> tuple[LoadedNetwork, dict[str, Any]]:
+    """The network of a run, and a record of where its weights came from."""
+    network, loaded = load_network(run.config, run.network, run.checkpoint)
+    if loaded.note:
+        print(f"checkpoint: {loaded.note}")
+    return network, {"checkpoint": asdict(loaded), "device": str(network.device)}
+
+
+def fill_store(
+    store: FeatureStore,
+    network: LoadedNetwork,
+    batches: Iterator[Batch | BadVideo],
+    rows: Mapping[Any, Sequence[int]],
+    on_bad_video: str,
+) -> dict[str, str]:
+    """Compute and store the features of all clips in `batches`; returns bad videos and why.
+
+    Raises DataError if a video is unreadable, unless `on_bad_video` is "skip": no more is computed
+    then, but the other videos are read as well, so that all bad ones (ten at most) are named.
+    """
+    from datasets.batches import BadVideo
+
+    bad: dict[str, str] = {}
+    done = sum(bool(store.done[own[0]]) for own in rows.values())
+    with progress((), "clips", "clip", total=len(rows), done=done) as bar:
+        for batch in batches:
+            if isinstance(batch, BadVideo):
+                bad.setdefault(batch.video, batch.reason)
+                if on_bad_video == "stop" and len(bad) == MOST_SHOWN:
+                    break
+            elif not bad or on_bad_video == "skip":
+                store.write(
+                    [row for clip in batch.clips for row in rows[clip]],
+                    network.features(batch.inputs),
+                )
+                bar.update(len(batch.clips))
+    if bad and on_bad_video == "stop":
+        shown = "\n".join(f"  {video}: {reason}" for video, reason in bad.items())
+        raise DataError(
+            f"{len(bad)} videos with a frame that cannot be read:\n{shown}\nRepair them, or give "
+            "`on_bad_video` skip to leave such videos out"
+        )
+    return bad
+
+
+@dataclass(frozen=True)
+class Features:
+    """What clips became.
+
+    store: features of every clip that could be read.
+    bad_videos: those that could not, and why.
+    """
+
+    store: FeatureStore
+    bad_videos: Mapping[str, str]
+
+
+def compute_features(run: Run, folder: Path) -> Features:
+    """The features of every clip of a run, kept in its folder, which is made if it is not there.
+
+    The network is loaded before the folder is made, and not at all if no clip is left to compute.
+
+    Raises UserError that says how to go on where it cannot.
+    """
+    if FeatureStore.is_complete(folder / "features"):
+        return Features(_open_store(run, folder), run.bad_videos)
+    network, loaded = load_for(run)
+    if not folder.exists():
+        make_folder(folder, run, loaded)
+    store = _open_store(run, folder)
+    todo = [clip for clip, rows in run.rows.items() if not store.done[rows[0]]]
+    if len(todo) < len(run.rows):
+        print(f"going on: {len(run.rows) - len(todo)} clips are there already", flush=True)
+    batches = run.batches(todo, pin_memory=network.device.type == "cuda")
+    try:
+        bad = fill_store(store, network, batches, run.rows, run.config.on_bad_video)
+    except (KeyboardInterrupt, UserError) as stop:
+        done = sum(bool(store.done[rows[0]]) for rows in run.rows.values())
+        message = (
+            f"{stop}\n{done} of {len(run.rows)} clips are kept; finish with the same command, or "
+            f"python main.py --resume {folder}"
+        )
+        raise type(stop)(message.lstrip()) from None
+    return Features(store, {**run.bad_videos, **bad})
+
+
+def _open_store(run: Run, folder: Path) -> FeatureStore:
+    """The feature store of a run, new or begun. Raises UserError if it is that of another run."""
+    store = FeatureStore.resume(folder / "features", run.stages, run.store_rows(), run.identity)
+    if run.config.resume:
+        note_resumption(folder, run.config)
+    return store
