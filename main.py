@@ -13,7 +13,7 @@ from measure.cfg_file import find_network, resolved
 from measure.estimates import estimate_stages
 from measure.features import compute_features
 from measure.prepare import Run, prepare
-from results import study
+from results import exporters
 from results.tables import Results
 from utils import as_options, run
 
@@ -73,8 +73,9 @@ def measure(config: Config) -> Outcome:
     """
     plan = prepare(config)
     folder = folders.find_folder(plan)
-    exporter = study.exporter(exported(plan, folder))
-    exporter.require_free()
+    exports = exporters.exporters(exported(plan, folder))
+    for export in exports:
+        export.require_free()
     print(as_options(plan.describe()), flush=True)
     features = compute_features(plan, folder)
     if features.bad_videos:
@@ -95,12 +96,13 @@ def measure(config: Config) -> Outcome:
         thresholds=config.joint_encoding_thresh,
     )
     figures = folders.save_results(folder, results, features.bad_videos)
-    return Outcome(folder, results, figures, exporter.write(results))
+    written = [path for export in exports for path in export.write(results)]
+    return Outcome(folder, results, figures, written)
 
 
-def exported(plan: Run, folder: Path) -> study.Exported:
+def exported(plan: Run, folder: Path) -> exporters.Exported:
     """What the study's files need to know of a run."""
-    return study.Exported(
+    return exporters.Exported(
         task=plan.network.task,
         save_dir=plan.config.save_dir,
         folder=folder,

@@ -49,7 +49,7 @@ for seed in $seeds; do
     IFS='|' read -r config checkpoint batch training <<<"$network"
     [ "${DEMO:-0}" != 0 ] && checkpoint=random
     echo "== seed $seed: $config ${training:-}"
-    "$python" -m vos.measure --cfg_file "$config" --checkpoint "$checkpoint" \
+    "$python" main.py --cfg_file "$config" --checkpoint "$checkpoint" --stg all \
       --batch_size "$batch" --random_seed "$seed" --joint_encoding "$joint" \
       --save_dir "$save_dir" ${training:+--trained_on "$training"} ${common[@]+"${common[@]}"}
     code=$?

@@ -5,7 +5,7 @@ Two trees (the released Stylized DAVIS, and DAVIS 2016 with flow images):
     ORIGINAL/ImageSets/480p/SPLIT.txt             a line per frame: its image and its mask
     ORIGINAL/FlowImages_gap1/SEQUENCE/FRAME.png   forward flow as a colour image
     ORIGINAL/FlowImages_gap-1/...                 backward flow (RTNet only)
-    ORIGINAL/Annotations/480p/SEQUENCE/FRAME.png  masks (`vos.evaluate` only)
+    ORIGINAL/Annotations/480p/SEQUENCE/FRAME.png  masks (misc/evaluate_davis.py only)
     STYLIZED/JPEGImages/STYLE/SEQUENCE/FRAME.jpg  the frames in each style
 
 Sources: StylizedDAVIS.py, StylizedDAVISCinematograms.py and StylizedDAVISStereograms.py of the

@@ -169,7 +169,7 @@ def prepare(config: Config) -> Run:
     return Run(
         config,
         network,
-        _fetched(config, network, checkpoint),
+        fetched(config, network, checkpoint),
         stages,
         data,
         plan,
@@ -230,7 +230,7 @@ def _plan(config: Config, network: Network, data: DataSet) -> PairPlan:
     return plan
 
 
-def _fetched(config: Config, network: Network, checkpoint: str) -> str:
+def fetched(config: Config, network: Network, checkpoint: str) -> str:
     """The same checkpoint; for "auto" the path of the published file, downloaded if need be."""
     if checkpoint != AUTO:
         return checkpoint

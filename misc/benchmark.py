@@ -6,7 +6,7 @@
 
 The floor: the same distinct clips, already decoded and in memory, through the same network in the
 same batches and precision, one whole forward each. Both are timed in this run; the ratio is what
-counts. Takes the options of main.py or, with --cfg_file, of vos.measure.
+counts. Takes the options of main.py.
 """
 
 from __future__ import annotations
@@ -15,61 +15,35 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 from _path import ROOT
 
+from common.options import script_parser
+from config import add_options, from_given
+from measure.features import load_for
+from measure.prepare import Run, prepare
 from utils import UserError, run
-
-
-@dataclass(frozen=True)
-class Task:
-    """A kind of run: its command; the functions that prepare it and load its network."""
-
-    command: tuple[str, ...]
-    prepare: Callable[[Sequence[str]], Any]
-    load: Callable[[Any], Any]
-
-
-def recognition() -> Task:
-    """Runs of main.py."""
-    from config import load_config
-    from main import load_network
-    from measure.prepare import prepare
-
-    command = (sys.executable, str(ROOT / "main.py"))
-    return Task(command, lambda argv: prepare(load_config(argv)), load_network)
-
-
-def segmentation() -> Task:
-    """Runs of vos.measure."""
-    from vos.config import load_config
-    from vos.measure import load_network
-    from vos.measurement import prepare
-
-    command = (sys.executable, "-m", "vos.measure")
-    return Task(command, lambda argv: prepare(load_config(argv)), load_network)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Time the floor, the run, and the floor again; print the ratio to the floor's mean."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    task = segmentation() if "--cfg_file" in argv else recognition()
-    plan = task.prepare(argv)
-    before = floor_seconds(task, plan)
+    parser = script_parser(__doc__)
+    add_options(parser)
+    plan = prepare(from_given(vars(parser.parse_args(argv))))
+    before = floor_seconds(plan)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        command = [*task.command, *argv, "--save_dir", folder]
-        if getattr(plan.config, "dataset", "") == "synthetic" and "--stylized_data_dir" not in argv:
+        command = [sys.executable, str(ROOT / "main.py"), *argv, "--save_dir", folder]
+        if plan.config.dataset == "synthetic" and "--stylized_data_dir" not in argv:
             command += ["--stylized_data_dir", str(plan.config.save_dir / "synthetic_videos")]
         if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
             raise UserError("the run failed, see above")
         whole = time.perf_counter() - start
-    after = floor_seconds(task, plan)
+    after = floor_seconds(plan)
     floor, clips = (before + after) / 2, len(plan.rows)
-    print(f"{clips} distinct clips, {len(plan.pairs)} pairs, {plan.network.name}")
+    print(f"{clips} distinct clips, {len(plan.plan.pairs)} pairs, {plan.network.name}")
     print(
         f"floor: {floor:.1f} s ({before:.1f} before, {after:.1f} after), {floor / clips:.3f} a clip"
     )
@@ -77,13 +51,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"ratio: {whole / floor:.3f}")
 
 
-def floor_seconds(task: Task, plan: Any) -> float:
+def floor_seconds(plan: Run) -> float:
     """Seconds of one bare forward per batch, the clips being in memory."""
     import torch
 
-    from datasets.clips import Batch
+    from datasets.batches import Batch
 
-    network, _ = task.load(plan)
+    network, _ = load_for(plan)
     ready = plan.batches(list(plan.rows))
     batches = [batch.inputs for batch in ready if isinstance(batch, Batch)]
 

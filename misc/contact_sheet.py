@@ -2,26 +2,31 @@
 
     python misc/contact_sheet.py --resume dim_outputs/RUN --save pairs.png
     python misc/contact_sheet.py --dataset plain --stylized_data_dir DIR --save pairs.png
+    python misc/contact_sheet.py --cfg_file configs/matnet_davis.json --save pairs.png
 
-The frames are those that the network sees, cropped and in its order; takes main.py's options.
+The frames are those that the network sees, cropped and in its order, in their own colours; of
+segmentation networks, each frame and its flow. Takes main.py's options.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import _path
 
 import numpy as np
 
 from common.factors import FACTORS
-from common.options import script_parser
-from config import add_options, from_given, integer
-from datasets.plan import Clip, Pair
-from measure.prepare import Measurement, prepare
+from common.options import integer, script_parser
+from config import add_options, from_given
+from datasets.pairs import Pair
+from measure.cfg_file import find_network, resolved
+from measure.prepare import Run, prepare
+from models.network import RANDOM
 from results.figures import COLOURS
 from utils import DataError, atomic_path, check_output, run
 
@@ -32,19 +37,20 @@ MAX_FRAMES = 8
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, choose pairs, draw."""
+    """Parse, choose pairs, plot."""
     parser = script_parser(__doc__)
     add_options(parser)
     parser.add_argument("--rows", type=integer(1), default=3, help="pairs per factor (default: 3)")
     parser.add_argument("--save", type=Path, default=Path("pairs.png"), help="PNG to write")
     options = vars(parser.parse_args(argv))
     rows, save = options.pop("rows"), options.pop("save")
-    if "resume" not in options:
-        options.setdefault("checkpoint", "random")  # no network is run
     replaced = check_output(save)
-    plan = prepare(from_given(options))
-    pairs = choose_pairs(plan.pairs, rows)
-    draw_sheet(save, pairs, clip_frames(plan, pairs))
+    config = resolved(from_given(options))
+    if not config.checkpoint and not find_network(config).weights.built:
+        config = replace(config, checkpoint=RANDOM)  # no weights are needed
+    plan = prepare(config)
+    pairs = choose_pairs(plan.plan.pairs, rows)
+    plot_sheet(save, pairs, clip_pictures(plan, pairs))
     print(f"{len(pairs)} pairs: {save}{replaced}")
 
 
@@ -59,52 +65,71 @@ def choose_pairs(pairs: Sequence[Pair], rows: int) -> list[Pair]:
     return chosen
 
 
-def clip_frames(plan: Measurement, pairs: Sequence[Pair]) -> dict[Clip, np.ndarray]:
-    """The frames of every clip, of its last input, as uint8 [T, H, W, 3]."""
-    from datasets.clips import BadVideo
+def clip_pictures(plan: Run, pairs: Sequence[Pair]) -> dict[Any, np.ndarray]:
+    """What is seen of every clip of the pairs, uint8 [N, H, W, 3]."""
+    from datasets.batches import BadVideo, iter_batches
+    from datasets.display import displayable, pictures
 
     clips = {clip for pair in pairs for clip in (pair.a, pair.b)}
-    mean, std = (np.array(values, np.float32) for values in (plan.geometry.mean, plan.geometry.std))
+    geometry = displayable(plan.geometry)
     shown = {}
-    for batch in plan.batches([clip for clip in plan.rows if clip in clips]):
+    wanted = [clip for clip in plan.rows if clip in clips]
+    for batch in iter_batches(wanted, plan.data.reader(geometry), batch_size=1):
         if isinstance(batch, BadVideo):
             raise DataError(f"video {batch.video}: a frame cannot be read: {batch.reason}")
-        for clip, x in zip(batch.clips, batch.inputs[-1], strict=True):
-            frames = x.permute(1, 2, 3, 0).numpy() * std + mean  # [T, H, W, 3], 0..1
-            shown[clip] = (255 * frames.clip(0, 1)).round().astype(np.uint8)
+        shown[batch.clips[0]] = pictures([x[0] for x in batch.inputs], geometry)
     return shown
 
 
-def draw_sheet(path: Path, pairs: Sequence[Pair], frames: dict[Clip, np.ndarray]) -> None:
+def plot_sheet(path: Path, pairs: Sequence[Pair], shown: dict[Any, np.ndarray]) -> None:
     """Write the PNG: a block per pair, clip a above clip b, at most eight frames each."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.2, 2.25 * len(pairs)), dpi=110, layout="constrained")
     blocks = figure.subfigures(len(pairs), 1, squeeze=False)
     for block, pair in zip(blocks[:, 0], pairs, strict=True):
-        _draw_pair(block, pair, frames)
+        _plot_pair(block, pair, shown)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
 
 
-def _draw_pair(block: SubFigure, pair: Pair, frames: dict[Clip, np.ndarray]) -> None:
+def _plot_pair(block: SubFigure, pair: Pair, shown: dict[Any, np.ndarray]) -> None:
     name = FACTORS[pair.factor]
-    shares = {"dynamic": "same motion, other appearance", "static": "same appearance, other motion"}
-    title = f"{name} pair" + (f": {shares[name]}" if name in shares else "")
-    block.suptitle(f"{title} ({pair.a.video})", x=0.01, ha="left", fontsize=9, color=COLOURS[name])
+    block.suptitle(
+        title(pair, len(shown[pair.a])), x=0.01, ha="left", fontsize=9, color=COLOURS[name]
+    )
     for panel, clip in zip(block.subplots(2, 1), (pair.a, pair.b), strict=True):
-        strip = frames[clip]
+        strip = shown[clip]
         strip = strip[np.linspace(0, len(strip) - 1, min(MAX_FRAMES, len(strip))).astype(int)]
         gap = np.full((strip.shape[1], 3, 3), 255, np.uint8)
         panel.imshow(np.concatenate([part for frame in strip for part in (frame, gap)], axis=1))
-        order = "shuffled" if clip.shuffle else "in order"
         other = f"{clip.video}\n" if clip.video != pair.a.video else ""
         panel.set_ylabel(
-            f"{other}style {clip.style}\n{order}", rotation=0, ha="right", va="center", fontsize=8
+            f"{other}style {clip.style}\n{order(clip)}",
+            rotation=0,
+            ha="right",
+            va="center",
+            fontsize=8,
         )
         panel.set_xticks([])
         panel.set_yticks([])
         panel.spines[:].set_visible(False)
+
+
+def title(pair: Pair, frames: int) -> str:
+    """What a pair shares, whose it is, and how many of its frames are shown."""
+    name = FACTORS[pair.factor]
+    shares = {"dynamic": "same motion, other appearance", "static": "same appearance, other motion"}
+    said = f": {shares[name]}" if name in shares else ""
+    number = f", {MAX_FRAMES} of {frames} frames" if frames > MAX_FRAMES else ""
+    return f"{name} pair{said} ({pair.a.video}{number})"
+
+
+def order(clip: Any) -> str:
+    """How the frames of a clip were changed, in a word or two."""
+    if hasattr(clip, "jitter"):
+        return "jittered flow" if clip.jitter else "true flow"
+    return "shuffled" if clip.shuffle else "in order"
 
 
 if __name__ == "__main__":

@@ -13,65 +13,74 @@ models/cost.py.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import _path
 
-from common.options import script_parser
-from config import Config, add_options, integer, names
-from measure.pipeline import find_network
-from models.network import BUILT, RANDOM, networks
-from results.tables import format_table
-from utils import UserError, check_output, progress, run, write_csv
-from vos.registry import find as find_segmenter
-from vos.registry import is_segmenter, read_config
+from common.options import integer, names, script_parser
+from common.tasks import RECOGNITION, SEGMENTATION
+from config import Config, add_options, from_given
+from measure.cfg_file import find_network, read_cfg_file, resolved
+from measure.prepare import fetched
+from models.catalogue import networks, task_of
+from models.network import BUILT, RANDOM, Network
+from utils import UserError, check_output, format_table, progress, run, write_csv
 
 if TYPE_CHECKING:
-    from torch import nn
+    import argparse
 
     from models.cost import Cost
 
-# Options of every network, and of those for action recognition alone.
-COMMON = ("checkpoint", "random_seed")
-RECOGNITION = ("num_classes", "allow_other_head", "clip_frames", "dataset", "weights_dir")
-# Of the segmentation networks, as the study counted them: height, width, and samples.
-SEGMENTATION_SIZE, SEGMENTATION_BATCH = (240, 427), 2
+OPTIONS = (
+    *("cfg_file", "checkpoint", "random_seed", "num_classes", "allow_other_head", "clip_frames"),
+    *("dataset", "weights_dir", "image_size"),
+)
 
 
 @dataclass(frozen=True)
-class Request:
-    """What all networks of a run are asked for; None: as each of them has it.
+class Counting:
+    """How networks of a task are counted, as the study did.
 
-    given: the options of `Config` that were given. size: height and width.
+    size: height and width in pixels; None for the network's own.
+    batch_size: clips.
     """
 
-    given: Mapping[str, Any]
-    batch_size: int | None
     size: tuple[int, int] | None
+    batch_size: int
+
+
+COUNTING = {RECOGNITION: Counting(None, 1), SEGMENTATION: Counting((240, 427), 2)}
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is counted: a name, the shapes of the inputs, and how the module is made.
+    """What is counted.
 
-    build: returns the module in evaluation mode, and a note on the checkpoint or "".
+    config: the options of the network.
+    network: its record.
+    checkpoint: a file or folder, "random" or "as built".
+    batch_size: clips.
     """
 
-    name: str
-    inputs: tuple[tuple[int, ...], ...]
-    build: Callable[[], tuple[nn.Module, str]]
+    config: Config
+    network: Network
+    checkpoint: str
+    batch_size: int
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shape of each input of one clip."""
+        return list(self.network.clip.shapes.values())
 
     @property
     def sample(self) -> str:
-        """The shapes of the inputs of one sample, such as 3x8x256x256."""
-        return " + ".join("x".join(map(str, shape[1:])) for shape in self.inputs)
+        """The same in words, such as 3x8x256x256."""
+        return " + ".join("x".join(map(str, shape)) for shape in self.shapes)
 
 
 @dataclass(frozen=True)
@@ -83,23 +92,14 @@ class Counted:
     note: str
 
 
-def height_and_width(text: str) -> tuple[int, int]:
-    """Pixels, "224" or "240x427"."""
-    found = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
-    if not found or int(found[1]) == 0 or int(found[2] or 1) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size like 224 or 240x427")
-    return int(found[1]), int(found[2] or found[1])
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, count, print, save."""
     options = vars(parse(argv))
     save, by_module = options.pop("save"), options.pop("by_module")
-    models, cfg_file = options.pop("model"), options.pop("cfg_file")
-    batch_size, size = options.pop("batch_size"), options.pop("image_size")
+    models, batch_size = options.pop("model"), options.pop("batch_size")
 
     replaced = check_output(save) if save else ""
-    subjects = resolve(models, cfg_file, Request(options, batch_size, size))
+    subjects = resolve(models, batch_size, options)
     counted = [count(one) for one in progress(subjects, "networks", "network")]
     rows = [row for one in counted for row in as_rows(one, by_module)]
     print("evaluation mode; one multiply-add is one FLOP; FLOPs of the whole batch")
@@ -120,115 +120,72 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default=[],
         help="networks, separated by commas; all: every one for action recognition",
     )
-    parser.add_argument("--cfg_file", type=Path, help="JSON file of a segmentation network")
-    add_options(parser, (*COMMON, *RECOGNITION))
-    parser.add_argument(
-        "--image_size", "--crop", type=height_and_width, help="224 or 240x427; default: see above"
-    )
-    parser.add_argument("--batch_size", type=integer(1), help="samples; default: see above")
+    add_options(parser, OPTIONS)
+    parser.add_argument("--batch_size", type=integer(1), help="clips; default: see above")
     parser.add_argument("--by_module", action="store_true", help="a row per part of the network")
     parser.add_argument("--save", type=Path, help=".csv file to write")
     return parser.parse_args(argv)
 
 
-def resolve(models: Sequence[str], cfg_file: Path | None, request: Request) -> list[Subject]:
+def resolve(
+    models: Sequence[str], batch_size: int | None, options: dict[str, Any]
+) -> list[Subject]:
     """The networks that are asked for, checked as far as that goes without counting.
 
     Raises UserError if there is none, for an unknown one, for options, a configuration or clips
     that do not fit, and for a checkpoint that is missing or would have to serve several.
     """
-    settings = read_config(cfg_file) if cfg_file else None
-    if settings and not models and "model" in settings:
-        models = [str(settings["model"])]
+    cfg_file = options.get("cfg_file")
+    if not models and cfg_file:
+        models = [read_cfg_file(cfg_file)["model"]]
     if not models:
-        missing = f"in {cfg_file} is no model" if cfg_file else "--model or --cfg_file is missing"
-        raise UserError(f"{missing}: give --model NAME, or all")
-    wanted = (networks() if name == "all" else (name,) for name in models)
+        raise UserError("--model or --cfg_file is missing: give --model NAME, or all")
+    wanted = (_recognition() if name == "all" else (name,) for name in models)
     chosen = list(dict.fromkeys(itertools.chain.from_iterable(wanted)))
-    checkpoint = request.given.get("checkpoint", RANDOM)
-    for option, value in (("checkpoint", checkpoint), ("cfg_file", cfg_file or RANDOM)):
+    for option, value in (
+        ("checkpoint", options.get("checkpoint", RANDOM)),
+        ("cfg_file", cfg_file or RANDOM),
+    ):
         if len(chosen) > 1 and value != RANDOM:
             raise UserError(
                 f"--{option} {value} is of one network, --model names {len(chosen)}: give one "
                 f"--model, or leave out --{option}"
             )
-    return [
-        segmentation(name, settings, request)
-        if settings is not None or is_segmenter(name)
-        else recognition(name, request)
-        for name in chosen
-    ]
+    return [subject({**options, "model": name}, batch_size) for name in chosen]
 
 
-def recognition(name: str, request: Request) -> Subject:
-    """An action-recognition network with inputs [B, 3, T, H, W]."""
-    config = Config(**{**request.given, "model": name})
-    if request.size:
-        height, width = request.size
-        if height != width:
-            raise UserError(
-                f"--image_size {height}x{width}: clips of {name!r} are square; give --image_size "
-                f"{height}"
-            )
-        config = replace(config, image_size=height)
+def _recognition() -> list[str]:
+    return [name for name, network in networks().items() if network.task == RECOGNITION]
+
+
+def subject(options: dict[str, Any], batch_size: int | None) -> Subject:
+    """One network that is asked for, with the clips that it is counted on."""
+    counting = COUNTING[task_of(options["model"])]
+    config = from_given({"image_size": counting.size, **options})
+    config = resolved(config)
     network = find_network(config)
-    given = config.checkpoint or (None if network.own else RANDOM)
+    given = config.checkpoint or (None if network.weights.built else RANDOM)
     checkpoint = network.checkpoint(given) if given else BUILT
-
-    def build() -> tuple[nn.Module, str]:
-        from models.checkpoints import load
-
-        module, loaded = load(
-            network,
-            network.fetched(checkpoint, config.weights_dir),
-            num_classes=config.num_classes,
-            allow_other_head=config.allow_other_head,
-            seed=config.random_seed,
-        )
-        return module, loaded.note
-
-    batch, crop = request.batch_size or 1, network.clip.crop
-    inputs = [(batch, 3, frames, crop, crop) for _, frames in network.clip.inputs]
-    return Subject(network.name, tuple(inputs), build)
-
-
-def segmentation(name: str, settings: Mapping[str, Any] | None, request: Request) -> Subject:
-    """A segmentation network with image and flow, [B, 3, H, W] or [B, 2, 3 or 6, H, W]."""
-    network = find_segmenter(name, settings)
-    others = [option for option in RECOGNITION if option in request.given]
-    if others:
-        raise UserError(f"--{others[0]} is for networks of action recognition, not {name!r}")
-    height, width = request.size or SEGMENTATION_SIZE
-    if min(height, width) < network.smallest_crop:
-        raise UserError(
-            f"--image_size {height}x{width}: network {name!r} takes frames of at least "
-            f"{network.smallest_crop} pixels"
-        )
-    config = Config(**{**request.given, "model": name})
-    checkpoint = network.checkpoint(config.checkpoint or RANDOM)
-
-    def build() -> tuple[nn.Module, str]:
-        from vos.checkpoints import load
-
-        module, loaded = load(network, checkpoint, seed=config.random_seed)
-        return module, loaded.note
-
-    batch = request.batch_size or SEGMENTATION_BATCH
-    inputs = tuple((batch, *leading, height, width) for leading in network.inputs.values())
-    return Subject(network.name, inputs, build)
+    return Subject(config, network, checkpoint, batch_size or counting.batch_size)
 
 
 def count(subject: Subject) -> Counted:
     """The cost of one forward on blank inputs. Raises UserError if the network cannot take them."""
-    import torch
-
+    from models.checkpoints import load
     from models.cost import cost
-    from models.outline import first_forward
+    from models.outline import first_forward, zeros
 
-    module, note = subject.build()
-    inputs = [torch.zeros(shape) for shape in subject.inputs]
+    config, network = subject.config, subject.network
+    module, loaded = load(
+        network,
+        fetched(config, network, subject.checkpoint),
+        num_classes=config.num_classes,
+        allow_other_head=config.allow_other_head,
+        seed=config.random_seed,
+    )
+    inputs = zeros(network.clip, clips=subject.batch_size)
     with first_forward(inputs):
-        return Counted(subject, cost(module, inputs), note)
+        return Counted(subject, cost(module, inputs), loaded.note)
 
 
 def as_rows(counted: Counted, by_module: bool) -> Iterator[dict[str, Any]]:
@@ -237,10 +194,10 @@ def as_rows(counted: Counted, by_module: bool) -> Iterator[dict[str, Any]]:
     parts = {"": cost, **{name or "-": part for name, part in cost.by_module.items()}}
     for name, part in parts.items() if by_module else [("", cost)]:
         yield {
-            "network": subject.name,
+            "network": subject.network.name,
             "module": name,
             "input": subject.sample,
-            "batch_size": subject.inputs[0][0],
+            "batch_size": subject.batch_size,
             "flops": part.flops,
             "flops_folded": part.flops_folded,
             "params": part.params,
@@ -270,7 +227,7 @@ def remarks(counted: Sequence[Counted]) -> Iterator[str]:
     free = sorted({name for one in counted for name in one.cost.free})
     yield f"free by convention: {', '.join([*free, 'and what only moves or rectifies data'])}"
     for one in counted:
-        name, cost = one.subject.name, one.cost
+        name, cost = one.subject.network.name, one.cost
         if one.note:
             yield f"{name}, checkpoint: {one.note}"
         if cost.uncounted:

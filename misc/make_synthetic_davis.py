@@ -13,9 +13,8 @@ from pathlib import Path
 
 import _path
 
-from common.options import integer, script_parser
+from common.options import integer, script_parser, size
 from utils import run
-from vos.config import size
 
 
 def main(argv: Sequence[str] | None = None) -> None:

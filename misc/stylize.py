@@ -27,7 +27,6 @@ from datasets.videos import UNSTYLIZED, VIDEO_SUFFIXES, scan_frames
 from utils import DataError, UserError, progress, read_json, run, write_json
 
 
-
 def gouache(image: Image.Image) -> Image.Image:
     """Flat, saturated areas of colour."""
     flat = ImageOps.posterize(image.filter(ImageFilter.ModeFilter(7)), 2)
@@ -104,10 +103,13 @@ def find_sources(folder: Path) -> list[Path]:
     sources = [
         path
         for path in sorted(folder.iterdir())
-        if path.suffix.lower() in VIDEO_SUFFIXES or (path.is_dir() and not path.name.startswith("."))
+        if path.suffix.lower() in VIDEO_SUFFIXES
+        or (path.is_dir() and not path.name.startswith("."))
     ]
     if not sources:
-        raise DataError(f"{folder} holds no video ({', '.join(VIDEO_SUFFIXES)}) and no folder of frames")
+        raise DataError(
+            f"{folder} holds no video ({', '.join(VIDEO_SUFFIXES)}) and no folder of frames"
+        )
     stems = [path.stem for path in sources]
     twins = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twins:

@@ -26,8 +26,10 @@ from torch.nn import functional as F
 
 from common.options import integer
 from datasets.clips import preprocess, subsample
+from datasets.geometry import ClipGeometry
 from datasets.synthetic import MOTIONS, STYLES, Video, draw_video, render_at
-from models.network import Network, find
+from models.catalogue import find
+from models.network import Network
 from utils import UserError, atomic_path, progress, run
 
 BATCH = 32
@@ -124,6 +126,7 @@ def draw_batch(
     """
     rng = np.random.default_rng([seed, number])
     geometry = network.clip
+    assert isinstance(geometry, ClipGeometry)
     ((_, n_frames),) = geometry.inputs
     positions = subsample(geometry.window, n_frames).numpy()
     clips, targets = [], torch.zeros(BATCH, network.num_classes)

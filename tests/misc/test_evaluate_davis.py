@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from vos.evaluate import evaluated_sequences, main, parse, prepare, probabilities
+from vos.registry import find
 
 from datasets.davis import BACKWARD, FORWARD, IMAGES, MASKS
 from datasets.synthetic_davis import make_davis
 from utils import DataError, UserError, read_csv, sha256, write_json
-from vos.evaluate import evaluated_sequences, main, parse, prepare, probabilities
-from vos.registry import find
 
 SIZE = (16, 32)
 # Columns by which the bright half of a frame lies off the annotated half, by frame. Of shift k,

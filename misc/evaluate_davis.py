@@ -1,27 +1,34 @@
 """Does a checkpoint segment? Region similarity J of a network on the masks of DAVIS 2016.
 
-    python -m vos.evaluate --cfg_file configs/matnet_davis.json --checkpoint FOLDER
+    python misc/evaluate_davis.py --cfg_file configs/matnet_davis.json --checkpoint FOLDER
 
 A look before a network's statistics are trusted: weights that were not loaded as they were
-trained show here. Frames are as they were filmed, everything else is as for measuring. J is that
-of the DAVIS benchmark, which leaves out the first and the last frame of every sequence.
+trained show here. Frames are unstylized, everything else is as for measuring. J is that of the
+DAVIS benchmark, which leaves out the first and the last frame of every sequence.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.options import add_fields
-from datasets.davis import IMAGES, MASKS, SequenceSet, check_files, find_sequences
+import _path
+
+from common.options import script_parser
+from common.tasks import SEGMENTATION
+from config import Config, add_options, from_given
+from datasets.dataset import DataSet
+from datasets.davis import IMAGES, MASKS, SPLIT, SequenceSet, check_files, find_sequences
 from datasets.flow_plan import FlowClip
-from models.network import RANDOM
+from datasets.stylized_sequences import StylizedSequences
+from measure.cfg_file import find_network, resolved
+from models.network import RANDOM, Network
 from utils import (
     DataError,
+    UserError,
     check_output,
     format_table,
     progress,
@@ -29,34 +36,33 @@ from utils import (
     run,
     write_csv,
 )
-from vos.config import VosConfig, configured
-from vos.registry import Segmenter, find
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from datasets.clips import Batch
+    from datasets.batches import Batch
     from models.checkpoints import Loaded
     from vos.jaccard import Similarity
 
 OPTIONS = (
-    *("cfg_file", "checkpoint", "trained_on", "original_data_root", "split", "crop_size"),
-    *("batch_size", "num_workers", "device"),
+    *("model", "cfg_file", "name", "checkpoint", "trained_on", "original_data_root", "subset"),
+    *("image_size", "random_seed", "batch_size", "num_workers", "device"),
 )
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What will be evaluated, all of it checked. model: the name that its results have.
+    """What will be evaluated, all of it checked.
 
-    data: the sequences, each without its first and last frame; frames as they were filmed.
+    config: the options.
+    network: its record.
+    checkpoint: a file or folder, or "random".
+    data: the sequences, each without its first and last frame; unstylized frames.
     """
 
-    config: VosConfig
-    network: Segmenter
-    model: str
+    config: Config
+    network: Network
     checkpoint: str
-    crop_size: tuple[int, int]
     data: SequenceSet
 
     @property
@@ -72,32 +78,30 @@ class Evaluation:
     @property
     def paired(self) -> bool:
         """Whether the network takes two frames."""
-        return self.network.frames > 1
+        return self.network.clip.rows > 1
 
     def batches(self, pin_memory: bool = False) -> Iterator[Batch]:
         """The input batches of all clips. Raises DataError at a file that cannot be read."""
-        from datasets.clips import BadVideo
-        from datasets.flow_clips import FlowGeometry, iter_flow_batches
+        from datasets.batches import BadVideo, iter_batches
 
-        geometry = FlowGeometry(self.crop_size, self.network.frames)
-        for batch in iter_flow_batches(
+        data: DataSet = StylizedSequences(self.data)
+        for batch in iter_batches(
             self.clips,
-            self.data,
-            geometry,
+            data.reader(self.network.clip),
             batch_size=self.config.batch_size,
             num_workers=self.config.num_workers,
             pin_memory=pin_memory,
         ):
             if isinstance(batch, BadVideo):
-                raise DataError(f"sequence {batch.video} cannot be read: {batch.reason}. Mend it")
+                raise DataError(f"sequence {batch.video} cannot be read: {batch.reason}. Repair it")
             yield batch
 
     def describe(self) -> str:
         """What will be evaluated, for the screen."""
-        height, width = self.crop_size
+        height, width = self.network.clip.pixels
         n = len(self.data.videos)
         return (
-            f"network: {self.model}, {height}x{width} pixels\n"
+            f"network: {self.network.name}, {height}x{width} pixels\n"
             f"frames: {len(self.clips)} in {n} sequences; left out, as in the DAVIS benchmark: "
             f"{2 * n}, the first and the last of each"
         )
@@ -105,9 +109,13 @@ class Evaluation:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, evaluate, print and save."""
-    config, save = parse(argv)
+    parser = script_parser(__doc__)
+    add_options(parser, OPTIONS)
+    parser.add_argument("--save", type=Path, help=".csv file to write")
+    given = vars(parser.parse_args(argv))
+    save = given.pop("save")
     replaced = check_output(save) if save else ""
-    plan = prepare(config)
+    plan = prepare(from_given(given))
     print(plan.describe(), flush=True)
     scores, loaded = evaluate(plan)
     weights = (loaded.sha256 or RANDOM)[:12]
@@ -118,43 +126,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     head = ["sequence", "frames", "J mean", "J recall", "J decay"]
     print(format_table(head, [[_text(value) for value in row.values()] for row in rows]))
     if save:
-        write_csv(save, [{**row, "network": plan.model, "weights": weights} for row in rows])
+        write_csv(save, [{**row, "network": plan.network.name, "weights": weights} for row in rows])
         print(f"saved: {save}{replaced}")
 
 
-def parse(argv: Sequence[str] | None) -> tuple[VosConfig, Path | None]:
-    """The options from the command line, and where to save; exits with code 2 for a bad one."""
-    parser = argparse.ArgumentParser(
-        prog="python -m vos.evaluate",
-        description="Region similarity J of a segmentation network on the masks of DAVIS 2016: "
-        "was its checkpoint loaded as it was trained?",
-        allow_abbrev=False,
-    )
-    add_fields(parser, VosConfig, OPTIONS)
-    parser.add_argument("--save", type=Path, default=None, help=".csv file to write")
-    given = vars(parser.parse_args(argv))
-    save = given.pop("save")
-    # Nothing stylized is read: a configuration need not say where that is.
-    return VosConfig(**given, stylized_data_root=Path()), save
-
-
-def prepare(config: VosConfig) -> Evaluation:
+def prepare(config: Config) -> Evaluation:
     """Resolve network and sequences, and check that every file is there.
 
     Raises UserError for anything that is wrong with the request or the data.
     """
-    said = configured(config)
-    network = find(said.network["model"], said.network)
-    trained_on = config.trained_on or said.network.get("trained_on")
-    network.require_crop(said.crop_size)
-    checkpoint = network.checkpoint(config.checkpoint, trained_on)
-    data = evaluated_sequences(said.original, said.split, network.frames)
+    config = resolved(config)
+    network = find_network(config)
+    if network.task != SEGMENTATION:
+        raise UserError(f"network {network.name!r} does not segment: give --cfg_file or --model")
+    checkpoint = network.checkpoint(config.checkpoint)
+    if config.original_data_root is None:
+        raise UserError("--original_data_root is missing: the folder of DAVIS 2016 and its flow")
+    data = evaluated_sequences(config.original_data_root, config.subset or SPLIT, network.clip.rows)
     resolve_device(config.device)
-    return Evaluation(config, network, network.folder(trained_on), checkpoint, said.crop_size, data)
+    return Evaluation(config, network, checkpoint, data)
 
 
 def evaluated_sequences(original: Path, split: str, n_flows: int) -> SequenceSet:
-    """The sequences of a split, each without its first and last frame, as they were filmed.
+    """The sequences of a split, each without its first and last frame, unstylized.
 
     n_flows: 1 for forward flow, 2 for backward flow as well.
 
@@ -162,8 +156,8 @@ def evaluated_sequences(original: Path, split: str, n_flows: int) -> SequenceSet
     """
     # With `backward` the set leaves out what the benchmark does: the first and the last frame.
     data = find_sequences("StylizedDAVIS", original, original, split, (), backward=True)
-    data = data.as_filmed(flows=data.flows[:n_flows])
-    for folder, what in ((IMAGES, "the frames as they were filmed"), (MASKS, "the annotations")):
+    data = data.unstylized(flows=data.flows[:n_flows])
+    for folder, what in ((IMAGES, "the unstylized frames"), (MASKS, "the annotations")):
         if not (original / folder).is_dir():
             raise DataError(
                 f"{original / folder} does not exist, {what} of DAVIS 2016. Give its folder with "
@@ -189,7 +183,7 @@ def evaluate(plan: Evaluation) -> tuple[dict[str, Similarity], Loaded]:
     """
     import torch
 
-    from vos.checkpoints import load
+    from models.checkpoints import load
     from vos.jaccard import jaccard, summary
     from vos.masks import mask_of, read_mask
 
@@ -221,10 +215,10 @@ def probabilities(plan: Evaluation, module: nn.Module, inputs: Sequence[Tensor])
     log_odds = plan.network.log_odds(module(*inputs)).float()  # [B, H', W']
     if not log_odds.isfinite().all():
         raise DataError(
-            f"the masks of {plan.model} hold NaN or inf: is {plan.checkpoint} whole, and of this "
-            "network?"
+            f"the masks of {plan.network.name} hold NaN or inf: is {plan.checkpoint} whole, and of "
+            "this network?"
         )
-    return resize(log_odds[:, None], plan.crop_size)[:, 0].sigmoid()
+    return resize(log_odds[:, None], plan.network.clip.pixels)[:, 0].sigmoid()
 
 
 def table(scores: Mapping[str, Similarity], plan: Evaluation) -> list[dict[str, Any]]:

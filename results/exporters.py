@@ -1,0 +1,156 @@
+"""The files of the study's code, written from the results of a run; nothing else depends on them.
+
+MODEL_dim_est.csv in the run's folder; of segmentation networks, beside the folders of runs, also
+
+    final/MODEL/MODEL_final_SEED.txt       units of every factor, a line per stage
+    joint_encoding/MODEL/STAGE.npz         unit scores and classes, of one seed
+
+The study averages the files of `final` over seeds: those of one network must be made alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from common.tasks import RECOGNITION, SEGMENTATION
+from results.final_files import StageDims, write_final
+from results.joint_files import save_joint, seed_of
+from results.tables import Results
+from utils import DataError, UserError, read_json
+
+# What runs of different seeds may differ in.
+_OF_A_SEED = ("plan", "random")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What the study's files need to know of a run.
+
+    task: of its network.
+    save_dir: folder of the folders of runs.
+    folder: of the run.
+    model: what the network is called.
+    seed: of the run.
+    stages: in order.
+    joint: whether joint encoding was asked for.
+    record: all that the results depend on.
+    """
+
+    task: str
+    save_dir: Path
+    folder: Path
+    model: str
+    seed: int
+    stages: Sequence[str]
+    joint: bool
+    record: Mapping[str, Any]
+
+
+class Exporter(Protocol):
+    """Writes the study's files of a run."""
+
+    def require_free(self) -> None:
+        """Raise UserError, before anything is computed, where a file is that of another run."""
+
+    def write(self, results: Results) -> list[Path]:
+        """Write the files; returns their paths, or that of their folder where they are many."""
+
+
+def exporters(run: Exported) -> list[Exporter]:
+    """What writes the study's files of a run."""
+    return [make(run) for make in EXPORTERS[run.task]]
+
+
+@dataclass(frozen=True)
+class DimEst:
+    """Units per factor of the last stage, in the run's own folder."""
+
+    run: Exported
+
+    def require_free(self) -> None:
+        """It lies in the run's own folder."""
+
+    def write(self, results: Results) -> list[Path]:
+        """Units per factor of the last stage, and their percentages."""
+        return []
+
+
+@dataclass(frozen=True)
+class SeedFiles:
+    """The files of segmentation."""
+
+    run: Exported
+
+    @property
+    def final(self) -> Path:
+        """The file of this seed."""
+        name = f"{self.run.model}_final_{self.run.seed:03d}.txt"
+        return self.run.save_dir / "final" / self.run.model / name
+
+    @property
+    def joint(self) -> Path:
+        """The folder of joint encoding."""
+        return self.run.save_dir / "joint_encoding" / self.run.model
+
+    def require_free(self) -> None:
+        """Raise UserError where a file is that of another run, or of no known one, and where other
+        seeds were measured in another way."""
+        for sibling in sorted(self.run.save_dir.glob("*/config.json")):
+            self._require_alike(sibling)
+        joint = [self.joint / f"{stage}.npz" for stage in self.run.stages] if self.run.joint else []
+        for path in joint:
+            seed = seed_of(path) if path.exists() else self.run.seed
+            if seed != self.run.seed:
+                whose = "no known seed" if seed is None else f"seed {seed}"
+                raise UserError(
+                    f"{path} is of {whose}, and is not overwritten: leave out `joint_encoding`, "
+                    "give another `save_dir`, or move it away"
+                )
+        present = [path for path in (self.final, *joint) if path.exists()]
+        if present and not self.run.folder.exists():
+            raise UserError(
+                f"{present[0]} exists without its run in {self.run.folder}, and is not "
+                "overwritten: give another `save_dir`, or move it away"
+            )
+
+    def _require_alike(self, path: Path) -> None:
+        try:
+            record = read_json(path)
+        except DataError:
+            return
+        if not isinstance(record, dict) or record.get("network") != self.run.model:
+            return
+        same_seed = record.get("options", {}).get("random_seed") == self.run.seed
+        free = () if same_seed else _OF_A_SEED
+        wanted = {k: v for k, v in self.run.record.items() if k not in free}
+        other = [k for k, v in wanted.items() if record.get(k) != v]
+        if other:
+            raise UserError(
+                f"{path.parent} holds a run of {self.run.model} with another {', '.join(other)}; "
+                f"the files in {self.final.parent} are averaged over seeds and must be made alike: "
+                "give another `save_dir`, or move that folder and its files away"
+            )
+
+    def write(self, results: Results) -> list[Path]:
+        """Units per factor of every stage, and unit scores and classes where asked for."""
+        estimates = results.estimates
+        if self.run.joint:
+            for stage, estimate in estimates.items():
+                save_joint(
+                    self.joint / f"{stage}.npz",
+                    estimate.unit_scores,
+                    results.thresholds[0],
+                    self.run.seed,
+                )
+        lines = [StageDims(stage, e.dims, e.dims_percent) for stage, e in estimates.items()]
+        write_final(self.final, lines)
+        return [self.final, *([self.joint] if self.run.joint else [])]
+
+
+EXPORTERS: dict[str, tuple[Callable[[Exported], Exporter], ...]] = {
+    RECOGNITION: (DimEst,),
+    SEGMENTATION: (DimEst, SeedFiles),
+}
