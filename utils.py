@@ -196,12 +196,35 @@ def save_npz(path: Path, arrays: Mapping[str, Any]) -> None:
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
+class _Lines:
+    """A stream for a progress bar that is no terminal: every state of the bar is a line."""
+
+    def write(self, text: str) -> None:
+        line = text.replace("\r", "").strip()
+        if line:
+            print(line, file=sys.stderr, flush=True)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def progress(items: Iterable, what: str, unit: str, total: int | None = None, done: int = 0):
-    """`items` with a progress bar (rate and time left) on a terminal, quiet when piped."""
+    """`items` with a progress bar (rate and time left) on a terminal; piped, a line a minute."""
     from tqdm import tqdm
 
-    quiet = not sys.stderr.isatty()
-    return tqdm(items, desc=what, unit=unit, total=total, initial=done, disable=quiet)
+    piped = not sys.stderr.isatty()
+    often = {"mininterval": 60, "maxinterval": 60, "delay": 60, "miniters": 1, "leave": False}
+    return tqdm(
+        items,
+        desc=what,
+        unit=unit,
+        total=total,
+        initial=done,
+        ascii=piped,
+        ncols=80 if piped else None,
+        file=_Lines() if piped else None,
+        **(often if piped else {}),
+    )
 
 
 def file_name(text: str) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from datasets.geometry import Geometry
 from datasets.pairs import PairPlan, PlanRules
 
 if TYPE_CHECKING:
@@ -70,12 +69,12 @@ class DataSet(Protocol):
     def check(self, plan: PairPlan) -> dict[str, str]:
         """What is wrong with the files of the plan's videos, by video."""
 
-    def store_rows(self, clip: Any, geometry: Geometry) -> Iterator[dict[str, Any]]:
+    def store_rows(self, clip: Any, geometry: Any) -> Iterator[dict[str, Any]]:
         """The rows of a clip in `clips.csv`: the clip, and `bytes`, which tells other files of the
         same names apart."""
 
-    def reader(self, geometry: Geometry) -> Reader:
+    def reader(self, geometry: Any) -> Reader:
         """What reads the clips."""
 
-    def notes(self, plan: PairPlan, geometry: Geometry) -> list[str]:
+    def notes(self, plan: PairPlan, geometry: Any) -> list[str]:
         """What a user should know of the plan's clips, in sentences."""

@@ -173,7 +173,21 @@ def compute_features(run: Run, folder: Path) -> Features:
 
 def _open_store(run: Run, folder: Path) -> FeatureStore:
     """The feature store of a run, new or begun. Raises UserError if it is that of another run."""
+    other = FeatureStore.differences(folder / "features", run.identity)
+    if other:
+        raise UserError(
+            f"{folder} holds features that were made with another {', '.join(other)}"
+            f"{_changed_file(run, other)}; they cannot go on. Start a new run: leave out `resume`, "
+            "and give another `run_name` where one is given"
+        )
     store = FeatureStore.resume(folder / "features", run.stages, run.store_rows(), run.identity)
     if run.config.resume:
         note_resumption(folder, run.config)
     return store
+
+
+def _changed_file(run: Run, other: Sequence[str]) -> str:
+    """The file behind a difference, in words, where there is one."""
+    files = {"source": run.config.model, "weights": run.checkpoint}
+    changed = [f"{files[key]} has changed" for key in other if key in files]
+    return f" ({', '.join(changed)})" if changed else ""

@@ -68,19 +68,24 @@ class FeatureStore:
         """
         if not (folder / "identity.json").exists():
             return cls.create(folder, stages, rows, identity)
-        found = read_json(folder / "identity.json")
-        other = [key for key in identity if found.get(key) != identity[key]]
+        other = cls.differences(folder, identity)
         if other:
-            key = other[0]
             raise UserError(
-                f"The features in {folder} were made with another {', '.join(other)} "
-                f"({key}: {found.get(key)!r} there, {identity[key]!r} now). Go on with the "
-                "options of that run, or start a new one"
+                f"The features in {folder} were made with another {', '.join(other)}: start a new "
+                "run"
             )
         store = cls(folder, stages, _labels(rows))
         store._require_same_clips(rows)
         write_csv(folder / "clips.csv", rows)
         return store
+
+    @staticmethod
+    def differences(folder: Path, identity: Mapping[str, Any]) -> list[str]:
+        """The parts of `identity` that the features in a store were made with another one of."""
+        if not (folder / "identity.json").exists():
+            return []
+        found = read_json(folder / "identity.json")
+        return [key for key in identity if found.get(key) != identity[key]]
 
     def _require_same_clips(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Raise UserError if the row of a clip that is done has changed, as files do."""
