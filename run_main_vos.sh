@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The segmentation study: every network with every seed, joint encoding with the first seed only.
+# The segmentation study: every network with every seed, joint encoding with seed 1 only.
 #
 #   bash run_main_vos.sh              on DAVIS, with the study's checkpoints in $CHECKPOINTS
 #   DEMO=1 bash run_main_vos.sh       on a small synthetic set, with untrained networks: 2 minutes

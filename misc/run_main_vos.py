@@ -1,4 +1,4 @@
-"""The segmentation study: every network with every seed, joint encoding with the first seed only.
+"""The segmentation study: every network with every seed, joint encoding with seed 1 only.
 
     python misc/run_main_vos.py --checkpoints FOLDER     on DAVIS, with the study's checkpoints
     python misc/run_main_vos.py --demo                   on a small synthetic set, untrained
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for entry in STUDY:
             title = f"{entry.cfg_file} {entry.trained_on}".strip() + f", seed {seed}"
             print(f"== {title}", flush=True)
-            joint = str(seed == args.seeds[0])
+            joint = str(seed == "1")
             options = ("--random_seed", seed, "--joint_encoding", joint)
             code = run_one([*entry.argv(None if args.demo else args.checkpoints), *options, *more])
             if code == 130:
