@@ -12,7 +12,8 @@ from measure import folder as folders
 from measure.cfg_file import find_network, resolved
 from measure.estimates import estimate_stages
 from measure.features import compute_features
-from measure.prepare import Run, prepare
+from measure.prepare import prepare
+from measure.run import Run
 from results import exporters
 from results.tables import Results
 from utils import as_options, run

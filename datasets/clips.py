@@ -6,8 +6,7 @@ takes a uniform subsample; /255, mean and std, short side (bilinear), centre cro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,10 +15,8 @@ from torch.nn import functional as F
 
 from datasets.batches import FrameError, read_frame
 from datasets.geometry import ClipGeometry, apply_transform
-
-if TYPE_CHECKING:
-    from datasets.plan import Clip
-    from datasets.stylized_videos import StylizedVideos
+from datasets.plan import Clip
+from datasets.videos import Frames, VideoSet
 
 
 def subsample(length: int, n: int) -> Tensor:
@@ -72,8 +69,13 @@ def raw_frames(geometry: ClipGeometry) -> list[list[int]]:
 class VideoReader:
     """Reads the frames that a network sees of a clip, each once; they are shuffled afterwards."""
 
-    def __init__(self, data: StylizedVideos, geometry: ClipGeometry):
-        self.data, self.geometry = data, geometry
+    def __init__(
+        self,
+        videos: VideoSet,
+        frames: Mapping[tuple[str, str], Frames],
+        geometry: ClipGeometry,
+    ):
+        self.videos, self.frames, self.geometry = videos, frames, geometry
         self.taken = raw_frames(geometry)
 
     def read(self, clips: Sequence[Clip]) -> list[Tensor]:
@@ -82,8 +84,8 @@ class VideoReader:
         Raises FrameError for an unreadable frame.
         """
         clip, geometry = clips[0], self.geometry
-        frames = self.data.frames(clip.video, clip.style)
-        positions = self.data.videos.positions(clip.video, clip.start, geometry.window)
+        frames = self.frames[clip.video, clip.style]
+        positions = self.videos.positions(clip.video, clip.start, geometry.window)
         seen = sorted({positions[row] for taken in self.taken for row in taken})
         decoded = {position: read_frame(frames.path(position)) for position in seen}
         sizes = {image.shape for image in decoded.values()}

@@ -91,7 +91,7 @@ class StylizedVideos:
         """What reads the clips."""
         from datasets.clips import VideoReader
 
-        return VideoReader(self, geometry)
+        return VideoReader(self.videos, self.found, geometry)
 
     def notes(self, plan: PairPlan, geometry: ClipGeometry) -> list[str]:
         """How many clips run past the end of their video, and what helps."""

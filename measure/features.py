@@ -13,7 +13,7 @@ import numpy as np
 from config import Config
 from datasets.videos import MOST_SHOWN
 from measure.folder import make_folder, note_resumption
-from measure.prepare import Run
+from measure.run import Run
 from models.network import BY_SHAPE, Network, Tap, UnitRule
 from results.store import FeatureStore
 from utils import DataError, UserError, progress, resolve_device

@@ -15,15 +15,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from config import Config, as_json
+from measure.run import Run
 from results.figures import draw_joint_encoding, draw_layerwise
 from results.tables import Results, joint_table, layerwise_table, write_tables
 from utils import DataError, UserError, file_name, read_json, write_csv, write_json
-
-if TYPE_CHECKING:
-    from measure.prepare import Run
 
 RECORD = "config.json"
 # Options that do not change what a run is.

@@ -22,7 +22,8 @@ from _path import ROOT
 from common.options import script_parser
 from config import add_options, from_given
 from measure.features import load_for
-from measure.prepare import Run, prepare
+from measure.prepare import prepare
+from measure.run import Run
 from utils import UserError, run
 
 

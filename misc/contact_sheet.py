@@ -25,7 +25,8 @@ from common.options import integer, script_parser
 from config import add_options, from_given
 from datasets.pairs import Pair
 from measure.cfg_file import find_network, resolved
-from measure.prepare import Run, prepare
+from measure.prepare import prepare
+from measure.run import Run
 from models.network import RANDOM
 from results.figures import COLOURS
 from utils import DataError, atomic_path, check_output, run
