@@ -2,7 +2,8 @@
 
 plan.csv, config.json         before anything is computed
 features/                     the feature store
-layerwise.csv, units.csv, joint_encoding.csv, MODEL_dim_est.csv, two figures     at the end
+estimates.csv, layerwise.csv, units.csv, joint_encoding.csv, two figures     at the end
+MODEL_dim_est.csv             at the end, as the study wrote it
 skipped_videos.csv            only if a video was left out
 """
 
@@ -18,7 +19,8 @@ from typing import Any
 
 from config import Config, as_json
 from datasets.plan import Pair, write_plan
-from results.figures import draw_joint_encoding, draw_layerwise
+from results.figures import plot_joint_encoding, plot_layerwise
+from results.study import write_dim_est
 from results.tables import Results, joint_table, layerwise_table, write_tables
 from utils import UserError, file_name, read_json, write_csv, write_json
 
@@ -82,10 +84,11 @@ def note_resumption(folder: Path, config: Config) -> None:
 def save_results(folder: Path, results: Results, bad_videos: Mapping[str, str]) -> list[Path]:
     """Write tables and figures; returns the paths of the figures."""
     write_tables(folder, results)
+    write_dim_est(folder, results)
     if bad_videos:
         rows = [{"video": video, "reason": reason} for video, reason in bad_videos.items()]
         write_csv(folder / "skipped_videos.csv", rows)
-    return [draw_layerwise(folder, [results]), draw_joint_encoding(folder, results)]
+    return [plot_layerwise(folder, [results]), plot_joint_encoding(folder, results)]
 
 
 def summary(results: Results, joint: bool) -> str:

@@ -22,7 +22,7 @@ from common.options import script_parser
 from config import add_options, from_given, integer
 from datasets.plan import Clip, Pair
 from measure.prepare import Measurement, prepare
-from results.figures import COLOURS
+from results.panels import COLOURS
 from utils import DataError, atomic_path, check_output, run
 
 if TYPE_CHECKING:

@@ -203,8 +203,8 @@ def tiny(monkeypatch):
     """Runs know the tiny networks as well, draw no figures, and see no variables."""
     monkeypatch.setattr(families, "NETWORKS", (*families.NETWORKS, *tiny_networks()))
     # Figures have tests of their own, and take most of the time.
-    monkeypatch.setattr("measure.folder.draw_layerwise", lambda folder, results: folder)
-    monkeypatch.setattr("measure.folder.draw_joint_encoding", lambda folder, results: folder)
+    monkeypatch.setattr("measure.folder.plot_layerwise", lambda folder, results: folder)
+    monkeypatch.setattr("measure.folder.plot_joint_encoding", lambda folder, results: folder)
     for variable in ("ORIGINAL_DATA_ROOT", "STYLIZED_DATA_ROOT"):
         monkeypatch.delenv(variable, raising=False)
 

@@ -104,6 +104,7 @@ def test_files_of_the_study_and_of_the_run(trees, tmp_path, weights, capsys):
         "config.json",
         "tiny_davis_dim_est.csv",
         "plan.csv",
+        "estimates.csv",
         "layerwise.csv",
         "units.csv",
         "joint_encoding.csv",
