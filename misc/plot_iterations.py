@@ -63,7 +63,7 @@ def iteration(name: str) -> int | None:
 def iterations(folder: FinalFolder) -> dict[int, list[int]]:
     """The positions of the folder's files of each iteration, in order of the iterations.
 
-    Raises DataError for a file whose name says none.
+    Raises DataError for a file without one in its name.
     """
     found: dict[int, list[int]] = defaultdict(list)
     for row, file in enumerate(folder.files):
@@ -82,7 +82,7 @@ def panels(
 ) -> list[list[Panel | None]]:
     """A panel per stage of the streams, two in a row.
 
-    Raises UserError if the files hold none.
+    Raises UserError if the files hold none of these streams.
     """
     stages = [stage.stage for stage in folder.stages if stage.stream in streams]
     if not stages:

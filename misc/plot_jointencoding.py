@@ -96,7 +96,7 @@ def plot_folder(folder: Path) -> Path:
 def count(file: UnitFile, threshold: float) -> dict[str, int]:
     """Units of each class of `SHOWN`, and "unclassed".
 
-    Raises UserError for another threshold than the study's for a file that holds classes alone.
+    Raises UserError for another threshold than the study's for a file that holds only classes.
     """
     if file.unit_scores is None and threshold != STUDY_THRESHOLD:
         raise UserError(

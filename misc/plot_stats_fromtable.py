@@ -14,9 +14,9 @@ mean_var_analysis.py --save writes. Columns, other ones are ignored:
 
 Pair statistics, as in the study's plots: a row per video, a statistic of its pairs, and a panel per
 file with means and standard deviations (ddof 0). Either a header with the columns dynamic, static,
-different, same (what the two clips of a pair share), or none and five columns: the video's name,
-then these four. Groups are what the stream of the file's name takes in: motion, or appearance for
-app_stream.
+different, same (what the two clips of a pair share), or no header and five columns: the video's
+name, then these four. Groups are what the stream of the file's name takes in: motion, or appearance
+for app_stream.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def _stage_panel(title: str, blocks: Sequence[Block], limits: tuple[float, float
     prefix = common_prefix(list(at_stage))
     gap = np.full((3, len(parts)), np.nan)
     numbers = np.array([at_stage.get(stage, gap) for stage in places])  # [places, 3, P]
-    shown = [k for k in blocks[0].shown if parts[k] != "dead" or numbers[:, 0, k].any()]
+    shown = [k for k in blocks[0].shown if parts[k] != "dead" or np.nansum(numbers[:, 0, k])]
     return Panel(
         title=title,
         kind=statistic.plot.kind,

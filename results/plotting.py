@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -76,7 +76,7 @@ def _body(panel: Panel) -> float:
     if panel.horizontal:
         wrapped = any(len(name) > _NAME for _, name in panel.ticks)
         return (0.26 if wrapped else 0.19) * len(panel.positions)
-    return 1.9 if panel.kind == "scatter" else 1.5
+    return _KINDS[panel.kind].body
 
 
 def _around(panel: Panel, width: float) -> float:
@@ -110,7 +110,7 @@ def _plot_panel(axes: Axes, panel: Panel | None, width: float) -> None:
     if panel is None:
         axes.set_axis_off()
         return
-    _KINDS[panel.kind](axes, panel)
+    _KINDS[panel.kind].plot(axes, panel)
     axes.set(title=_title(panel, width), xlabel=panel.xlabel, ylabel=panel.ylabel)
     for axis, value in panel.references:
         line = axes.axhline if axis == "y" else axes.axvline
@@ -217,11 +217,18 @@ def _plot_scatter(axes: Axes, panel: Panel) -> None:
         axes.set_xlim(*panel.limits)
 
 
-_KINDS: dict[str, Callable[[Axes, Panel], None]] = {
-    "lines": _plot_lines,
-    "bars": _plot_bars,
-    "stacked": _plot_stacked,
-    "horizontal": _plot_stacked,
-    "steps": _plot_steps,
-    "scatter": _plot_scatter,
+class _Kind(NamedTuple):
+    """How a kind of panels is plotted, and how tall its axes are (inches)."""
+
+    plot: Callable[[Axes, Panel], None]
+    body: float = 1.5
+
+
+_KINDS = {
+    "lines": _Kind(_plot_lines),
+    "bars": _Kind(_plot_bars),
+    "stacked": _Kind(_plot_stacked),
+    "horizontal": _Kind(_plot_stacked),  # as tall as its bars
+    "steps": _Kind(_plot_steps),
+    "scatter": _Kind(_plot_scatter, 1.9),
 }
