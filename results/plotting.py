@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -147,8 +148,10 @@ def _add_legend(figure: Figure, grid: Grid) -> None:
     for axes in sorted(figure.axes, key=lambda axes: bool(axes.patches)):  # bars last: they stay
         handles.update(dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True)))
     order = list(labels(grid))
+    length = sum(0.55 + _CHARACTER * len(name) for name in order)
+    columns = math.ceil(len(order) / math.ceil(length / figure.get_figwidth()))
     figure.legend(
-        [handles[name] for name in order], order, loc="outside upper center", ncols=len(order)
+        [handles[name] for name in order], order, loc="outside upper center", ncols=columns
     )
 
 

@@ -131,6 +131,17 @@ def test_one_legend_names_every_label_in_the_order_of_the_colours():
     assert [text.get_text() for text in legend.get_texts()] == ["dynamic", "static", "more"]
 
 
+def test_a_legend_is_not_wider_than_its_figure():
+    names = ["static only", "dynamic only", "both", "neither", "dynamic", "static", "residual"]
+    panel = Panel("a", "lines", "x", "y", [0], [Series(name, [1.0]) for name in names])
+    figure = plot_figure([[panel, panel]])
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+
+
 def test_no_legend_where_the_axis_names_the_series():
     panel = Panel("a", "stacked", "", "y", [0], [Series("joint", [5.0])], [(0, "joint")])
     assert not plot_figure([[panel]]).legends
