@@ -14,8 +14,8 @@ from measure.estimates import estimate_stages
 from measure.features import compute_features
 from measure.prepare import prepare
 from measure.run import Run
-from results import exporters
-from results.tables import Results
+from results import study
+from results.estimates import Results
 from utils import as_options, run
 
 # Options that print something instead of measuring.
@@ -74,7 +74,7 @@ def measure(config: Config) -> Outcome:
     """
     plan = prepare(config)
     folder = folders.find_folder(plan)
-    exports = exporters.exporters(exported(plan, folder))
+    exports = study.exporters(exported(plan, folder))
     for export in exports:
         export.require_free()
     print(as_options(plan.describe()), flush=True)
@@ -101,9 +101,9 @@ def measure(config: Config) -> Outcome:
     return Outcome(folder, results, figures, written)
 
 
-def exported(plan: Run, folder: Path) -> exporters.Exported:
+def exported(plan: Run, folder: Path) -> study.Exported:
     """What the study's files need to know of a run."""
-    return exporters.Exported(
+    return study.Exported(
         task=plan.network.task,
         save_dir=plan.config.save_dir,
         folder=folder,

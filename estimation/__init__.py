@@ -1,1 +1,1 @@
-"""From features to numbers: store, moments, estimator, results and figures."""
+"""Moments, estimators and intervals: arrays in, numbers out."""

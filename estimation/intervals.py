@@ -1,4 +1,4 @@
-"""How sure a mean over a few seeds is."""
+"""How certain a mean over a few seeds is."""
 
 from __future__ import annotations
 

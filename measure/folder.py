@@ -2,7 +2,7 @@
 
 plan.csv, config.json         before anything is computed
 features/                     the feature store
-layerwise.csv, units.csv, joint_encoding.csv, two figures     at the end
+estimates.csv, layerwise.csv, units.csv, joint_encoding.csv, two figures     at the end
 skipped_videos.csv            only if a video was left out
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from config import Config, as_json
 from measure.run import Run
-from results.figures import draw_joint_encoding, draw_layerwise
+from results.figures import plot_joint_encoding, plot_layerwise
 from results.tables import Results, joint_table, layerwise_table, write_tables
 from utils import DataError, UserError, file_name, read_json, write_csv, write_json
 
@@ -129,7 +129,7 @@ def save_results(folder: Path, results: Results, bad_videos: Mapping[str, str]) 
     if bad_videos:
         rows = [{"video": video, "reason": reason} for video, reason in bad_videos.items()]
         write_csv(folder / "skipped_videos.csv", rows)
-    return [draw_layerwise(folder, [results]), draw_joint_encoding(folder, results)]
+    return [plot_layerwise(folder, [results]), plot_joint_encoding(folder, results)]
 
 
 def summary(results: Results, joint: bool) -> str:

@@ -28,7 +28,7 @@ from measure.cfg_file import find_network, resolved
 from measure.prepare import prepare
 from measure.run import Run
 from models.network import RANDOM
-from results.figures import COLOURS
+from results.panels import COLOURS
 from utils import DataError, atomic_path, check_output, run
 
 if TYPE_CHECKING:

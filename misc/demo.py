@@ -19,7 +19,7 @@ from config import Config
 from datasets.synthetic import make
 from estimation.estimator import joint_encoding
 from misc import contact_sheet
-from results.figures import draw_layerwise
+from results.figures import plot_layerwise
 from results.tables import Results, format_table
 from utils import run
 
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     measured = [measure(name, videos, folder) for name in EXPECTED]
     sheet = folder / "pairs.png"
     contact_sheet.main(["--resume", str(measured[0].folder), "--save", str(sheet), "--rows", "2"])
-    figure = draw_layerwise(folder, [outcome.results for outcome in measured], "demo")
+    figure = plot_layerwise(folder, [outcome.results for outcome in measured], "demo")
     print("\n" + compare([outcome.results for outcome in measured]))
     print(f"\nthe pairs that the networks saw: {sheet}\nall stages of both networks:     {figure}")
 

@@ -1,12 +1,17 @@
-"""What the plotting scripts share: where their figure goes, as PNG and PDF, and as LaTeX."""
+"""What the plotting scripts share: the files of their figure, intervals of means, notes."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from common.options import script_parser
-from results.panels import Grid, draw_panels
+from estimation.intervals import Mean
+from results.panels import Grid, Series
+from results.plotting import save_figure
 from results.tikz import tikz
 from utils import UserError, check_output, write_text
 
@@ -26,25 +31,51 @@ def parser_of(description: str | None, name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def figure_files(args: argparse.Namespace) -> dict[Path, str]:
-    """The files to write, each with " (replaced)" if it stands there already.
+@dataclass(frozen=True)
+class FigureFiles:
+    """The files of a figure.
 
-    Raises UserError, before anything is read, if one cannot be written.
+    base: path of the pictures without their suffix.
+    tex: path of the LaTeX file, if there is one.
+    replaced: " (replaced)" for every file that is there already, else "".
     """
-    paths = [_base(args.save).with_name(_base(args.save).name + suffix) for suffix in SUFFIXES]
-    if args.tex and args.tex.suffix in SUFFIXES:
-        raise UserError(f"--tex {args.tex} is the name of a picture: expected one like stages.tex")
-    return {path: check_output(path) for path in [*paths, *([args.tex] if args.tex else [])]}
+
+    base: Path
+    tex: Path | None
+    replaced: Mapping[Path, str]
+
+    @classmethod
+    def at(cls, base: Path, tex: Path | None = None) -> FigureFiles:
+        """Those of a figure. Raises UserError if one cannot be written."""
+        if tex and tex.suffix in SUFFIXES:
+            raise UserError(f"--tex {tex} is a picture's name: expected one like stages.tex")
+        paths = [base.with_name(base.name + suffix) for suffix in SUFFIXES]
+        paths += [tex] if tex else []
+        return cls(base, tex, {path: check_output(path) for path in paths})
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> FigureFiles:
+        """Those of the options --save and --tex. Raises UserError if one cannot be written."""
+        save = args.save.with_suffix("") if args.save.suffix in SUFFIXES else args.save
+        return cls.at(save, args.tex)
+
+    def save(self, grid: Grid) -> None:
+        """Write the files and print their names."""
+        save_figure(self.base, grid)
+        if self.tex:
+            write_text(self.tex, tikz(grid, self.base.name.replace("_", "-")))
+        for path, replaced in self.replaced.items():
+            print(f"saved: {path}{replaced}")
 
 
-def _base(save: Path) -> Path:
-    return save.with_suffix("") if save.suffix in SUFFIXES else save
+def mean_series(label: str, means: Sequence[Mean]) -> Series:
+    """Means with their t intervals, which a single value does not have."""
+    lo, hi = [m.mean - m.t for m in means], [m.mean + m.t for m in means]
+    has_intervals = any(m.n > 1 for m in means)
+    return Series(label, [m.mean for m in means], *((lo, hi) if has_intervals else ()))
 
 
-def save_figure(args: argparse.Namespace, grid: Grid, files: dict[Path, str]) -> None:
-    """Write the files and print their names."""
-    draw_panels(_base(args.save), grid)
-    if args.tex:
-        write_text(args.tex, tikz(grid, _base(args.save).name.replace("_", "-")))
-    for path, replaced in files.items():
-        print(f"saved: {path}{replaced}")
+def print_notes(notes: Iterable[str]) -> None:
+    """Say on stderr what was collapsed or not read."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)

@@ -3,17 +3,18 @@
     python misc/mean_var_analysis.py dim_outputs/vos_models/final/MODEL_NAME
 
 First, as the study printed them, per stage and stream (App is static, Mot dynamic; stage 0 is
-conv1, 1 to 4 are layer1 to layer4, 5 is layerf): the rounded means [dynamic, static, residual];
-then mean and half width 1.96 * standard deviation (ddof 0) / sqrt(n). Below them the t intervals
-that n files call for, which are wider: 3.182 in place of 1.96, and ddof 1, for four files.
+conv1, 1 to 4 are layer1 to layer4, 5 is layerf): of files of three factors the rounded means
+[dynamic, static, residual], then mean and half width 1.96 * standard deviation (ddof 0) / sqrt(n);
+of files of four the latter, of the third factor too (Res: pairs that share neither, or the
+residual; the fourth are pairs that share both). Below them, of all factors, the t intervals that n
+files call for, which are wider: 3.182 in place of 1.96, and ddof 1, for four files.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,53 +22,35 @@ import _path
 
 import numpy as np
 
-from common.factors import DYNAMIC, STATIC, factor_names
+from common.factors import DYNAMIC, STATIC
 from common.options import script_parser
 from estimation.intervals import mean_of, t_quantile
+from misc.figure_files import print_notes
 from results.final_files import LAYERS, FinalFolder, StageDims, read_finals
-from results.tables import format_table
-from utils import DataError, check_output, run, write_csv
-
-FACTORS = factor_names(3, 2)
+from utils import DataError, check_output, format_table, run, write_csv
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, read, print."""
-    parser = add_arguments(__doc__)
+    parser = script_parser(__doc__)
+    parser.add_argument("folder", type=Path, help="folder of a network's .txt files, one per seed")
+    parser.add_argument("--save", type=Path, help="CSV to write: a row per stage and factor")
     args = parser.parse_args(argv)
     replaced = check_output(args.save) if args.save else ""
     folder = read_finals(args.folder)
-    require_factors(folder, len(FACTORS), "misc/mean_var_analysis_4factors.py")
-    report(folder, (line for stage in folder.stages for line in stage_lines(folder, stage)))
-    print(interval_table(folder, FACTORS))
-    if args.save:
-        write_csv(args.save, interval_rows(folder, FACTORS))
-        print(f"saved: {args.save}{replaced}")
-
-
-def add_arguments(description: str | None) -> argparse.ArgumentParser:
-    """The command line of this script and of its four-factor sibling."""
-    parser = script_parser(description)
-    parser.add_argument("folder", type=Path, help="folder of a network's .txt files, one per seed")
-    parser.add_argument("--save", type=Path, help="CSV to write: a row per stage and factor")
-    return parser
-
-
-def require_factors(folder: FinalFolder, n_factors: int, other: str) -> None:
-    """Raise DataError if the files have another number of factors."""
-    if folder.n_factors != n_factors:
+    if folder.n_factors not in FORMATS:
         raise DataError(
-            f"{folder.path} has {folder.n_factors} factors per stage, expected {n_factors}: "
-            f"is it for {other}?"
+            f"{folder.path} has {folder.n_factors} factors per stage, expected "
+            f"{' or '.join(map(str, FORMATS))}"
         )
-
-
-def report(folder: FinalFolder, lines: Iterator[str]) -> None:
-    """Print lines, and on stderr what was collapsed or not read."""
-    for note in folder.notes:
-        print(f"note: {note}", file=sys.stderr)
-    for line in lines:
-        print(line)
+    factors, lines = FORMATS[folder.n_factors]
+    print_notes(folder.notes)
+    for stage in folder.stages:
+        print("\n".join(lines(folder, stage)))
+    print(interval_table(folder, factors))
+    if args.save:
+        write_csv(args.save, interval_rows(folder, factors))
+        print(f"saved: {args.save}{replaced}")
 
 
 def head(stage: StageDims) -> str:
@@ -81,8 +64,8 @@ def mean_line(folder: FinalFolder, stage: StageDims, label: str, factor: int) ->
     return f"{head(stage)} : {label} :  {mean.mean}   {mean.normal}"
 
 
-def stage_lines(folder: FinalFolder, stage: StageDims) -> list[str]:
-    """The study's four lines about a stage; its residual is what the two means leave of 100."""
+def three_factor_lines(folder: FinalFolder, stage: StageDims) -> list[str]:
+    """The study's lines about a stage; its residual is what the two means leave of 100."""
     dynamic = mean_of(folder.percents(stage.stage, DYNAMIC)).mean
     static = mean_of(folder.percents(stage.stage, STATIC)).mean
     residual = 100 - (static + dynamic)
@@ -94,6 +77,19 @@ def stage_lines(folder: FinalFolder, stage: StageDims) -> list[str]:
         mean_line(folder, stage, "Mot", DYNAMIC),
         f"{head(stage)} : Residual :  {residual}",
     ]
+
+
+def four_factor_lines(folder: FinalFolder, stage: StageDims) -> list[str]:
+    """The study's lines about a stage, without the fourth factor."""
+    labels = (("App", STATIC), ("Mot", DYNAMIC), ("Res", 2))
+    return [mean_line(folder, stage, label, factor) for label, factor in labels]
+
+
+# By the number of factors in the files: their names, and what the study printed about a stage.
+FORMATS: dict[int, tuple[Sequence[str], Callable[[FinalFolder, StageDims], list[str]]]] = {
+    3: (("dynamic", "static", "residual"), three_factor_lines),
+    4: (("dynamic", "static", "different or residual", "same"), four_factor_lines),
+}
 
 
 def interval_table(folder: FinalFolder, factors: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
     python misc/plot_histogram.py dim_outputs/vos_models/joint_encoding/MODEL_NAME --tex hist.tex
     python misc/plot_histogram.py dim_outputs/vos_models/idv_scores/MODEL_NAME
 
-Drawn are the shares of each unit: the softmax over its dynamic, static and residual score, percent
+They count shares of units: the softmax over its dynamic, static and residual score, in percent
 (lowest and highest possible: about 6 and 47 %). With --scores the scores themselves, in [-1, 1].
 Reads .npz files of this toolkit and pickles of the study's code.
 """
@@ -18,18 +18,18 @@ import _path
 
 import numpy as np
 
-from common.factors import DYNAMIC, STATIC
+from common.factors import DYNAMIC, FACTORS, STATIC
 from common.options import integer
-from misc.figure_files import figure_files, parser_of, save_figure
+from misc.figure_files import FigureFiles, parser_of, print_notes
 from results.joint_files import UnitFile, read_joint, unit_shares
-from results.panels import Panel, Series
+from results.panels import Panel, Series, in_rows
 from utils import DataError, run
 
 COLUMNS = 3
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, read, draw."""
+    """Parse, read, plot."""
     parser = parser_of(__doc__, "histogram")
     parser.add_argument("folder", type=Path, help="folder of a network's files, one per stage")
     parser.add_argument(
@@ -38,16 +38,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--bins", type=integer(1), default=20, help="bins (default: 20)")
     parser.add_argument("--scores", action="store_true", help="unit scores in place of shares")
     args = parser.parse_args(argv)
-    files = figure_files(args)
+    files = FigureFiles.of(args)
     folder = read_joint(args.folder)
-    for note in folder.notes:
-        print(f"note: {note}", file=sys.stderr)
+    print_notes(folder.notes)
     values = {file.stage: unit_values(file, args.scores) for file in chosen(folder.files, args)}
     for stage, of_units in values.items():
         undefined = int(np.isnan(of_units).any(0).sum())
         if undefined:
-            print(f"{stage}: {undefined} of {of_units.shape[1]} units have no score, not drawn")
-    save_figure(args, panels(values, args.bins, args.scores), files)
+            print(f"{stage}: {undefined} of {of_units.shape[1]} units have no score, left out")
+    files.save(panels(values, args.bins, args.scores))
 
 
 def chosen(files: Sequence[UnitFile], args) -> list[UnitFile]:
@@ -80,17 +79,16 @@ def panels(values: dict[str, np.ndarray], bins: int, scores: bool) -> list[list[
     if not defined.size:
         raise DataError("no unit has a score: every unit is constant over the pairs of a factor")
     edges = np.histogram_bin_edges(defined, bins)
-    what = "score of a unit" if scores else "share of a unit (%)"
+    xlabel = "score of a unit" if scores else "share of a unit (%)"
     shown = []
     for stage, of_units in values.items():
         kept = of_units[:, ~np.isnan(of_units).any(0)]
         series = [
-            Series(label, np.histogram(kept[factor], edges)[0].tolist())
-            for factor, label in ((DYNAMIC, "dynamic"), (STATIC, "static"))
+            Series(FACTORS[k], np.histogram(kept[k], edges)[0].tolist()) for k in (DYNAMIC, STATIC)
         ]
         title = f"{stage}\n{kept.shape[1]} units"
-        shown.append(Panel(title, "steps", what, "units", edges.tolist(), series))
-    return [list(shown[at : at + COLUMNS]) for at in range(0, len(shown), COLUMNS)]
+        shown.append(Panel(title, "steps", xlabel, "units", edges.tolist(), series))
+    return in_rows(shown, COLUMNS)
 
 
 if __name__ == "__main__":

@@ -18,36 +18,35 @@ from pathlib import Path
 
 import _path
 
-from common.factors import DYNAMIC, STATIC
+from common.factors import DYNAMIC, FACTORS, STATIC
 from common.options import names
 from estimation.intervals import mean_of
-from misc.figure_files import figure_files, parser_of, save_figure
+from misc.figure_files import FigureFiles, mean_series, parser_of, print_notes
 from results.final_files import STREAMS, FinalFolder, read_finals
-from results.panels import Panel, Series
+from results.panels import Panel, in_rows
 from utils import DataError, UserError, run
 
 COLUMNS = 2
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, read, draw."""
+    """Parse, read, plot."""
     parser = parser_of(__doc__, "iterations")
     parser.add_argument("folder", type=Path, help="folder of .txt files, one per checkpoint")
     parser.add_argument(
         "--streams",
         type=names,
         default=("sensor_fusion",),
-        help=f"streams to draw, of {','.join(STREAMS)} (default: sensor_fusion)",
+        help=f"streams to show, of {','.join(STREAMS)} (default: sensor_fusion)",
     )
     args = parser.parse_args(argv)
-    files = figure_files(args)
+    files = FigureFiles.of(args)
     folder = read_finals(args.folder)
-    for note in folder.notes:
-        print(f"note: {note}", file=sys.stderr)
+    print_notes(folder.notes)
     by_iteration = iterations(folder)
     counts = ", ".join(f"{at} ({len(rows)})" for at, rows in by_iteration.items())
     print(f"iterations (files of each): {counts}")
-    save_figure(args, panels(folder, by_iteration, args.streams), files)
+    files.save(panels(folder, by_iteration, args.streams))
 
 
 def iteration(name: str) -> int | None:
@@ -64,7 +63,7 @@ def iteration(name: str) -> int | None:
 def iterations(folder: FinalFolder) -> dict[int, list[int]]:
     """The positions of the folder's files of each iteration, in order of the iterations.
 
-    Raises DataError for a file whose name says none.
+    Raises DataError for a file without one in its name.
     """
     found: dict[int, list[int]] = defaultdict(list)
     for row, file in enumerate(folder.files):
@@ -83,7 +82,7 @@ def panels(
 ) -> list[list[Panel | None]]:
     """A panel per stage of the streams, two in a row.
 
-    Raises UserError if the files hold none.
+    Raises UserError if the files hold none of these streams.
     """
     stages = [stage.stage for stage in folder.stages if stage.stream in streams]
     if not stages:
@@ -91,17 +90,15 @@ def panels(
             f"--streams {','.join(streams)} is in none of the files; they hold "
             f"{', '.join(dict.fromkeys(stage.stream for stage in folder.stages))}"
         )
-    shown = [_panel(folder, by_iteration, stage) for stage in stages]
-    return [list(shown[at : at + COLUMNS]) for at in range(0, len(shown), COLUMNS)]
+    return in_rows([_panel(folder, by_iteration, stage) for stage in stages], COLUMNS)
 
 
 def _panel(folder: FinalFolder, by_iteration: Mapping[int, Sequence[int]], stage: str) -> Panel:
     series = []
-    for factor, label in ((DYNAMIC, "dynamic"), (STATIC, "static")):
-        percents = folder.percents(stage, factor)
+    for k in (DYNAMIC, STATIC):
+        percents = folder.percents(stage, k)
         means = [mean_of([percents[row] for row in rows]) for rows in by_iteration.values()]
-        errors = [m.t for m in means] if any(m.n > 1 for m in means) else []
-        series.append(Series(label, [m.mean for m in means], errors))
+        series.append(mean_series(FACTORS[k], means))
     return Panel(stage, "lines", "training iteration", "units (%)", list(by_iteration), series)
 
 

@@ -2,7 +2,7 @@
 
     python misc/plot_jointencoding.py dim_outputs/vos_models/joint_encoding/MODEL_NAME
 
-Prints two lines per file of the sensor fusion, as the study did, and draws a bar chart of each and
+Prints two lines per file of the sensor fusion, as the study did, and plots a bar chart of each and
 an overview, into the same path with joint_encoding_plots in place of joint_encoding. A unit without
 a score, or with one exactly at the threshold, is in no class: such units are left out of the
 percentages and counted. Reads .npz files of this toolkit and pickles of the study's code.
@@ -11,19 +11,20 @@ percentages and counted. Reads .npz files of this toolkit and pickles of the stu
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import _path
 
+import numpy as np
+
 from common.options import names, script_parser
+from misc.figure_files import FigureFiles, print_notes
 from results.final_files import STREAMS
 from results.joint_files import UnitFile, classes_at, read_joint
-from results.panels import Panel, Series, draw_panels
-from results.tikz import tikz
-from utils import DataError, UserError, check_output, run, write_text
+from results.panels import Panel, Series
+from utils import DataError, UserError, run
 
 LABELS = ["Dynamic Dims", "Static Dims", "Joint Dims", "None Dims"]
 STUDY_THRESHOLD = 0.5
@@ -34,9 +35,10 @@ Counts = Mapping[Path, Mapping[str, int]]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, read, print, draw."""
+    """Parse, read, print, plot."""
     args = build_parser().parse_args(argv)
-    plots = args.save_dir or plot_folder(Path(args.folder))
+    threshold = args.joint_encoding_thresh
+    save_dir = args.save_dir or plot_folder(Path(args.folder))
     folder = read_joint(Path(args.folder))
     files = [file for file in folder.files if file.stage.split(",")[-1] in args.streams]
     if not files:
@@ -44,8 +46,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{args.folder} has no stage of {', '.join(args.streams)}; found "
             f"{' '.join(file.stage for file in folder.files)} (--streams)"
         )
-    counts = {file.path: count(file, args.joint_encoding_thresh) for file in files}
-    planned = {plots / name: check_output(plots / name) for name in picture_names(files, args.tex)}
+    counts = {file.path: count(file, threshold) for file in files}
+    plots = {file.path: FigureFiles.at(save_dir / file.path.stem) for file in files}
+    tex = save_dir / f"{OVERVIEW}.tex" if args.tex else None
+    overview = FigureFiles.at(save_dir / OVERVIEW, tex)
 
     for file in files:
         print(args.folder + "/" * (not args.folder.endswith("/")) + file.path.name)
@@ -53,13 +57,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     notes = [*folder.notes, *unclassed_notes(counts)]
     if len(files) < len(folder.files):
         notes.append(f"not shown, {len(folder.files) - len(files)} files of other streams")
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
-    overview = draw(plots, files, counts, args.joint_encoding_thresh)
-    if args.tex:
-        write_text(plots / f"{OVERVIEW}.tex", tikz([[overview]], "joint-encoding"))
-    for path, replaced in planned.items():
-        print(f"saved: {path}{replaced}")
+    print_notes(notes)
+    for file in files:
+        plots[file.path].save([[stage_panel(file, counts[file.path], threshold)]])
+    overview.save([[overview_panel(files, counts, threshold)]])
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -92,19 +93,10 @@ def plot_folder(folder: Path) -> Path:
     return Path(*parts[:last], f"{FOLDER}_plots", *parts[last + 1 :])
 
 
-def picture_names(files: Sequence[UnitFile], tex: bool) -> list[str]:
-    """The names of all files that will be written."""
-    stems = [*(file.path.stem for file in files), OVERVIEW]
-    return [
-        *(stem + suffix for stem in stems for suffix in (".png", ".pdf")),
-        *([f"{OVERVIEW}.tex"] if tex else []),
-    ]
-
-
 def count(file: UnitFile, threshold: float) -> dict[str, int]:
     """Units of each class of `SHOWN`, and "unclassed".
 
-    Raises UserError for another threshold than the study's for a file that holds classes alone.
+    Raises UserError for another threshold than the study's for a file that holds only classes.
     """
     if file.unit_scores is None and threshold != STUDY_THRESHOLD:
         raise UserError(
@@ -130,37 +122,35 @@ def unclassed_notes(counts: Counts) -> list[str]:
     ]
 
 
-def draw(plots: Path, files: Sequence[UnitFile], counts: Counts, threshold: float) -> Panel:
-    """Draw the chart of every stage, and the overview, which is returned."""
-    model = files[0].path.resolve().parent.name
-    above = f"scores above {threshold:g}"
-    for file in files:
-        n_units = sum(counts[file.path].values())
-        title = f"{model}\n{file.stage}, {n_units} units, {above}"
-        draw_panels(plots / file.path.stem, [[_bars(title, percents(counts[file.path]))]])
-    shares = [percents(counts[file.path]) for file in files]
-    overview = Panel(
-        f"{model}, {above}",
-        "rows",
-        "",
-        "units (%)",
-        list(range(len(files))),
-        [Series(name, [row[k] for row in shares]) for k, name in enumerate(SHOWN)],
-        [(k, file.stage) for k, file in enumerate(files)],
-        (0, 100),
+def stage_panel(file: UnitFile, counts: Mapping[str, int], threshold: float) -> Panel:
+    """A bar per class of a stage; each is a series of its own, to have the colour of its class."""
+    model, n_units = file.path.resolve().parent.name, sum(counts.values())
+    bars = np.where(np.eye(len(SHOWN)), percents(counts), np.nan)
+    return Panel(
+        title=f"{model}\n{file.stage}, {n_units} units, scores above {threshold:g}",
+        kind="stacked",
+        xlabel="",
+        ylabel="units (%)",
+        positions=range(len(SHOWN)),
+        series=[Series(name, bar) for name, bar in zip(SHOWN, bars, strict=True)],
+        ticks=list(enumerate(SHOWN)),
+        limits=(0, 100),
     )
-    draw_panels(plots / OVERVIEW, [[overview]])
-    return overview
 
 
-def _bars(title: str, values: Sequence[float]) -> Panel:
-    """A bar per class; each is a series of its own, to have the colour of its class."""
-    at = list(range(len(SHOWN)))
-    series = [
-        Series(name, [value if k == own else math.nan for k in at])
-        for own, (name, value) in enumerate(zip(SHOWN, values, strict=True))
-    ]
-    return Panel(title, "stacked", "", "units (%)", at, series, list(enumerate(SHOWN)), (0, 100))
+def overview_panel(files: Sequence[UnitFile], counts: Counts, threshold: float) -> Panel:
+    """A bar per stage, with its classes."""
+    shares = np.array([percents(counts[file.path]) for file in files])  # [stages, classes]
+    return Panel(
+        title=f"{files[0].path.resolve().parent.name}, scores above {threshold:g}",
+        kind="horizontal",
+        xlabel="units (%)",
+        ylabel="",
+        positions=range(len(files)),
+        series=[Series(name, share) for name, share in zip(SHOWN, shares.T, strict=True)],
+        ticks=[(k, file.stage) for k, file in enumerate(files)],
+        limits=(0, 100),
+    )
 
 
 if __name__ == "__main__":

@@ -14,31 +14,30 @@ from pathlib import Path
 
 import _path
 
-from common.factors import DYNAMIC, STATIC
+from common.factors import DYNAMIC, FACTORS, STATIC
 from common.options import names
 from estimation.intervals import mean_of
-from misc.figure_files import figure_files, parser_of, save_figure
+from misc.figure_files import FigureFiles, mean_series, parser_of, print_notes
 from results.final_files import LAYERS, STREAMS, FinalFolder, read_finals
-from results.panels import Panel, Series
+from results.panels import Panel
 from utils import UserError, run
 
 TITLES = dict(zip(STREAMS, ("appearance stream", "motion stream", "sensor fusion"), strict=True))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, read, draw."""
+    """Parse, read, plot."""
     parser = parser_of(__doc__, "stages")
     parser.add_argument("inputs", type=Path, nargs="+", help="folders or .txt files, one a network")
     parser.add_argument(
-        "--streams", type=names, help=f"streams to draw (default: all of {','.join(STREAMS)})"
+        "--streams", type=names, help=f"streams to show (default: all of {','.join(STREAMS)})"
     )
     args = parser.parse_args(argv)
-    files = figure_files(args)
+    files = FigureFiles.of(args)
     folders = [read_finals(path) for path in args.inputs]
     for folder in folders:
-        for note in folder.notes:
-            print(f"note: {folder.path.name}: {note}", file=sys.stderr)
-    save_figure(args, panels(folders, args.streams or STREAMS, bool(args.streams)), files)
+        print_notes(f"{folder.path.name}: {note}" for note in folder.notes)
+    files.save(panels(folders, args.streams or STREAMS, bool(args.streams)))
 
 
 def panels(
@@ -46,7 +45,7 @@ def panels(
 ) -> list[list[Panel | None]]:
     """A panel per network and stream, empty where a network lacks a stream of others.
 
-    Raises UserError for a stream that is none, or that is `required` and no network has.
+    Raises UserError for a stream that is `required` and that no network has.
     """
     present = {stage.stream for folder in folders for stage in folder.stages}
     absent = [stream for stream in streams if stream not in present]
@@ -89,20 +88,18 @@ def _panel(
     if not stages:
         return None
     n = len(folder.files)
-    series = []
-    for factor, label in ((DYNAMIC, "dynamic"), (STATIC, "static")):
-        means = [mean_of(folder.percents(stage.stage, factor)) for stage in stages]
-        errors = [m.t for m in means] if n > 1 else []
-        series.append(Series(label, [m.mean for m in means], errors))
     return Panel(
-        f"{network_name(folder.path)}\n{TITLES[stream]}, {n} seed{'s' * (n > 1)}",
-        "lines",
-        "stage",
-        "units (%)",
-        [layers.index(stage.layer) for stage in stages],
-        series,
-        list(enumerate(layers)),
-        limits,
+        title=f"{network_name(folder.path)}\n{TITLES[stream]}, {n} seed{'s' * (n > 1)}",
+        kind="lines",
+        xlabel="stage",
+        ylabel="units (%)",
+        positions=[layers.index(stage.layer) for stage in stages],
+        series=[
+            mean_series(FACTORS[k], [mean_of(folder.percents(s.stage, k)) for s in stages])
+            for k in (DYNAMIC, STATIC)
+        ],
+        ticks=list(enumerate(layers)),
+        limits=limits,
     )
 
 

@@ -12,11 +12,11 @@ mean_var_analysis.py --save writes. Columns, other ones are ignored:
     trained_on or dataset, stage      optional: distinguish rows
     task, measure, path, threshold    optional: a panel for each combination
 
-Pair statistics, as the study drew them: a row per video, a statistic of its pairs, and a panel per
+Pair statistics, as in the study's plots: a row per video, a statistic of its pairs, and a panel per
 file with means and standard deviations (ddof 0). Either a header with the columns dynamic, static,
-different, same (what the two clips of a pair share), or none and five columns: the video's name,
-then these four. Groups are what the stream of the file's name takes in: motion, or appearance for
-app_stream.
+different, same (what the two clips of a pair share), or no header and five columns: the video's
+name, then these four. Groups are what the stream of the file's name takes in: motion, or appearance
+for app_stream.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from pathlib import Path
 
 import _path
 
-from misc.figure_files import figure_files, parser_of, save_figure
+from misc.figure_files import FigureFiles, parser_of
+from results.panels import in_rows
 from results.table_panels import read_table
 from utils import UserError, run
 
-COLUMNS = {"rows": 1, "bars": 2}
+COLUMNS = {"horizontal": 1, "bars": 2}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, read, draw."""
+    """Parse, read, plot."""
     parser = parser_of(__doc__, "table")
     parser.add_argument("tables", type=Path, nargs="+", help="CSV files of one kind")
     args = parser.parse_args(argv)
-    files = figure_files(args)
+    files = FigureFiles.of(args)
     panels = [panel for path in args.tables for panel in read_table(path)]
     kinds = sorted({panel.kind for panel in panels})
     if len(kinds) > 1:
         raise UserError("tables of shares and of pair statistics: give one kind at a time")
     print(f"{len(panels)} panels from {len(args.tables)} tables")
-    wide = COLUMNS[kinds[0]]
-    save_figure(args, [panels[at : at + wide] for at in range(0, len(panels), wide)], files)
+    files.save(in_rows(panels, COLUMNS[kinds[0]]))
 
 
 if __name__ == "__main__":

@@ -1,179 +1,138 @@
-"""Figures of results, one PNG and one PDF each."""
+"""The figures of a run: its statistics by stage, and joint encoding."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.factors import DYNAMIC, STATIC
-from estimation.estimator import CLASSES, joint_encoding
-from results.tables import Results, class_counts
-from utils import atomic_path
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
-COLOURS = {
-    "dynamic": "#D55E00",
-    "static": "#0072B2",
-    "joint": "#009E73",
-    "residual": "#BBBBBB",
-    "dead": "#333333",
-    "different": "#CC79A7",
-    "same": "#E69F00",
-}
-_MARKERS = {"dynamic": "o", "static": "s", "different": "^", "same": "D"}
-_LEVEL = 36  # characters that fit side by side below an axis
-_STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "pdf.fonttype": 42,
-    "figure.dpi": 200,
-}
+from common.factors import DYNAMIC, FACTORS, STATIC
+from results.estimates import CLASS, LAYER, UNIT, Block, Results, classes
+from results.panels import Grid, Panel, Series
+from results.plotting import save_figure
 
 
-def save_figure(path: Path, size: tuple[float, float], draw: Callable[[Figure], None]) -> Path:
-    """Draw a figure and save it as path.png and path.pdf; returns the PNG."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        for suffix in (".pdf", ".png"):
-            with atomic_path(path.with_name(path.name + suffix)) as temporary:
-                figure.savefig(temporary)
-    return path.with_name(path.name + ".png")
+def plot_layerwise(folder: Path, all_results: Sequence[Results], name: str = "layerwise") -> Path:
+    """Plot the statistics of every stage, a row of panels per network; returns the PNG's path."""
+    return save_figure(folder / name, layerwise_grid(all_results))
 
 
-def draw_layerwise(folder: Path, all_results: Sequence[Results], name: str = "layerwise") -> Path:
-    """Raw scores and shares by stage, a row of panels per network; returns the PNG's path."""
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots(len(all_results), 2, squeeze=False, sharex="row")
-        for row, results in zip(axes, all_results, strict=True):
-            _draw_scores(row[0], results)
-            _draw_shares(row[1], results)
-        _share_limits([row[0] for row in axes])
-        _legend(figure, axes[0, 1])
-
-    height = sum(2.2 + _label_height(results.estimates) for results in all_results)
-    return save_figure(folder / name, (6.6, height + 0.3), draw)
+def plot_joint_encoding(folder: Path, results: Results, name: str = "joint_encoding") -> Path:
+    """Plot the classes of units at the first threshold by stage, and the units of the last stage;
+    returns the PNG's path."""
+    return save_figure(folder / name, joint_encoding_grid(results))
 
 
-def _legend(figure: Figure, panel: Axes) -> None:
-    """One legend for all panels, below them."""
-    handles, labels = panel.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+def layerwise_grid(all_results: Sequence[Results]) -> Grid:
+    """A row per network and a column per statistic, with the same limits for all networks."""
+    rows = [_plotted(results.by_stage(LAYER)) for results in all_results]
+    limits = [_limits(list(chain(*column))) for column in zip(*rows, strict=True)]
+    return [
+        [
+            _stage_panel(results.title if k == 0 else "", blocks, limits[k])
+            for k, blocks in enumerate(row)
+        ]
+        for results, row in zip(all_results, rows, strict=True)
+    ]
 
 
-def _share_limits(panels: Sequence[Axes]) -> None:
-    limits = [panel.get_ylim() for panel in panels]
-    for panel in panels:
-        panel.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
-
-
-def _label_height(stages: Iterable[str]) -> float:
-    """Inches that long names of stages take below their axis, where they stand upright."""
-    lengths = [len(stage) for stage in stages]
-    return 0.06 * max(lengths) if max(lengths) * len(lengths) > _LEVEL else 0.0
-
-
-def _stage_axis(panel: Axes, stages: Sequence[str]) -> None:
-    panel.set_xticks(range(len(stages)), stages, rotation=90 if _label_height(stages) else 0)
-    panel.set_xlabel("stage")
-    panel.set_xlim(-0.6, len(stages) - 0.4)
-
-
-def _draw_scores(panel: Axes, results: Results) -> None:
-    estimates = list(results.estimates.values())
-    panel.axhline(0, color="#888888", lw=0.6)
-    streams = _streams(list(results.estimates))
-    for k, factor in enumerate(estimates[0].factors):
-        if factor != "residual":
-            for where in streams:
-                scores = [estimates[i].scores[k] for i in where]
-                panel.plot(where, scores, marker=_MARKERS.get(factor, "x"), color=_colour(factor))
-    _stage_axis(panel, list(results.estimates))
-    low, high = panel.get_ylim()
-    panel.set_ylim(min(low, -0.05), max(high, 1.05))
-    panel.set_ylabel("score")
-    panel.set_title(results.title, loc="left")
-
-
-def _streams(stages: Sequence[str]) -> list[list[int]]:
-    """Positions of stages that follow on one another: those of one stream, named after a comma."""
-    groups = itertools.groupby(range(len(stages)), key=lambda i: stages[i].partition(",")[2])
-    return [list(group) for _, group in groups]
-
-
-def _draw_shares(panel: Axes, results: Results) -> None:
-    estimates = list(results.estimates.values())
-    width = 0.8 / len(estimates[0].factors)
-    positions = np.arange(len(estimates))
-    for k, factor in enumerate(estimates[0].factors):
-        offset = (k - (len(estimates[0].factors) - 1) / 2) * width
-        shares = [100 * e.shares[k] for e in estimates]
-        panel.bar(positions + offset, shares, width, label=factor, color=_colour(factor))
-    _stage_axis(panel, list(results.estimates))
-    panel.set_ylabel("share (%)")
-
-
-def _colour(factor: str) -> str:
-    return COLOURS.get(factor, "#000000")
-
-
-def draw_joint_encoding(folder: Path, results: Results, name: str = "joint_encoding") -> Path:
-    """Classes of units by stage (first threshold), and the last stage's units as a scatter."""
+def joint_encoding_grid(results: Results) -> Grid:
+    """The classes of units by stage, and the units of the last stage, at the first threshold."""
     threshold = results.thresholds[0]
-
-    def draw(figure: Figure) -> None:
-        bars, scatter = figure.subplots(1, 2, width_ratios=(1.25, 1))
-        _draw_classes(bars, results, threshold)
-        _draw_units(scatter, results, threshold)
-        _legend(figure, bars)
-
-    return save_figure(folder / name, (6.6, 2.9 + _label_height(results.estimates)), draw)
+    title = f"{results.title}\nclasses of units, scores above {threshold:g}"
+    plotted = _plotted(results.by_stage(CLASS, threshold))
+    panels = [_stage_panel(title, blocks, _limits(blocks)) for blocks in plotted]
+    scores = list(results.by_stage(UNIT).values())[-1][0]
+    return [[*panels, _unit_panel(scores, threshold)]]
 
 
-def _draw_classes(panel: Axes, results: Results, threshold: float) -> None:
-    counts = class_counts(results, threshold)
-    base = np.zeros(len(counts))
-    for name in CLASSES:
-        percent = np.array([100 * c[name] / sum(c.values()) for c in counts.values()])
-        if name != "dead" or percent.any():
-            panel.bar(range(len(counts)), percent, 0.7, base, label=name, color=_colour(name))
-        base += percent
-    _stage_axis(panel, list(counts))
-    panel.set_ylim(0, 100)
-    panel.set_ylabel("units (%)")
-    panel.set_title(f"{results.title}\nclasses of units, scores above {threshold:g}", loc="left")
+def _plotted(by_stage: Mapping[str, Sequence[Block]]) -> list[list[Block]]:
+    """The blocks of each statistic that is plotted, stage by stage."""
+    columns = zip(*by_stage.values(), strict=True)
+    return [list(blocks) for blocks in columns if blocks[0].statistic.plot.kind]
 
 
-def _draw_units(panel: Axes, results: Results, threshold: float) -> None:
-    stage, e = list(results.estimates.items())[-1]
-    dynamic, static = e.unit_scores[DYNAMIC], e.unit_scores[STATIC]
-    size = 14 if e.n_units <= 512 else 4
-    for name, units in joint_encoding(e.unit_scores, threshold).items():
-        if name != "dead":
-            panel.scatter(
-                dynamic[units], static[units], size, _colour(name), alpha=0.7, linewidths=0
-            )
-    panel.axvline(threshold, color="#888888", lw=0.6, ls="--")
-    panel.axhline(threshold, color="#888888", lw=0.6, ls="--")
-    low = np.nan_to_num([dynamic, static]).min(initial=0.0) - 0.05
-    panel.set_xlim(low, 1.05)
-    panel.set_ylim(low, 1.05)
-    panel.set_aspect("equal")
-    panel.set_xlabel("dynamic score of a unit")
-    panel.set_ylabel("static score of a unit")
-    panel.set_title(f"\nstage {stage}, {e.n_units} units", loc="left")
+def _limits(blocks: Sequence[Block]) -> tuple[float, float]:
+    """Of the y axis, around all values and intervals, with a margin where they go beyond what is
+    shown at least."""
+    numbers = [array[b.shown] for b in blocks for array in (b.value, b.lo, b.hi)]
+    values = np.concatenate(numbers)
+    values = values[np.isfinite(values)]
+    least, most = blocks[0].statistic.plot.reach
+    low, high = float(values.min(initial=least)), float(values.max(initial=most))
+    margin = 0.05 * (high - low)
+    return low - margin * (low < least), high + margin * (high > most)
+
+
+def _stage_panel(title: str, blocks: Sequence[Block], limits: tuple[float, float]) -> Panel:
+    """A statistic along the stages, in its parts; dead units only where there are any."""
+    statistic, parts = blocks[0].statistic, blocks[0].parts
+    at_stage = {block.stage: np.array([block.value, block.lo, block.hi]) for block in blocks}
+    places = stage_places(list(at_stage))
+    prefix = common_prefix(list(at_stage))
+    gap = np.full((3, len(parts)), np.nan)
+    numbers = np.array([at_stage.get(stage, gap) for stage in places])  # [places, 3, P]
+    shown = [k for k in blocks[0].shown if parts[k] != "dead" or np.nansum(numbers[:, 0, k])]
+    return Panel(
+        title=title,
+        kind=statistic.plot.kind,
+        xlabel=f"stage in {prefix[:-1]}" if prefix else "stage",
+        ylabel=statistic.plot.label,
+        positions=range(len(places)),
+        series=[
+            Series(parts[k] or statistic.name, *numbers[:, : 3 if statistic.bounds else 1, k].T)
+            for k in shown
+        ],
+        ticks=[(at, stage.removeprefix(prefix)) for at, stage in enumerate(places) if stage],
+        limits=limits,
+        references=[("y", 0.0)] if limits[0] < 0 else [],
+    )
+
+
+def _unit_panel(scores: Block, threshold: float) -> Panel:
+    """The units of a stage by their dynamic and static scores, in the colours of their classes."""
+    dynamic, static = (scores.part(FACTORS[k]) for k in (DYNAMIC, STATIC))
+    low = float(np.nan_to_num([dynamic, static]).min(initial=0.0))
+    return Panel(
+        title=f"stage {scores.stage}, {len(dynamic)} units",
+        kind="scatter",
+        xlabel="dynamic score of a unit",
+        ylabel="static score of a unit",
+        positions=[],
+        series=[
+            Series(name, static[units], positions=dynamic[units])
+            for name, units in classes(scores, threshold).items()
+            if name != "dead"
+        ],
+        limits=(low - 0.05, 1.05),
+        references=[("x", threshold), ("y", threshold)],
+    )
+
+
+def stage_places(stages: Sequence[str]) -> list[str]:
+    """Stages along an axis, stream by stream ("layer3,app_stream"), "" for the gap between two.
+
+    >>> stage_places(["conv1,app", "conv1,mot", "layer1,app"])
+    ['conv1,app', 'layer1,app', '', 'conv1,mot']
+    """
+    streams: dict[str, list[str]] = {}
+    for stage in stages:
+        streams.setdefault(stage.partition(",")[2], []).append(stage)
+    return [stage for own in streams.values() for stage in ("", *own)][1:]
+
+
+def common_prefix(stages: Sequence[str]) -> str:
+    """The modules that all stages lie in, which tell none of them apart, and a dot.
+
+    >>> common_prefix(["network.slow.stem", "network.slow.pool"]), common_prefix(["1", "2"])
+    ('network.slow.', '')
+    """
+    parents = [stage.partition(",")[0].split(".")[:-1] for stage in stages]
+    shared = []
+    for names in zip(*parents, strict=False):
+        if len(set(names)) > 1:
+            break
+        shared.append(names[0] + ".")
+    return "".join(shared)

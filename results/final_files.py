@@ -130,7 +130,7 @@ def read_final(path: Path) -> FinalFile:
     """The stages of one file. Identical repeats of a line are collapsed and counted.
 
     Raises DataError, with file and line, for a broken line, for lines of one stage that contradict
-    each other, and for a file that is missing, empty or no text.
+    each other, and for a file that is missing, empty or not text.
     """
     stages: dict[str, StageDims] = {}
     first: dict[str, int] = {}

@@ -102,7 +102,7 @@ def read_joint(folder: Path) -> UnitFolder:
     that two files describe.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder: expected one like joint_encoding/MODEL_NAME")
+        raise DataError(f"{folder} is not a folder: expected one like joint_encoding/MODEL_NAME")
     entries = sorted(folder.iterdir())
     known = [entry for entry in entries if entry.suffix in (".npz", ".pkl")]
     raw = {entry.name for entry in known if entry.name.startswith(RAW)}
@@ -128,7 +128,7 @@ def read_joint(folder: Path) -> UnitFolder:
 
 
 def read_units(path: Path) -> UnitFile:
-    """One file of any of the four kinds. Raises DataError if it is damaged, unsafe or none."""
+    """One file of any of the four kinds. Raises DataError if it is damaged, unsafe or another."""
     if path.suffix == ".npz":
         return _read_npz(path)
     content = read_pickle(path)
@@ -221,7 +221,7 @@ def classes_at(file: UnitFile, threshold: float) -> dict[str, np.ndarray]:
     """Unit indices of dynamic, static, joint, residual, and "unclassed", at a threshold.
 
     As in the study's plots, a unit without a score, or with one exactly at the threshold, is in
-    no class. A file of classes alone keeps those it was made with.
+    no class. A file of classes only keeps those it was made with.
 
     Raises DataError if the file holds neither scores nor classes.
     """

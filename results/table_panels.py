@@ -88,7 +88,7 @@ def _number(path: Path, row: Row, column: str) -> float:
 
 
 def share_panels(path: Path, head: Sequence[str], rows: Sequence[Row]) -> list[Panel]:
-    """A panel of lying bars per combination of `PANELS`: a bar per network and stage."""
+    """A panel of horizontal bars per combination of `PANELS`: a bar per network and stage."""
     own = {name: next((c for c in names if c in head), "") for name, names in COLUMNS.items()}
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
@@ -112,24 +112,17 @@ def _share_panel(
         values[place] = _number(path, row, own["percent"])
     bars = list(dict.fromkeys(bar for bar, _ in values))
     factors = list(dict.fromkeys(factor for _, factor in values))
-    series = [
-        Series(factor or "value", [values.get((bar, factor), math.nan) for bar in bars])
-        for factor in factors
-    ]
+    percents = np.array([[values.get((bar, name), math.nan) for bar in bars] for name in factors])
     return Panel(
-        _title(key, bars) or path.stem,
-        "rows",
-        "",
-        "percent",
-        list(range(len(bars))),
-        series,
-        list(enumerate(_bar_names(bars))),
-        (0, max(100.0, max(map(sum, zip(*_known(series), strict=True))))),
+        title=_title(key, bars) or path.stem,
+        kind="horizontal",
+        xlabel="percent",
+        ylabel="",
+        positions=list(range(len(bars))),
+        series=[Series(name or "value", row) for name, row in zip(factors, percents, strict=True)],
+        ticks=list(enumerate(_bar_names(bars))),
+        limits=(0, max(100.0, np.nansum(percents, axis=0).max())),
     )
-
-
-def _known(series: Sequence[Series]) -> list[list[float]]:
-    return [[0.0 if math.isnan(v) else v for v in s.values] for s in series]
 
 
 def _constant(bars: Sequence[tuple[str, ...]]) -> list[bool]:
@@ -174,15 +167,16 @@ def pair_panel(path: Path, rows: Sequence[Row]) -> Panel:
             for name, pair in _SHARED.items()
             if pair[at] == differ and pair[other] == shared
         ]
-        means = [float(np.mean(values[name])) for name in names]
-        deviations = [float(np.std(values[name])) for name in names]
-        series.append(Series(f"{like} {within}", means, deviations, like))
+        means = np.array([np.mean(values[name]) for name in names])
+        deviations = np.array([np.std(values[name]) for name in names])
+        ends = (means - deviations, means + deviations)
+        series.append(Series(f"{like} {within}", means, *ends, like=like))
     return Panel(
-        f"{path.parent.resolve().name}\n{path.stem}, {len(rows)} videos",
-        "bars",
-        "",
-        "statistic of the pairs",
-        [0, 1],
-        series,
-        [(0, f"different {group}"), (1, f"same {group}")],
+        title=f"{path.parent.resolve().name}\n{path.stem}, {len(rows)} videos",
+        kind="bars",
+        xlabel="",
+        ylabel="statistic of the pairs",
+        positions=[0, 1],
+        series=series,
+        ticks=[(0, f"different {group}"), (1, f"same {group}")],
     )

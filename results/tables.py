@@ -1,154 +1,160 @@
-"""Results of a run: tables for pandas, a summary for the screen."""
+"""The table of estimates as CSV files for pandas, and as text for the screen."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from estimation.estimator import CLASSES, Estimate, joint_encoding
-from utils import atomic_path, file_name, format_table, write_csv
+from results.estimates import CLASS, LAYER, UNIT, Block, Results, by_factor, classes, find
+from utils import atomic_path, format_table
 
-
-@dataclass(frozen=True)
-class Results:
-    """The estimates of one network on one data set, stage by stage.
-
-    path: pathway of a two-pathway network, else empty.
-    weights: "random" or the start of the checkpoint's SHA-256.
-    """
-
-    model: str
-    path: str
-    dataset: str
-    weights: str
-    estimates: Mapping[str, Estimate]
-    thresholds: Sequence[float]
-
-    @property
-    def title(self) -> str:
-        """Network and data set in a few words, untrained ones marked."""
-        untrained = " (random weights)" if self.weights == "random" else ""
-        path = f" ({self.path})" if self.path else ""
-        return f"{self.model}{path}{untrained} on {self.dataset}"
-
-    def _key(self, stage: str) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "path": self.path,
-            "dataset": self.dataset,
-            "weights": self.weights,
-            "stage": stage,
-        }
-
-
-def layerwise_rows(results: Results) -> list[dict[str, Any]]:
-    """One row per stage and factor: pairs, raw score, share (percent), units and their percent."""
-    return [
-        {
-            **results._key(stage),
-            "factor": factor,
-            "n_pairs": e.n_pairs[k],
-            "score": float(e.scores[k]),
-            "share_percent": float(100 * e.shares[k]),
-            "dims": e.dims[k],
-            "dims_percent": e.dims_percent[k],
-            "n_units": e.n_units,
-        }
-        for stage, e in results.estimates.items()
-        for k, factor in enumerate(e.factors)
-    ]
-
-
-def unit_rows(results: Results) -> list[dict[str, Any]]:
-    """One row per stage and unit: the raw score of each factor with pairs, and its classes."""
-    rows = []
-    for stage, e in results.estimates.items():
-        classes = {t: unit_classes(e.unit_scores, t) for t in results.thresholds}
-        scored = [k for k, name in enumerate(e.factors) if name != "residual"]
-        for unit in range(e.n_units):
-            rows.append(
-                {
-                    **results._key(stage),
-                    "unit": unit,
-                    **{f"score_{e.factors[k]}": float(e.unit_scores[k, unit]) for k in scored},
-                    **{f"class_at_{t}": classes[t][unit] for t in results.thresholds},
-                }
-            )
-    return rows
-
-
-def unit_classes(unit_scores: np.ndarray, threshold: float) -> list[str]:
-    """The joint-encoding class of every unit, in order."""
-    classes = [""] * unit_scores.shape[1]
-    for name, units in joint_encoding(unit_scores, threshold).items():
-        for unit in units:
-            classes[unit] = name
-    return classes
-
-
-def class_counts(results: Results, threshold: float) -> dict[str, dict[str, int]]:
-    """Units in each class, by stage; the classes of a stage sum to its number of units."""
-    return {
-        stage: {
-            name: len(units) for name, units in joint_encoding(e.unit_scores, threshold).items()
-        }
-        for stage, e in results.estimates.items()
-    }
-
-
-def joint_rows(results: Results) -> list[dict[str, Any]]:
-    """One row per threshold, stage and class: units and percent of the stage's units."""
-    return [
-        {
-            **results._key(stage),
-            "threshold": threshold,
-            "class": name,
-            "units": count,
-            "percent": round(100 * count / results.estimates[stage].n_units, 2),
-        }
-        for threshold in results.thresholds
-        for stage, counts in class_counts(results, threshold).items()
-        for name, count in counts.items()
-    ]
+# Some rows of a CSV file, as columns; what is the same in all of them is repeated without end.
+Columns = Mapping[str, Iterable[Any]]
 
 
 def write_tables(folder: Path, results: Results) -> None:
-    """Write layerwise.csv, units.csv, joint_encoding.csv and the study's <model>_dim_est.csv."""
-    write_csv(folder / "layerwise.csv", layerwise_rows(results))
-    write_csv(folder / "units.csv", unit_rows(results))
-    write_csv(folder / "joint_encoding.csv", joint_rows(results))
-    last = list(results.estimates.values())[-1]
+    """Write layerwise.csv, units.csv, joint_encoding.csv, and estimates.csv with all numbers."""
+    write_columns(folder / "layerwise.csv", layerwise_columns(results))
+    write_columns(folder / "units.csv", unit_columns(results))
+    write_columns(folder / "joint_encoding.csv", joint_columns(results))
+    write_columns(folder / "estimates.csv", estimate_columns(results))
+
+
+def write_columns(path: Path, groups: Iterator[Columns]) -> None:
+    """Write groups of rows with the same columns as CSV with a header; NaN is an empty cell."""
+    first = next(groups)
     with (
-        atomic_path(folder / f"{file_name(results.model)}_dim_est.csv") as path,
-        path.open("w", newline="", encoding="utf-8") as file,
+        atomic_path(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
     ):
-        csv.writer(file).writerows([last.dims, last.dims_percent])
+        writer = csv.writer(file)
+        writer.writerow(first)
+        for columns in chain([first], groups):
+            for row in zip(*columns.values(), strict=False):
+                writer.writerow(["" if cell != cell else cell for cell in row])
+
+
+def layerwise_columns(results: Results) -> Iterator[Columns]:
+    """A row per stage and factor."""
+    for stage, blocks in results.by_stage(LAYER).items():
+        factors = next(block.parts for block in blocks if block.statistic.parts is by_factor)
+        yield {**_key(results, stage), "factor": factors, **_wide(blocks)}
+
+
+def unit_columns(results: Results) -> Iterator[Columns]:
+    """A row per stage and unit: its scores, its class at each threshold, and what is newer."""
+    for stage, blocks in results.by_stage(UNIT).items():
+        scores = blocks[0]
+        yield {
+            **_key(results, stage),
+            "unit": range(scores.value.shape[1]),
+            **_cells(scores, scores.value),
+            **{f"class_at_{t}": unit_classes(scores, t) for t in results.thresholds},
+            **_wide(blocks),
+        }
+
+
+def unit_classes(scores: Block, threshold: float) -> list[str]:
+    """The joint-encoding class of every unit, in order, from the block of unit scores."""
+    names = np.full(scores.value.shape[1], "", dtype=object)
+    for name, units in classes(scores, threshold).items():
+        names[units] = name
+    return names.tolist()
+
+
+def joint_columns(results: Results) -> Iterator[Columns]:
+    """A row per threshold, stage and class of units."""
+    for threshold in results.thresholds:
+        for stage, blocks in results.by_stage(CLASS, threshold).items():
+            columns = _wide(blocks)
+            columns["percent"] = [round(percent, 2) for percent in columns["percent"]]
+            at = {"threshold": repeat(threshold), "class": blocks[0].parts}
+            yield {**_key(results, stage), **at, **columns}
+
+
+def estimate_columns(results: Results) -> Iterator[Columns]:
+    """A row per stage, statistic, factor or class, and unit."""
+    for block in results.table:
+        at = "" if block.threshold is None else f"_at_{block.threshold}"
+        for k, part in enumerate(block.parts):
+            value, lo, hi = (np.atleast_1d(array[k]) for array in (block.value, block.lo, block.hi))
+            yield {
+                **_key(results, block.stage),
+                "level": repeat(block.statistic.level + at),
+                "unit": range(len(value)) if block.statistic.level == UNIT else [""],
+                "statistic": repeat(block.statistic.name),
+                "factor": repeat(part),
+                "value": value.tolist(),
+                "lo": lo.tolist(),
+                "hi": hi.tolist(),
+            }
+
+
+def _key(results: Results, stage: str) -> dict[str, Iterable[str]]:
+    """The columns that every file begins with."""
+    key = {name: getattr(results, name) for name in ("model", "path", "dataset", "weights")}
+    return {name: repeat(text) for name, text in {**key, "stage": stage}.items()}
+
+
+def _wide(blocks: Sequence[Block]) -> dict[str, Iterable[Any]]:
+    """The columns of some blocks; those of intervals stand at the end."""
+    columns: dict[str, Iterable[Any]] = {}
+    for block in blocks:
+        columns |= _cells(block, block.value)
+    for block in blocks:
+        if block.statistic.bounds:
+            columns |= _cells(block, block.lo, "_lo") | _cells(block, block.hi, "_hi")
+    return columns
+
+
+def _cells(block: Block, array: np.ndarray, end: str = "") -> dict[str, Iterable[Any]]:
+    """The columns of one of a block's arrays: one if its parts are rows, else one per part."""
+    statistic = block.statistic
+    if statistic.parts is by_factor or statistic.level == CLASS:
+        return {f"{statistic.name}{end}": array.tolist()}
+    return {
+        "_".join(filter(None, (statistic.name, part))) + end: (
+            numbers.tolist() if numbers.ndim else repeat(numbers.item())
+        )
+        for part, numbers in zip(block.parts, array, strict=True)
+    }
 
 
 def layerwise_table(results: Results) -> str:
-    """The layerwise statistics as text: raw scores, and shares in percent, by stage."""
-    first = next(iter(results.estimates.values()))
-    scored = [k for k, name in enumerate(first.factors) if name != "residual"]
-    heads = [f"{first.factors[k]} score" for k in scored]
-    heads += [f"{name} %" for name in first.factors]
-    rows = [
-        [stage, str(e.n_units)]
-        + [f"{e.scores[k]:.3f}" for k in scored]
-        + [f"{100 * share:.1f}" for share in e.shares]
-        for stage, e in results.estimates.items()
-    ]
-    return format_table(["stage", "units", *heads], rows)
+    """The statistics of the stages as text."""
+    rows = []
+    for stage, blocks in results.by_stage(LAYER).items():
+        n_units = find(blocks, "n_units").value.item()
+        rows.append({"stage": stage, "units": str(n_units), **_screen(blocks)})
+    return _text(rows)
 
 
 def joint_table(results: Results, threshold: float) -> str:
     """Percent of units in each joint-encoding class, by stage, as text."""
-    rows = []
-    for stage, counts in class_counts(results, threshold).items():
-        total = sum(counts.values())
-        rows.append([stage, *(f"{100 * counts[name] / total:.1f}" for name in CLASSES)])
-    return format_table(["stage", *(f"{name} %" for name in CLASSES)], rows)
+    by_stage = results.by_stage(CLASS, threshold)
+    return _text([{"stage": stage, **_screen(blocks)} for stage, blocks in by_stage.items()])
+
+
+def _text(rows: Sequence[Mapping[str, str]]) -> str:
+    return format_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def _screen(blocks: Sequence[Block]) -> dict[str, str]:
+    """Head and text of every number that is shown."""
+    return {
+        block.statistic.head.format(block.parts[k]): _number(block, k)
+        for block in blocks
+        if block.statistic.head
+        for k in block.shown
+    }
+
+
+def _number(block: Block, k: int) -> str:
+    """A number, and its interval if there is one."""
+    value, lo, hi = (f"{x[k]:{block.statistic.form}}" for x in (block.value, block.lo, block.hi))
+    return f"{value} [{lo}, {hi}]" if block.statistic.bounds else value

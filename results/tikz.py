@@ -1,4 +1,4 @@
-"""Panels as LaTeX: a figure of pgfplots axes, as the study's misc/plot_stages.py wrote them.
+"""Panels as LaTeX: a figure of pgfplots axes, as the study's plots were made.
 
 The text is complete between \\begin{figure} and \\end{figure}, for \\input in a document that loads
 pgfplots and xcolor.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from itertools import zip_longest
 
 from results.panels import BAR, Grid, Panel, Series, bar_positions, labels
 
@@ -23,14 +22,14 @@ _ESCAPES = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
 }
-_MARKS = {"o": "*", "s": "square*", "^": "triangle*"}
+_MARKS = {"o": "*", "s": "square*", "^": "triangle*", "D": "diamond*", "x": "x"}
 
-# What the axes and the plots of a kind are, beside what all have.
-_AXES = {
+# Options of the axes and of the plots of each kind, beside those of all.
+_AXES: dict[str, list[str]] = {
     "lines": [],
     "bars": ["ybar=0pt", "bar shift=0pt"],
     "stacked": ["ybar stacked", "bar width=0.7"],
-    "rows": [
+    "horizontal": [
         "xbar stacked",
         "bar width=0.7",
         "y dir=reverse",
@@ -43,13 +42,15 @@ _PLOTS = {
     "lines": "{colour}, line width=1pt, mark={mark}, mark size=1.5pt",
     "bars": "draw=none, fill={colour}",
     "stacked": "draw=none, fill={colour}",
-    "rows": "draw=none, fill={colour}",
+    "horizontal": "draw=none, fill={colour}",
     "steps": "const plot, {colour}, fill={colour}, fill opacity=0.25",
 }
 
 
 def tikz(grid: Grid, legend: str) -> str:
     """The figure of all panels, row by row, as LaTeX; `legend` names it in the document.
+
+    Raises ValueError for a panel of another kind than those below, or with reference lines.
 
     >>> panel = Panel("a_b", "lines", "stage", "units", [1], [Series("dynamic", [20.5])])
     >>> print(tikz([[panel]], "stages"))  # doctest: +ELLIPSIS
@@ -72,6 +73,7 @@ def tikz(grid: Grid, legend: str) -> str:
     \\end{figure}
     <BLANKLINE>
     """
+    _require_known(grid)
     named = labels(grid)
     lines = [_HEAD]
     lines += [f"\\definecolor{{{_name(s)}}}{{HTML}}{{{s.colour[1:]}}}" for s in named.values()]
@@ -84,6 +86,15 @@ def tikz(grid: Grid, legend: str) -> str:
             lines += ["\\hfill"] if panel is not panels[-1] else []
         lines.append("")
     return "\n".join([*lines, f"\\pgfplotslegendfromname{{{legend}}}", "\\end{figure}", ""])
+
+
+def _require_known(grid: Grid) -> None:
+    for panel in (panel for row in grid for panel in row if panel):
+        if panel.kind not in _PLOTS or panel.references:
+            raise ValueError(
+                f"panel {panel.title!r}, a {panel.kind} plot, cannot be written as LaTeX: "
+                f"expected {', '.join(_PLOTS)}, and no reference lines"
+            )
 
 
 def escape(text: str) -> str:
@@ -123,35 +134,33 @@ def _axis(panel: Panel, columns: int, legend: str, entries: Iterable[Series]) ->
 
 
 def _options(panel: Panel, columns: int) -> list[str]:
-    where, what = ("y", "x") if panel.kind == "rows" else ("x", "y")
+    names, values = ("y", "x") if panel.horizontal else ("x", "y")
     options = [
         "title={" + "\\\\".join(map(escape, panel.title.split("\n"))) + "}",
         "title style={font=\\small, align=center}",
-        f"{where}label={{{escape(panel.where)}}}",
-        f"{what}label={{{escape(panel.what)}}}",
+        f"xlabel={{{escape(panel.xlabel)}}}",
+        f"ylabel={{{escape(panel.ylabel)}}}",
         "label style={font=\\small}",
         "tick label style={font=\\footnotesize}",
-        f"width={_number(0.55 if where == 'y' else 0.98 / columns)}\\linewidth",
-        f"height={_number(1.8 + 0.45 * len(panel.positions)) if where == 'y' else '4.5'}cm",
+        f"width={_number(0.55 if panel.horizontal else 0.98 / columns)}\\linewidth",
+        f"height={_number(1.8 + 0.45 * len(panel.positions)) if panel.horizontal else '4.5'}cm",
     ]
     if panel.ticks:
         at = [position for position, _ in panel.ticks]
-        names = ",".join(f"{{{escape(name)}}}" for _, name in panel.ticks)
+        texts = ",".join(f"{{{escape(name)}}}" for _, name in panel.ticks)
         options += [
-            f"{where}tick={{{','.join(map(_number, at))}}}",
-            f"{where}ticklabels={{{names}}}",
-            f"{where}min={_number(min(at) - 0.5)}, {where}max={_number(max(at) + 0.5)}",
+            f"{names}tick={{{','.join(map(_number, at))}}}",
+            f"{names}ticklabels={{{texts}}}",
+            f"{names}min={_number(min(at) - 0.5)}, {names}max={_number(max(at) + 0.5)}",
         ]
-        if where == "x" and len(at) > 2:
+        if not panel.horizontal and len(at) > 2:
             options.append("x tick label style={rotate=30, anchor=east}")
     if panel.limits:
         low, high = panel.limits
-        options.append(f"{what}min={_number(low)}, {what}max={_number(high)}")
+        options.append(f"{values}min={_number(low)}, {values}max={_number(high)}")
     elif panel.kind != "lines":  # bars stand on zero, which pgfplots leaves out
-        reach = [
-            v - e for s in panel.series for v, e in zip_longest(s.values, s.errors, fillvalue=0)
-        ]
-        options.append(f"{what}min={_number(min(0.0, *reach))}")
+        reach = (v for s in panel.series for v in (*s.values, *s.lo) if not math.isnan(v))
+        options.append(f"{values}min={_number(min(0.0, *reach))}")
     return options
 
 
@@ -159,7 +168,7 @@ def _plots(panel: Panel) -> list[str]:
     lines = []
     for series, positions in zip(panel.series, bar_positions(panel), strict=True):
         style = _PLOTS[panel.kind].format(colour=_name(series), mark=_MARKS[series.marker])
-        if len(series.errors):
+        if len(series.lo):
             style += ", error bars/.cd, y dir=both, y explicit"
         end = " \\closedcycle" if panel.kind == "steps" else ""
         points = " ".join(_points(panel, series, list(positions)))
@@ -171,15 +180,20 @@ def _points(panel: Panel, series: Series, positions: list[float]) -> Iterable[st
     values = list(series.values)
     if panel.kind == "steps":
         values.append(values[-1])  # the last edge
-    if panel.kind in ("stacked", "rows"):  # pgfplots stacks by order, so none may be left out
+    if panel.kind in ("stacked", "horizontal"):  # pgfplots stacks by order: none may be left out
         values = [0.0 if math.isnan(value) else value for value in values]
     for k, (at, value) in enumerate(zip(positions, values, strict=True)):
-        if math.isnan(value):
-            continue
-        first, second = (value, at) if panel.kind == "rows" else (at, value)
-        error = series.errors[k] if len(series.errors) else math.nan
-        beside = "" if math.isnan(error) else f" +- (0,{_number(error)})"
-        yield f"({_number(first)},{_number(second)}){beside}"
+        if not math.isnan(value):
+            first, second = (value, at) if panel.horizontal else (at, value)
+            yield f"({_number(first)},{_number(second)}){_interval(series, k)}"
+
+
+def _interval(series: Series, k: int) -> str:
+    """The interval of a point, by how far its ends are above and below."""
+    if not len(series.lo) or math.isnan(series.lo[k]):
+        return ""
+    above, below = series.hi[k] - series.values[k], series.values[k] - series.lo[k]
+    return f" += (0,{_number(above)}) -= (0,{_number(below)})"
 
 
 def _number(value: float) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from estimation.estimator import estimate
 from estimation.moments import PairMoments
+from results.estimates import Results
 from tests.helpers import read_npz
 
 CASES = ("corr8", "corr256", "four_res2", "four_nores", "degenerate", "offset1e4")
@@ -32,6 +33,21 @@ def random_pairs(rng, n_pairs=24, n_units=6, n_factors=3, residual_index=2):
     a = shared + 0.3 * rng.normal(size=shared.shape)
     b = weight * shared + 0.5 * rng.normal(size=shared.shape) + rng.normal(size=n_units)
     return a, b, factor
+
+
+def make_results(
+    units, *, thresholds=(0.5,), n_factors=3, residual_index=2, dead=(), n_pairs=24, **fields
+):
+    """Results on random pairs, `units` by stage, with some dead units (indices) at every stage."""
+    estimates = {}
+    options = {"n_factors": n_factors, "residual_index": residual_index}
+    for stage, n_units in units.items():
+        rng = np.random.default_rng(len(estimates))
+        a, b, factor = random_pairs(rng, n_pairs, n_units, n_factors, residual_index)
+        a[:, list(dead)] = b[:, list(dead)] = 0.1
+        estimates[stage] = estimate_pairs(a, b, factor, **options)
+    texts = {"model": "i3d", "path": "", "dataset": "ssv2", "weights": "random", **fields}
+    return Results(**texts, estimates=estimates, thresholds=thresholds)
 
 
 @dataclass(frozen=True)

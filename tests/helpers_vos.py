@@ -12,6 +12,9 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from vos.config import VosConfig
+from vos.measure import main
+from vos.registry import Segmenter
 
 from datasets.davis import (
     BACKWARD,
@@ -25,9 +28,6 @@ from models.network import Tap
 from models.tables import segmentation as families
 from tests.datasets.helpers import noise
 from tests.helpers import fill
-from vos.config import VosConfig
-from vos.measure import main
-from vos.registry import Segmenter
 
 SEQUENCES = {"bear": 6, "cows": 4, "dance": 5}
 STYLES = ("1", "2", "3")
@@ -203,8 +203,8 @@ def tiny(monkeypatch):
     """Runs know the tiny networks as well, draw no figures, and see no variables."""
     monkeypatch.setattr(families, "NETWORKS", (*families.NETWORKS, *tiny_networks()))
     # Figures have tests of their own, and take most of the time.
-    monkeypatch.setattr("measure.folder.draw_layerwise", lambda folder, results: folder)
-    monkeypatch.setattr("measure.folder.draw_joint_encoding", lambda folder, results: folder)
+    monkeypatch.setattr("measure.folder.plot_layerwise", lambda folder, results: folder)
+    monkeypatch.setattr("measure.folder.plot_joint_encoding", lambda folder, results: folder)
     for variable in ("ORIGINAL_DATA_ROOT", "STYLIZED_DATA_ROOT"):
         monkeypatch.delenv(variable, raising=False)
 

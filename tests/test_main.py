@@ -49,7 +49,8 @@ class TestFolder:
         figures = {
             f"{name}.{ext}" for name in ("layerwise", "joint_encoding") for ext in ("png", "pdf")
         }
-        tables = {"layerwise.csv", "units.csv", "joint_encoding.csv", "demo_motion_dim_est.csv"}
+        tables = {f"{name}.csv" for name in ("estimates", "layerwise", "units", "joint_encoding")}
+        tables |= {"demo_motion_dim_est.csv"}
         assert names == figures | tables | {"plan.csv", "config.json", "features"}
         assert {path.name for path in run.figures} <= figures
         for path in run.folder.glob("*.png"):

@@ -1,4 +1,4 @@
-"""misc/mean_var_analysis.py and its four-factor sibling: the study's lines, and t intervals."""
+"""misc/mean_var_analysis.py, for three and for four factors: the study's lines, t intervals."""
 
 import csv
 import subprocess
@@ -128,10 +128,11 @@ def test_repeated_lines_and_other_files_are_reported_beside_the_output(folder, c
     ]
 
 
-def test_four_factors(tmp_path, capsys):
+@pytest.mark.parametrize("script", [mean_var_analysis, mean_var_analysis_4factors])
+def test_four_factors(script, tmp_path, capsys):
     for seed, dynamic in enumerate(DYNAMIC, 1):
         save_final(tmp_path / "m" / f"{seed}.txt", dynamic, 30.0, 60.0 - dynamic, 10.0)
-    mean_var_analysis_4factors.main([str(tmp_path / "m"), "--save", str(tmp_path / "t.csv")])
+    script.main([str(tmp_path / "m"), "--save", str(tmp_path / "t.csv")])
     out = capsys.readouterr().out
     assert out.startswith(
         "app_stream , Stage  0 : App :  30.0   0.0\n"
@@ -144,18 +145,13 @@ def test_four_factors(tmp_path, capsys):
     assert len((tmp_path / "t.csv").read_text().splitlines()) == 1 + 3 * 4
 
 
-@pytest.mark.parametrize(
-    ("script", "percents", "other"),
-    [
-        (mean_var_analysis, (20.0, 30.0, 40.0, 10.0), "mean_var_analysis_4factors.py"),
-        (mean_var_analysis_4factors, (20.0, 30.0, 50.0), "mean_var_analysis.py"),
-    ],
-    ids=["four for three", "three for four"],
-)
-def test_the_other_number_of_factors_is_refused(script, percents, other, tmp_path, capsys):
+@pytest.mark.parametrize("percents", [(20.0, 80.0), (20.0, 30.0, 10.0, 10.0, 30.0)])
+def test_other_numbers_of_factors_are_refused(percents, tmp_path, capsys):
     save_final(tmp_path / "m" / "a.txt", *percents)
-    with pytest.raises(UserError, match=f"is it for misc/{other}"):
-        script.main([str(tmp_path / "m")])
+    with pytest.raises(
+        UserError, match=f"m has {len(percents)} factors per stage, expected 3 or 4"
+    ):
+        mean_var_analysis.main([str(tmp_path / "m")])
     assert capsys.readouterr().out == ""
 
 
@@ -168,7 +164,8 @@ def test_commands_from_another_folder(folder):
     done = run_script("mean_var_analysis.py", folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(EXPECTED)
-    done = run_script("mean_var_analysis_4factors.py", folder)
+    assert run_script("mean_var_analysis_4factors.py", folder).stdout == done.stdout
+    done = run_script("mean_var_analysis.py", folder / "absent")
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from misc import plot_jointencoding
+from misc import figure_files
 from misc.plot_jointencoding import main, plot_folder
 from results.joint_files import save_joint
 from utils import UserError
@@ -31,14 +31,14 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def drawn(monkeypatch):
-    """The panels of every figure by its path, not drawn: that takes a second."""
+def plotted(monkeypatch):
+    """The panels of every figure by its path, without the pictures: they take a second."""
     figures = {}
 
     def keep(path, grid):
         figures[path] = grid[0][0]
 
-    monkeypatch.setattr(plot_jointencoding, "draw_panels", keep)
+    monkeypatch.setattr(figure_files, "save_figure", keep)
     return figures
 
 
@@ -47,7 +47,7 @@ def save_raw(folder, stage, scores=SCORES):
     (folder / f"raw_{stage}.pkl").write_bytes(pickle.dumps(scores))
 
 
-def test_two_lines_per_file_in_order(folder, drawn, capsys):
+def test_two_lines_per_file_in_order(folder, plotted, capsys):
     save_raw(folder, "layer4,sensor_fusion")
     save_raw(folder, "layer1,sensor_fusion", SCORES[:, :6])
     main([str(folder)])
@@ -60,7 +60,7 @@ def test_two_lines_per_file_in_order(folder, drawn, capsys):
     ]
 
 
-def test_our_files_say_the_same(folder, drawn, capsys):
+def test_our_files_say_the_same(folder, plotted, capsys):
     save_joint(folder / "layer4,sensor_fusion.npz", SCORES)
     main([str(folder)])
     assert capsys.readouterr().out.splitlines()[:2] == [
@@ -69,13 +69,13 @@ def test_our_files_say_the_same(folder, drawn, capsys):
     ]
 
 
-def test_a_slash_at_the_end_does_no_harm(folder, drawn, capsys):
+def test_a_slash_at_the_end_does_no_harm(folder, plotted, capsys):
     save_raw(folder, "layer4,sensor_fusion")
     main([f"{folder}/"])
     assert capsys.readouterr().out.startswith(f"{folder}/raw_layer4,sensor_fusion.pkl\n")
 
 
-def test_units_in_no_class_are_counted_and_not_in_the_percentages(folder, drawn, capsys):
+def test_units_in_no_class_are_counted_and_not_in_the_percentages(folder, plotted, capsys):
     scores = SCORES.copy()
     scores[0, 0] = np.nan
     scores[1, 1] = 0.5
@@ -86,7 +86,7 @@ def test_units_in_no_class_are_counted_and_not_in_the_percentages(folder, drawn,
     assert "raw_layer4,sensor_fusion.pkl: 2 of 8 units are in no class" in err
 
 
-def test_a_stage_without_any_class_is_zeros(folder, drawn, capsys):
+def test_a_stage_without_any_class_is_zeros(folder, plotted, capsys):
     save_raw(folder, "layer4,sensor_fusion", np.full((3, 4), np.nan))
     main([str(folder)])
     out, err = capsys.readouterr()
@@ -94,14 +94,14 @@ def test_a_stage_without_any_class_is_zeros(folder, drawn, capsys):
     assert "4 of 4 units are in no class" in err
 
 
-def test_another_threshold(folder, drawn, capsys):
+def test_another_threshold(folder, plotted, capsys):
     save_joint(folder / "layer4,sensor_fusion.npz", SCORES)
     main([str(folder), "--joint_encoding_thresh", "0.05"])
     assert f"{LABELS}   [0.0, 12.5, 87.5, 0.0]" in capsys.readouterr().out
-    assert "above 0.05" in next(iter(drawn.values())).title
+    assert "above 0.05" in next(iter(plotted.values())).title
 
 
-def test_classes_without_scores_have_one_threshold(folder, drawn, capsys):
+def test_classes_without_scores_have_one_threshold(folder, plotted, capsys):
     folder.mkdir(parents=True)
     classes = {"0": [0, 1], "1": [2], "2": [], "3": [3]}
     (folder / "layer4,sensor_fusion.pkl").write_bytes(pickle.dumps(classes))
@@ -111,7 +111,7 @@ def test_classes_without_scores_have_one_threshold(folder, drawn, capsys):
         main([str(folder), "--joint_encoding_thresh", "0.9"])
 
 
-def test_other_streams_are_counted_and_shown_on_request(folder, drawn, capsys):
+def test_other_streams_are_counted_and_shown_on_request(folder, plotted, capsys):
     save_raw(folder, "layer4,sensor_fusion")
     save_raw(folder, "conv1,app_stream")
     main([str(folder)])
@@ -122,14 +122,14 @@ def test_other_streams_are_counted_and_shown_on_request(folder, drawn, capsys):
     assert capsys.readouterr().out.startswith(f"{folder}/raw_conv1,app_stream.pkl\n")
 
 
-def test_charts_show_the_percentages(folder, drawn, tmp_path):
+def test_charts_show_the_percentages(folder, plotted, tmp_path):
     save_raw(folder, "layer1,sensor_fusion", SCORES[:, 1:3])
     save_raw(folder, "layer4,sensor_fusion")
     main([str(folder)])
     plots = tmp_path / "joint_encoding_plots" / "matnet"
-    one = drawn[plots / "raw_layer4,sensor_fusion"]
+    one = plotted[plots / "raw_layer4,sensor_fusion"]
     assert [series.values[k] for k, series in enumerate(one.series)] == [12.5, 25.0, 37.5, 25.0]
-    overview = drawn[plots / "overview"]
+    overview = plotted[plots / "overview"]
     values = {series.label: list(series.values) for series in overview.series}
     assert values == {
         "dynamic": [0.0, 12.5],
@@ -152,18 +152,18 @@ def test_a_folder_within_is_recognised(folder, monkeypatch):
     assert plot_folder(Path()).parts[-2:] == ("joint_encoding_plots", "matnet")
 
 
-def test_without_such_a_part_a_folder_is_asked_for(tmp_path, drawn, capsys):
+def test_without_such_a_part_a_folder_is_asked_for(tmp_path, plotted, capsys):
     save_raw(tmp_path / "scores", "layer4,sensor_fusion")
     with pytest.raises(UserError, match=r"has no part called joint_encoding.*--save_dir"):
         main([str(tmp_path / "scores")])
     assert capsys.readouterr().out == ""
     main([str(tmp_path / "scores"), "--save_dir", str(tmp_path / "plots")])
-    assert set(drawn) == {
+    assert set(plotted) == {
         tmp_path / "plots" / name for name in ("raw_layer4,sensor_fusion", "overview")
     }
 
 
-def test_no_file_of_the_stream_is_refused(folder, drawn, capsys):
+def test_no_file_of_the_stream_is_refused(folder, plotted, capsys):
     save_raw(folder, "conv1,app_stream")
     with pytest.raises(UserError, match=r"no stage of sensor_fusion; found conv1,app_stream"):
         main([str(folder)])

@@ -26,9 +26,9 @@ STAGES = ("conv1,app_stream", "layer1,app_stream", "layer4,mot_stream", "layer4,
 
 @pytest.fixture
 def grids(monkeypatch):
-    """The panels of every figure, not drawn: that takes a second."""
+    """The panels of every figure, without the pictures: they take a second."""
     kept = []
-    monkeypatch.setattr(figure_files, "draw_panels", lambda path, grid: kept.append(grid))
+    monkeypatch.setattr(figure_files, "save_figure", lambda path, grid: kept.append(grid))
     return kept
 
 
@@ -54,8 +54,9 @@ def test_stages_of_several_networks(tmp_path, grids):
     assert first.title == "one\nappearance stream, 2 seeds"
     assert values(first) == {"dynamic": [21.0, 21.0], "static": [30.0, 30.0]}
     # The t quantile of one degree of freedom, 12.706, times sqrt(2) / sqrt(2).
-    assert first.series[0].errors == pytest.approx([12.7062, 12.7062], abs=1e-4)
-    assert first.series[1].errors == [0.0, 0.0]
+    assert first.series[0].lo == pytest.approx([21 - 12.7062] * 2, abs=1e-4)
+    assert first.series[0].hi == pytest.approx([21 + 12.7062] * 2, abs=1e-4)
+    assert first.series[1].lo == first.series[1].hi == [30.0, 30.0]
     assert list(first.positions) == [0, 1]
     assert [name for _, name in first.ticks] == ["conv1", "layer1", "layer4"]
     assert list(motion.positions) == list(fusion.positions) == [2]
@@ -64,7 +65,7 @@ def test_stages_of_several_networks(tmp_path, grids):
         "two\nmotion stream, 1 seed",
         "two\nsensor fusion, 1 seed",
     ]
-    assert all(panel.series[0].errors == [] for panel in others)
+    assert all(not panel.series[0].lo for panel in others)
     assert {panel.limits for panel in (first, motion, fusion, *others)} == {(5.0, 40.0)}
 
 
@@ -104,7 +105,8 @@ def test_iterations_are_in_order_and_seeds_become_means(tmp_path, grids, capsys)
     (((panel,),),) = grids
     assert (panel.title, list(panel.positions)) == ("layer4,sensor_fusion", [900, 1000])
     assert values(panel) == {"dynamic": [20.0, 26.0], "static": [30.0, 30.0]}
-    assert panel.series[0].errors == pytest.approx([np.nan, 12.7062], nan_ok=True, abs=1e-4)
+    ends = [np.nan, 26 + 12.7062]
+    assert panel.series[0].hi == pytest.approx(ends, nan_ok=True, abs=1e-4)
 
 
 def test_iterations_refuse_a_name_without_a_number_and_an_absent_stream(tmp_path, grids):
@@ -172,7 +174,7 @@ def test_tables_of_two_kinds_are_not_mixed(tmp_path, grids):
     assert [len(row) for row in grids[0]] == [2, 1]
 
 
-def test_what_mean_var_analysis_saves_is_drawn(tmp_path, grids):
+def test_what_mean_var_analysis_saves_is_plotted(tmp_path, grids):
     from misc import mean_var_analysis
 
     save_final(tmp_path / "rtnet" / "a.txt", 20.0, 30.0, STAGES[:2])

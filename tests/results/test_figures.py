@@ -1,27 +1,22 @@
-"""Figures are written, whatever the results, and show every value."""
+"""The figures of a run are written, whatever the results, and show every value."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
-from results import figures
-from results.figures import draw_joint_encoding, draw_layerwise
-from results.tables import Results
-from tests.helpers_estimation import estimate_pairs, random_pairs
-
-
-def make_results(units, *, n_factors=3, residual_index=2, dead=()):
-    """Results on random pairs with some dead units (indices) at every stage."""
-    estimates = {}
-    for stage, n_units in units.items():
-        rng = np.random.default_rng(len(estimates))
-        a, b, factor = random_pairs(rng, 24, n_units, n_factors, residual_index)
-        a[:, list(dead)] = b[:, list(dead)] = 0.1
-        options = {"n_factors": n_factors, "residual_index": residual_index}
-        estimates[stage] = estimate_pairs(a, b, factor, **options)
-    return Results("i3d", "", "ssv2", "random", estimates, (0.5, 0.3))
+from estimation.estimator import CLASSES
+from results.estimates import Results
+from results.figures import (
+    common_prefix,
+    joint_encoding_grid,
+    layerwise_grid,
+    plot_joint_encoding,
+    plot_layerwise,
+    stage_places,
+)
+from results.plotting import plot_figure
+from tests.helpers_estimation import estimate_pairs, make_results
 
 
 def all_undefined():
@@ -48,11 +43,13 @@ def far_apart():
     return Results("i3d", "", "ssv2", "random", {"5": estimate}, (0.5,))
 
 
+STREAMS = {f"{layer},{stream}": 6 for layer in ("conv1", "layer1") for stream in ("app", "mot")}
 CASES = {
     "plain": lambda: make_results({"1": 8, "5": 16}),
     "one stage": lambda: make_results({"5": 16}),
     "twelve stages": lambda: make_results({str(i): 6 for i in range(12)}),
     "long names": lambda: make_results({"layer3,app_stream": 6, "fusion,both_streams": 6}),
+    "streams": lambda: make_results(STREAMS),
     "one unit": lambda: make_results({"5": 1}),
     "many units": lambda: make_results({"5": 600}),
     "dead units": lambda: make_results({"1": 8, "5": 8}, dead=(0, 3)),
@@ -82,71 +79,124 @@ def assert_written(png):
 def test_figure_is_written(kind, case, tmp_path):
     results = CASES[case]()
     if kind == "layerwise":
-        png = draw_layerwise(tmp_path / "figures", [results])
+        png = plot_layerwise(tmp_path / "figures", [results])
     else:
-        png = draw_joint_encoding(tmp_path / "figures", results)
+        png = plot_joint_encoding(tmp_path / "figures", results)
     assert png == tmp_path / "figures" / f"{kind}.png"
     assert_written(png)
 
 
-def test_networks_with_different_stages_share_a_figure(tmp_path):
-    png = draw_layerwise(tmp_path, [CASES["plain"](), CASES["twelve stages"]()], "both")
-    assert png.name == "both.png"
-    assert_written(png)
-
-
 def test_figures_are_replaced(tmp_path):
-    first = draw_layerwise(tmp_path, [CASES["plain"]()]).read_bytes()
-    second = draw_layerwise(tmp_path, [CASES["twelve stages"]()]).read_bytes()
+    first = plot_layerwise(tmp_path, [CASES["plain"]()]).read_bytes()
+    second = plot_layerwise(tmp_path, [CASES["twelve stages"]()]).read_bytes()
     assert first != second
 
 
-def panels(monkeypatch, draw, *args):
-    """The axes of a figure, taken before they are saved."""
-    kept = []
-
-    def keep(path, size, paint):
-        kept.append(Figure(figsize=size))
-        paint(kept[-1])
-        return path
-
-    monkeypatch.setattr(figures, "save_figure", keep)
-    draw(*args)
-    return kept[0].axes
+def known(values):
+    """The values, without the gaps between streams."""
+    return np.asarray(values)[~np.isnan(values)].tolist()
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_score_and_share_lies_within_its_axis(case, tmp_path, monkeypatch):
+def test_every_score_and_share_lies_within_its_axis(case):
     results = CASES[case]()
-    scores, shares = panels(monkeypatch, draw_layerwise, tmp_path, [results])
-    values = [value for line in scores.lines[1:] for value in line.get_ydata()]
+    grid = layerwise_grid([results])
+    scores, shares = plot_figure(grid).axes
+    values = [
+        y for line in scores.lines for y in known(line.get_ydata()) if line.get_label()[0] != "_"
+    ]
     estimates = results.estimates.values()
-    assert len(values) == sum(sum(n != "residual" for n in e.factors) for e in estimates)
+    expected = [
+        score
+        for e in estimates
+        for name, score in zip(e.factors, e.scores, strict=True)
+        if name != "residual"
+    ]
+    assert sorted(values) == sorted(expected)
     assert scores.get_ylim()[0] <= min(values) <= max(values) <= scores.get_ylim()[1]
-    heights = [bar.get_height() for bar in shares.patches]
+    heights = known([bar.get_height() for bar in shares.patches])
     assert sorted(heights) == pytest.approx(sorted(100 * s for e in estimates for s in e.shares))
     assert max(heights) <= shares.get_ylim()[1]
+    assert shares.get_ylim()[0] == 0
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_classes_of_units_fill_their_bars_and_dead_units_are_not_scattered(
-    case, tmp_path, monkeypatch
-):
+def test_classes_of_units_fill_their_bars_and_dead_units_are_not_scattered(case):
     results = CASES[case]()
-    bars, scatter = panels(monkeypatch, draw_joint_encoding, tmp_path, results)
+    bars, scatter = plot_figure(joint_encoding_grid(results)).axes
     tops = np.array([bar.get_y() + bar.get_height() for bar in bars.patches])
     assert tops.max() == pytest.approx(100)
     points = np.concatenate([part.get_offsets() for part in scatter.collections])
     last = list(results.estimates.values())[-1]
     defined = ~np.isnan(last.unit_scores[:2]).any(0)
     assert len(points) == defined.sum()
-    assert "dead" in bars.get_legend_handles_labels()[1] or defined.all()
-    low, high = scatter.get_xlim()
-    assert (points >= low).all()
-    assert (points <= high).all()
+    dead = any(np.isnan(e.unit_scores[:2]).any() for e in results.estimates.values())
+    assert ("dead" in bars.get_legend_handles_labels()[1]) == dead
+    for low, high in (scatter.get_xlim(), scatter.get_ylim()):
+        assert (points >= low).all()
+        assert (points <= high).all()
 
 
-def test_axes_of_several_networks_can_be_compared(tmp_path, monkeypatch):
-    axes = panels(monkeypatch, draw_layerwise, tmp_path, [CASES["plain"](), negative()])
-    assert axes[0].get_ylim() == axes[2].get_ylim()
-    assert axes[0].get_ylim()[0] <= -2.5
+def test_units_have_the_place_of_their_scores_and_the_colour_of_their_class():
+    results = make_results({"1": 4, "5": 40})
+    ((bars, scatter),) = joint_encoding_grid(results)
+    scores = results.estimates["5"].unit_scores
+    assert [series.label for series in scatter.series] == list(CLASSES[:-1])
+    for series in scatter.series:
+        for dynamic, static in zip(series.positions, series.values, strict=True):
+            assert [dynamic, static] in scores[:2].T.tolist()
+            above = {(1, 0): "dynamic", (0, 1): "static", (1, 1): "joint", (0, 0): "residual"}
+            assert above[dynamic > 0.5, static > 0.5] == series.label
+    assert scatter.references == [("x", 0.5), ("y", 0.5)]
+    assert bars.title == "i3d (random weights) on ssv2\nclasses of units, scores above 0.5"
+
+
+def test_axes_of_several_networks_can_be_compared():
+    grid = layerwise_grid([CASES["plain"](), negative(), CASES["twelve stages"]()])
+    assert [panel.title != "" for row in grid for panel in row] == [True, False] * 3
+    for column in zip(*grid, strict=True):
+        assert len({panel.limits for panel in column}) == 1
+    assert grid[0][0].limits[0] <= -2.5
+    assert plot_figure(grid).axes[0].get_ylim() == grid[0][0].limits
+
+
+def test_stages_of_a_stream_stand_together_and_no_line_joins_two_streams():
+    results = make_results(STREAMS)
+    scores, shares = layerwise_grid([results])[0]
+    names = ["conv1,app", "layer1,app", None, "conv1,mot", "layer1,mot"]
+    for panel in (scores, shares):
+        assert panel.ticks == [(k, name) for k, name in enumerate(names) if name]
+    expected = [results.estimates[name].scores[0] if name else np.nan for name in names]
+    np.testing.assert_array_equal(scores.series[0].values, expected)
+    assert stage_places(["1", "2"]) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("stages", "prefix"),
+    [
+        (["network.slow", "network.fast", "network.head"], "network."),
+        (["a.b.stem", "a.b.block.0"], "a.b."),
+        (["a.slow1", "a.slow2"], "a."),
+        (["network", "network.slow"], ""),
+        (["net.a", "other.a"], ""),
+        (["enc.l1,app", "enc.l2,mot"], "enc."),
+        (["enc.l1"], "enc."),
+        (["1", "2"], ""),
+    ],
+)
+def test_common_prefix(stages, prefix):
+    assert common_prefix(stages) == prefix
+
+
+def test_the_prefix_of_all_stages_stands_at_the_axis_alone():
+    grid = layerwise_grid([make_results({"network.slow": 4, "network.fast.stem": 4})])
+    for panel in grid[0]:
+        assert [name for _, name in panel.ticks] == ["slow", "fast.stem"]
+        assert panel.xlabel == "stage in network"
+    assert layerwise_grid([CASES["plain"]()])[0][0].xlabel == "stage"
+
+
+def test_titles_call_a_network_by_its_label():
+    results = make_results({"5": 6}, model="my_net.py:build", label="two branches")
+    assert layerwise_grid([results])[0][0].title == "two branches (random weights) on ssv2"
+    assert joint_encoding_grid(results)[0][0].title.startswith("two branches (random weights)")

@@ -234,5 +234,5 @@ def test_a_folder_without_files_is_refused(case, tmp_path):
         folder.touch()
     elif case == "empty":
         folder.mkdir()
-    with pytest.raises(DataError, match=r"model (is no folder|holds no \.npz or \.pkl file)"):
+    with pytest.raises(DataError, match=r"model (is not a folder|holds no \.npz or \.pkl file)"):
         read_joint(folder)

@@ -1,41 +1,28 @@
-"""Panels show every value, on the screen and in LaTeX alike."""
+"""Panels show every value, in pictures and in LaTeX alike."""
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
-from results import panels as module
-from results.figures import COLOURS
-from results.panels import Panel, Series, bar_positions, draw_panels
+from results.panels import COLOURS, Panel, Series, bar_positions, in_rows
+from results.plotting import plot_figure, save_figure
 from results.tikz import escape, tikz
 
-TWO = (Series("dynamic", [20.0, 30.0, 25.0], [1.0, 2.0, 0.5]), Series("static", [35.0, 31.0, 30.0]))
+# The second interval does not hold its value, as a corrected one need not.
+DYNAMIC = Series("dynamic", [20.0, 30.0, 25.0], [19.0, 31.0, 24.5], [21.0, 34.0, 25.5])
+TWO = (DYNAMIC, Series("static", [35.0, 31.0, 30.0]))
 NAMES = [(0, "conv1"), (1, "layer_1"), (2, "50 % & more")]
 PANELS = {
     "lines": Panel("a network\nof two lines", "lines", "stage", "units (%)", [0, 1, 2], TWO, NAMES),
     "no ticks": Panel("training", "lines", "iteration", "units (%)", [10, 500, 20000], TWO),
     "bars": Panel("means", "bars", "", "value", [0, 1, 2], TWO, NAMES, (-5, 40)),
     "stacked": Panel("classes", "stacked", "stage", "units (%)", [0, 1, 2], TWO[1:], NAMES),
-    "rows": Panel("table", "rows", "", "percent", [0, 1, 2], TWO, NAMES, (0, 100)),
+    "horizontal": Panel("a", "horizontal", "percent", "", [0, 1, 2], TWO, NAMES, (0, 100)),
     "steps": Panel("units", "steps", "share", "units", [0, 10, 20, 30], [Series("x", [4, 0, 7])]),
 }
-
-
-def axes_of(monkeypatch, path, grid):
-    """The axes of a figure, as they are saved."""
-    kept = []
-
-    def keep(path, size, paint):
-        kept.append(Figure(figsize=size, layout="constrained"))
-        paint(kept[-1])
-        return path
-
-    monkeypatch.setattr(module, "save_figure", keep)
-    draw_panels(path, grid)
-    return kept[0]
 
 
 def heights(axes):
@@ -45,9 +32,21 @@ def heights(axes):
     return [value for line in axes.lines for value in line.get_ydata()]
 
 
+SCATTER = Panel(
+    "units",
+    "scatter",
+    "dynamic",
+    "static",
+    [],
+    [Series("joint", [0.8, 0.9], positions=[0.6, 0.7]), Series("residual", [0.1], positions=[0.2])],
+    limits=(-0.2, 1.0),
+    references=[("x", 0.5), ("y", 0.4)],
+)
+
+
 def test_a_figure_of_every_kind_is_written(tmp_path):
-    every = list(PANELS.values())
-    png = draw_panels(tmp_path / "new" / "all,kinds_0.5", [every[:3], every[3:5], [every[5], None]])
+    every = [*PANELS.values(), SCATTER]
+    png = save_figure(tmp_path / "new" / "all,kinds_0.5", in_rows(every, 3))
     assert png == tmp_path / "new" / "all,kinds_0.5.png"
     assert png.read_bytes().startswith(b"\x89PNG")
     assert png.with_name("all,kinds_0.5.pdf").read_bytes().startswith(b"%PDF")
@@ -55,15 +54,61 @@ def test_a_figure_of_every_kind_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in PANELS if kind != "steps"])
-def test_every_value_is_drawn_within_its_axis(kind, tmp_path, monkeypatch):
+def test_every_value_is_plotted_within_its_axis(kind):
     panel = PANELS[kind]
-    (axes,) = axes_of(monkeypatch, tmp_path / "a", [[panel]]).axes
-    drawn = heights(axes)
+    (axes,) = plot_figure([[panel]]).axes
+    plotted = heights(axes)
     for value in (value for series in panel.series for value in series.values):
-        assert any(math.isclose(value, height) for height in drawn)
-    low, high = axes.get_xlim() if kind == "rows" else axes.get_ylim()
-    assert low <= min(drawn) <= max(drawn) <= high
+        assert any(math.isclose(value, height) for height in plotted)
+    low, high = axes.get_xlim() if kind == "horizontal" else axes.get_ylim()
+    assert low <= min(plotted) <= max(plotted) <= high
     assert axes.get_title(loc="left") == panel.title
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (panel.xlabel, panel.ylabel)
+
+
+@pytest.mark.parametrize("kind", ["lines", "bars"])
+def test_intervals_reach_from_end_to_end(kind):
+    (axes,) = plot_figure([[PANELS[kind]]]).axes
+    (bars,) = axes.collections
+    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
+    assert ends == [[19.0, 21.0], [31.0, 34.0], [24.5, 25.5]]
+
+
+def test_a_scatter_has_one_scale_and_its_references():
+    (axes,) = plot_figure([[SCATTER]]).axes
+    joint, residual = axes.collections
+    assert joint.get_offsets().tolist() == [[0.6, 0.8], [0.7, 0.9]]
+    assert residual.get_offsets().tolist() == [[0.2, 0.1]]
+    assert axes.get_xlim() == axes.get_ylim() == (-0.2, 1.0)
+    assert axes.get_aspect() == 1
+    upright, level = axes.lines
+    assert set(upright.get_xdata()) == {0.5}
+    assert set(level.get_ydata()) == {0.4}
+
+
+@pytest.mark.parametrize(
+    ("names", "rotation"),
+    [
+        ([str(k) for k in range(16)], 0),
+        (["conv1", "layer1", "layer2"], 0),
+        ([f"layer{k},app_stream" for k in range(4)], 30),
+        ([f"layer{k},app_stream" for k in range(14)], 90),
+    ],
+    ids=["numbers", "short", "long", "many"],
+)
+def test_names_that_do_not_fit_side_by_side_are_turned(names, rotation):
+    at = range(len(names))
+    panel = Panel("a", "lines", "stage", "y", at, [Series("x", at)], list(enumerate(names)))
+    for axes in plot_figure([[panel, panel]]).axes:
+        assert {label.get_rotation() for label in axes.get_xticklabels()} == {rotation}
+
+
+def test_long_titles_are_wrapped_within_their_panel():
+    panel = replace(PANELS["lines"], title="matnet_fusion_type (random weights) on DAVIS")
+    narrow, wide = (plot_figure([[panel] * n]).axes[0].get_title(loc="left") for n in (3, 2))
+    assert narrow.replace("\n", " ") == panel.title
+    assert "\n" in narrow
+    assert "\n" not in wide
 
 
 def test_bars_of_a_group_stand_side_by_side():
@@ -72,23 +117,34 @@ def test_bars_of_a_group_stand_side_by_side():
     np.testing.assert_allclose(right, [0.2, 1.2, 2.2])
 
 
-def test_lying_bars_read_from_top_to_bottom_and_stack(tmp_path, monkeypatch):
-    (axes,) = axes_of(monkeypatch, tmp_path / "a", [[PANELS["rows"]]]).axes
+def test_horizontal_bars_read_from_top_to_bottom_and_stack():
+    (axes,) = plot_figure([[PANELS["horizontal"]]]).axes
     assert axes.get_ylim()[0] > axes.get_ylim()[1]
     ends = sorted(bar.get_x() + bar.get_width() for bar in axes.patches)
     assert ends == [20, 25, 30, 55, 55, 61]
 
 
-def test_one_legend_names_every_label_in_the_order_of_the_colours(tmp_path, monkeypatch):
+def test_one_legend_names_every_label_in_the_order_of_the_colours():
     other = Panel("b", "lines", "x", "y", [0], [Series("more", [1.0]), Series("dynamic", [2.0])])
-    figure = axes_of(monkeypatch, tmp_path / "a", [[PANELS["stacked"], other]])
+    figure = plot_figure([[PANELS["stacked"], other]])
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["dynamic", "static", "more"]
 
 
-def test_no_legend_where_the_axis_names_the_series(tmp_path, monkeypatch):
+def test_a_legend_is_not_wider_than_its_figure():
+    names = ["static only", "dynamic only", "both", "neither", "dynamic", "static", "residual"]
+    panel = Panel("a", "lines", "x", "y", [0], [Series(name, [1.0]) for name in names])
+    figure = plot_figure([[panel, panel]])
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+
+
+def test_no_legend_where_the_axis_names_the_series():
     panel = Panel("a", "stacked", "", "y", [0], [Series("joint", [5.0])], [(0, "joint")])
-    assert not axes_of(monkeypatch, tmp_path / "a", [[panel]]).legends
+    assert not plot_figure([[panel]]).legends
 
 
 def test_a_series_has_its_colour_or_that_of_another():
@@ -122,11 +178,14 @@ def test_latex_is_balanced_and_has_every_point(kind):
     assert_balanced(text)
     assert text.count("\\addplot") == len(panel.series)
     for series, plot in zip(panel.series, re.findall(r"coordinates \{(.*)\}", text), strict=True):
-        points = re.findall(r"\(([^,()]+),([^,()]+)\)(?: \+- \(0,([^)]+)\))?", plot)
-        values = [float(point[0 if kind == "rows" else 1]) for point in points]
+        point = r"\(([^,()]+),([^,()]+)\)(?: \+= \(0,([^)]+)\) -= \(0,([^)]+)\))?"
+        points = re.findall(point, plot)
+        values = [float(point[0 if kind == "horizontal" else 1]) for point in points]
         assert values[: len(series.values)] == pytest.approx(list(series.values))
-        errors = [float(point[2]) for point in points if point[2]]
-        assert errors == list(series.errors)
+        ends = [
+            (v + float(p[2]), v - float(p[3])) for v, p in zip(values, points, strict=False) if p[2]
+        ]
+        assert ends == list(zip(series.hi, series.lo, strict=True))
 
 
 def test_latex_colours_are_those_of_the_picture():
@@ -155,9 +214,9 @@ def test_latex_reads_names_as_they_are():
 
 
 def test_latex_bars_stand_on_zero():
-    bars = Panel("a", "bars", "", "y", [0, 1], [Series("x", [5.0, 7.0], [1.0, 1.0])])
+    bars = Panel("a", "bars", "", "y", [0, 1], [Series("x", [5.0, 7.0], [4.0, 6.0], [6.0, 8.0])])
     assert "ymin=0," in tikz([[bars]], "legend")
-    below = Panel("a", "bars", "", "y", [0], [Series("x", [-1.0], [0.5])])
+    below = Panel("a", "bars", "", "y", [0], [Series("x", [-1.0], [-1.5], [-0.5])])
     assert "ymin=-1.5," in tikz([[below]], "legend")
 
 
@@ -165,10 +224,16 @@ def test_missing_values_are_left_out_of_lines_and_are_nothing_in_a_stack():
     series = [Series("x", [1.0, math.nan, 3.0]), Series("y", [2.0, 2.0, 2.0])]
     line = tikz([[Panel("a", "lines", "", "y", [0, 1, 2], series)]], "legend")
     assert "coordinates {(0,1) (2,3)}" in line
-    stack = tikz([[Panel("a", "rows", "", "y", [0, 1, 2], series)]], "legend")
+    stack = tikz([[Panel("a", "horizontal", "y", "", [0, 1, 2], series)]], "legend")
     assert "coordinates {(1,0) (0,1) (3,2)}" in stack
 
 
 def test_a_histogram_ends_at_its_last_edge():
     text = tikz([[PANELS["steps"]]], "legend")
     assert "coordinates {(0,4) (10,0) (20,7) (30,7)} \\closedcycle;" in text
+
+
+@pytest.mark.parametrize("panel", [SCATTER, replace(PANELS["lines"], references=[("y", 0.0)])])
+def test_latex_refuses_what_it_cannot_write(panel):
+    with pytest.raises(ValueError, match=f"panel '{panel.title[:5]}.*cannot be written as LaTeX"):
+        tikz([[panel]], "legend")

@@ -34,7 +34,7 @@ def shown(panel):
 
 def test_a_panel_for_each_task_and_measure(tmp_path):
     first, second = read_table(save(tmp_path / "t.csv", SHARES))
-    assert (first.kind, first.limits) == ("rows", (0, 100))
+    assert (first.kind, first.limits) == ("horizontal", (0, 100))
     assert first.title == "VOS, joint encoding, FusionSeg"
     values = shown(first)
     four, one = "(TAO-VOS) layer4,sensor_fusion", "(TAO-VOS) layer1,sensor_fusion"
@@ -67,8 +67,9 @@ def test_pair_statistics_with_and_without_a_header(head, tmp_path):
         "different appearance": {"different motion": 0.2, "same motion": 0.5},
     }
     same, different = panel.series
-    assert list(same.errors) == pytest.approx([0, 0])
-    assert list(different.errors) == pytest.approx([0.1, 0.1])
+    assert list(same.lo) == list(same.hi) == pytest.approx([0.6, 0.9])
+    assert list(different.lo) == pytest.approx([0.1, 0.4])
+    assert list(different.hi) == pytest.approx([0.3, 0.6])
 
 
 def test_groups_of_the_appearance_stream_are_by_appearance(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from vos.measurement import Segmentation, prepare
 
 from datasets.flow_clips import iter_flow_batches
 from estimation.estimator import CLASSES, estimate
@@ -19,7 +20,6 @@ from tests.helpers import fill
 from tests.helpers_runs import read_rows
 from tests.helpers_vos import UNITS, Tiny, contents, quick, run, tiny_networks, write_trees
 from vos import measure
-from vos.measurement import Segmentation, prepare
 
 trees, tiny, weights = helpers_vos.trees, helpers_vos.tiny, helpers_vos.weights
 
@@ -104,6 +104,7 @@ def test_files_of_the_study_and_of_the_run(trees, tmp_path, weights, capsys):
         "config.json",
         "tiny_davis_dim_est.csv",
         "plan.csv",
+        "estimates.csv",
         "layerwise.csv",
         "units.csv",
         "joint_encoding.csv",

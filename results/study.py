@@ -1,25 +1,27 @@
-"""The files of the study's code, written from the results of a run; nothing else depends on them.
+"""The results of a run in the files of the study's code, for its scripts and for comparison.
 
-MODEL_dim_est.csv in the run's folder; of segmentation networks, beside the folders of runs, also
+MODEL_dim_est.csv in the run's folder: units per factor of the last stage. Of segmentation networks,
+beside the folders of runs, also
 
     final/MODEL/MODEL_final_SEED.txt       units of every factor, a line per stage
     joint_encoding/MODEL/STAGE.npz         unit scores and classes, of one seed
 
-The study averages the files of `final` over seeds: those of one network must be made alike.
+The study averages the files of `final` over seeds: those of one network must be made alike. Nothing
+else of a run depends on these files. `results.final_files` and `results.joint_files` read them.
 """
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from common.tasks import RECOGNITION, SEGMENTATION
-from results.final_files import StageDims, write_final
-from results.joint_files import save_joint, seed_of
-from results.tables import Results
-from utils import DataError, UserError, read_json
+from results import final_files, joint_files
+from results.estimates import LAYER, Results, find
+from utils import DataError, UserError, atomic_path, file_name, read_json
 
 # What runs of different seeds may differ in.
 _OF_A_SEED = ("plan", "random")
@@ -74,7 +76,8 @@ class DimEst:
         """It lies in the run's own folder."""
 
     def write(self, results: Results) -> list[Path]:
-        """Units per factor of the last stage, and their percentages."""
+        """Write the file."""
+        write_dim_est(self.run.folder, results)
         return []
 
 
@@ -102,7 +105,7 @@ class SeedFiles:
             self._require_alike(sibling)
         joint = [self.joint / f"{stage}.npz" for stage in self.run.stages] if self.run.joint else []
         for path in joint:
-            seed = seed_of(path) if path.exists() else self.run.seed
+            seed = joint_files.seed_of(path) if path.exists() else self.run.seed
             if seed != self.run.seed:
                 whose = "no known seed" if seed is None else f"seed {seed}"
                 raise UserError(
@@ -136,17 +139,9 @@ class SeedFiles:
 
     def write(self, results: Results) -> list[Path]:
         """Units per factor of every stage, and unit scores and classes where asked for."""
-        estimates = results.estimates
         if self.run.joint:
-            for stage, estimate in estimates.items():
-                save_joint(
-                    self.joint / f"{stage}.npz",
-                    estimate.unit_scores,
-                    results.thresholds[0],
-                    self.run.seed,
-                )
-        lines = [StageDims(stage, e.dims, e.dims_percent) for stage, e in estimates.items()]
-        write_final(self.final, lines)
+            write_joint(self.joint, results, results.thresholds[0], self.run.seed)
+        write_final(self.final, results)
         return [self.final, *([self.joint] if self.run.joint else [])]
 
 
@@ -154,3 +149,43 @@ EXPORTERS: dict[str, tuple[Callable[[Exported], Exporter], ...]] = {
     RECOGNITION: (DimEst,),
     SEGMENTATION: (DimEst, SeedFiles),
 }
+
+
+def write_dim_est(folder: Path, results: Results) -> Path:
+    """Write units per factor of the last stage, and their percentages below; returns the path."""
+    path = folder / f"{file_name(results.model)}_dim_est.csv"
+    last = _dims(results)[-1]
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        csv.writer(file).writerows([last.dims, last.percents])
+    return path
+
+
+def write_final(path: Path, results: Results) -> None:
+    """Write the text file of one seed, a line per stage; a file at `path` is replaced."""
+    final_files.write_final(path, _dims(results))
+
+
+def write_joint(folder: Path, results: Results, threshold: float, seed: int) -> list[Path]:
+    """Write STAGE.npz of every stage, with the classes at a threshold; returns the paths.
+
+    seed: of the run; it is recorded in the files.
+    """
+    paths = []
+    for stage, estimate in results.estimates.items():
+        paths.append(folder / f"{stage}.npz")
+        joint_files.save_joint(paths[-1], estimate.unit_scores, threshold, seed)
+    return paths
+
+
+def _dims(results: Results) -> list[final_files.StageDims]:
+    return [
+        final_files.StageDims(
+            stage,
+            tuple(find(blocks, "dims").value.tolist()),
+            tuple(find(blocks, "dims_percent").value.tolist()),
+        )
+        for stage, blocks in results.by_stage(LAYER).items()
+    ]

@@ -1,0 +1,237 @@
+"""Figures as PNG and PDF: panels plotted in one style, of sizes that their names fit in."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from results.panels import BAR, Grid, Numbers, Panel, Series, bar_positions, labels
+from utils import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "errorbar.capsize": 2,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+    "figure.dpi": 200,
+}
+_GREY, _DARK = "#888888", "#333333"
+
+# Inches, and characters of the names of ticks.
+_WIDTH, _NARROW = 6.6, 3.6
+_LINE, _CHARACTER = 0.14, 0.065
+_NAME = 42
+
+
+def save_figure(path: Path, grid: Grid) -> Path:
+    """Write path.png and path.pdf, completely or not at all; returns the path of the PNG."""
+    import matplotlib
+
+    with matplotlib.rc_context(_STYLE):
+        figure = plot_figure(grid)
+        for suffix in (".pdf", ".png"):
+            with atomic_path(path.with_name(path.name + suffix)) as temporary:
+                figure.savefig(temporary)
+    return path.with_name(path.name + ".png")
+
+
+def plot_figure(grid: Grid) -> Figure:
+    """The figure of all panels, with one legend."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    columns = max(len(row) for row in grid)
+    wide = columns > 1 or any(panel.horizontal for row in grid for panel in row if panel)
+    width = _WIDTH if wide else _NARROW
+    rows = [[panel for panel in row if panel] for row in grid]
+    bodies = [max(map(_body, row)) for row in rows]
+    around = [max(_around(panel, width / columns) for panel in row) for row in rows]
+    with matplotlib.rc_context(_STYLE):
+        size = (width, sum(bodies) + sum(around) + 0.3)
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(len(grid), columns, squeeze=False, height_ratios=bodies)
+        for row, panels in zip(axes, grid, strict=True):
+            for place, panel in zip(row, [*panels, *[None] * columns], strict=False):
+                _plot_panel(place, panel, width / columns)
+        _add_legend(figure, grid)
+    return figure
+
+
+def _body(panel: Panel) -> float:
+    """Inches that a panel's axes are tall."""
+    if panel.horizontal:
+        wrapped = any(len(name) > _NAME for _, name in panel.ticks)
+        return (0.26 if wrapped else 0.19) * len(panel.positions)
+    return _KINDS[panel.kind].body
+
+
+def _around(panel: Panel, width: float) -> float:
+    """Inches of title, label and names above and below a panel's axes."""
+    lines = len(_title(panel, width).split("\n"))
+    longest = max((len(name) for _, name in panel.ticks), default=0)
+    leaning = {0: 0.0, 30: 0.5, 90: 1.0}[_rotation(panel, width)]
+    return 0.45 + _LINE * lines + leaning * _CHARACTER * min(longest, _NAME)
+
+
+def _rotation(panel: Panel, width: float) -> int:
+    """Degrees by which the names of ticks along the x axis are turned, to fit side by side."""
+    names = [name for _, name in panel.ticks]
+    if panel.horizontal or _CHARACTER * sum(len(name) + 1 for name in names) < width - 0.5:
+        return 0
+    return 30 if len(names) <= 8 else 90
+
+
+def _title(panel: Panel, width: float) -> str:
+    characters = int(width / _CHARACTER)
+    return "\n".join(_wrapped(line, characters) for line in panel.title.split("\n"))
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Text on lines of `width` characters; names of networks may break after an underscore."""
+    return textwrap.fill(text.replace("_", "_ "), width).replace("_ ", "_")
+
+
+def _plot_panel(axes: Axes, panel: Panel | None, width: float) -> None:
+    """A panel on its axes, `width` inches wide; without a panel they stay empty."""
+    if panel is None:
+        axes.set_axis_off()
+        return
+    _KINDS[panel.kind].plot(axes, panel)
+    axes.set(title=_title(panel, width), xlabel=panel.xlabel, ylabel=panel.ylabel)
+    for axis, value in panel.references:
+        line = axes.axhline if axis == "y" else axes.axvline
+        line(value, color=_GREY, lw=0.6, ls="--", zorder=0)
+    if panel.ticks:
+        _set_ticks(axes, panel, width)
+    if panel.limits:
+        (axes.set_xlim if panel.horizontal else axes.set_ylim)(*panel.limits)
+
+
+def _set_ticks(axes: Axes, panel: Panel, width: float) -> None:
+    at = [position for position, _ in panel.ticks]
+    names = [_wrapped(name, _NAME) for _, name in panel.ticks]
+    low, high = min(at) - 0.5, max(at) + 0.5
+    if panel.horizontal:
+        axes.set_yticks(at, names)
+        axes.set_ylim(high, low)
+        return
+    axes.set_xticks(at, names)
+    axes.set_xlim(low, high)
+    rotation = _rotation(panel, width)
+    if rotation == 30:
+        axes.set_xticks(at, names, rotation=30, ha="right", rotation_mode="anchor")
+    elif rotation:
+        axes.tick_params(axis="x", rotation=rotation)
+
+
+def _add_legend(figure: Figure, grid: Grid) -> None:
+    """The legend above all panels, unless the axes name every series already."""
+    panels = [panel for row in grid for panel in row if panel]
+    if all({s.label for s in p.series} <= {name for _, name in p.ticks} for p in panels):
+        return
+    handles = {}
+    for axes in sorted(figure.axes, key=lambda axes: bool(axes.patches)):  # bars last: they stay
+        handles.update(dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True)))
+    order = list(labels(grid))
+    length = sum(0.55 + _CHARACTER * len(name) for name in order)
+    columns = math.ceil(len(order) / math.ceil(length / figure.get_figwidth()))
+    figure.legend(
+        [handles[name] for name in order], order, loc="outside upper center", ncols=columns
+    )
+
+
+def _plot_lines(axes: Axes, panel: Panel) -> None:
+    for series in panel.series:
+        axes.plot(
+            panel.positions,
+            series.values,
+            color=series.colour,
+            marker=series.marker,
+            label=series.label,
+        )
+        _plot_intervals(axes, panel.positions, series, series.colour)
+
+
+def _plot_intervals(axes: Axes, at: Numbers, series: Series, colour: str) -> None:
+    if len(series.lo):
+        lo, hi = np.asarray(series.lo), np.asarray(series.hi)
+        # A value need not lie within its interval, so the bar is that of the interval.
+        axes.errorbar(at, (lo + hi) / 2, (hi - lo) / 2, fmt="none", ecolor=colour, elinewidth=0.8)
+
+
+def _plot_bars(axes: Axes, panel: Panel) -> None:
+    width = BAR / len(panel.series)
+    for series, positions in zip(panel.series, bar_positions(panel), strict=True):
+        axes.bar(positions, series.values, width, label=series.label, color=series.colour)
+        _plot_intervals(axes, positions, series, _DARK)
+
+
+def _plot_stacked(axes: Axes, panel: Panel) -> None:
+    base = np.zeros(len(panel.positions))
+    bars = axes.barh if panel.horizontal else axes.bar
+    for series in panel.series:
+        values = np.nan_to_num(series.values)
+        bars(panel.positions, values, 0.7, base, label=series.label, color=series.colour)
+        base += values
+
+
+def _plot_steps(axes: Axes, panel: Panel) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    for series in panel.series:
+        axes.stairs(series.values, panel.positions, fill=True, color=series.colour, alpha=0.25)
+        axes.stairs(series.values, panel.positions, color=series.colour, label=series.label)
+
+
+def _plot_scatter(axes: Axes, panel: Panel) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    size = 14 if sum(len(series.values) for series in panel.series) <= 512 else 4
+    for series in panel.series:
+        axes.scatter(
+            series.positions,
+            series.values,
+            size,
+            series.colour,
+            label=series.label,
+            alpha=0.7,
+            linewidths=0,
+        )
+    axes.set_aspect("equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
+    if panel.limits:
+        axes.set_xlim(*panel.limits)
+
+
+class _Kind(NamedTuple):
+    """How a kind of panels is plotted, and how tall its axes are (inches)."""
+
+    plot: Callable[[Axes, Panel], None]
+    body: float = 1.5
+
+
+_KINDS = {
+    "lines": _Kind(_plot_lines),
+    "bars": _Kind(_plot_bars),
+    "stacked": _Kind(_plot_stacked),
+    "horizontal": _Kind(_plot_stacked),  # as tall as its bars
+    "steps": _Kind(_plot_steps),
+    "scatter": _Kind(_plot_scatter, 1.9),
+}
