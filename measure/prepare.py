@@ -16,8 +16,8 @@ from datasets.dataset import DataRequest, DataSet
 from datasets.geometry import Geometry
 from datasets.pairs import PairPlan, PlanRules, require_factors
 from datasets.videos import stop_or_skip
-from measure.cfg_file import find_network, resolved
-from measure.folder import require_free_name
+from measure.cfg_file import OWN_OPTIONS, find_network, resolved
+from measure.folder import require_free_name, require_writable
 from models.network import AUTO, BUILT, RANDOM, Network
 from utils import UserError, read_json, resolve_device
 
@@ -87,10 +87,18 @@ class Run:
             "random": self._random_weights,
             "stages": list(self.stages),
             "path": self.pathway,
+            "form": self._form,
             "clip": self.geometry.identity(),
             "unit_dim": self.config.unit_dim,
             "plan": self.plan.digest,
         }
+
+    @property
+    def _form(self) -> dict[str, Any]:
+        """The network's own options, but for those that its pathway or name tell already."""
+        network = self.network
+        own = [name for name in network.options if name not in OWN_OPTIONS]
+        return {name: getattr(network.spec, name) for name in own}
 
     @property
     def _random_weights(self) -> dict[str, Any] | None:
@@ -105,6 +113,7 @@ class Run:
         config = self.config
         return {
             **self.identity,
+            "pairing": [config.pairing, len(self.plan.rows)],
             "dataset": [self.data.name, *config.styles],
             "factors": [config.n_factors, config.residual_index],
             "thresholds": list(config.joint_encoding_thresh),
@@ -159,6 +168,8 @@ def prepare(config: Config) -> Run:
         raise UserError(f"network {network.name!r} has no stage that can be measured")
     checkpoint = network.checkpoint(config.checkpoint)
     require_free_name(config)
+    if not config.resume:
+        require_writable(config)
     resolve_device(config.device)
     data = find_data(config, network)
     plan = _plan(config, network, data)

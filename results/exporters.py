@@ -19,7 +19,7 @@ from common.tasks import RECOGNITION, SEGMENTATION
 from results.final_files import StageDims, write_final
 from results.joint_files import save_joint, seed_of
 from results.tables import Results
-from utils import DataError, UserError, read_json
+from utils import DataError, UserError, file_name, read_json
 
 # What runs of different seeds may differ in.
 _OF_A_SEED = ("plan", "random")
@@ -87,13 +87,13 @@ class SeedFiles:
     @property
     def final(self) -> Path:
         """The file of this seed."""
-        name = f"{self.run.model}_final_{self.run.seed:03d}.txt"
-        return self.run.save_dir / "final" / self.run.model / name
+        model = file_name(self.run.model)
+        return self.run.save_dir / "final" / model / f"{model}_final_{self.run.seed:03d}.txt"
 
     @property
     def joint(self) -> Path:
         """The folder of joint encoding."""
-        return self.run.save_dir / "joint_encoding" / self.run.model
+        return self.run.save_dir / "joint_encoding" / file_name(self.run.model)
 
     def require_free(self) -> None:
         """Raise UserError where a file is that of another run, or of no known one, and where other
@@ -138,12 +138,13 @@ class SeedFiles:
         """Units per factor of every stage, and unit scores and classes where asked for."""
         estimates = results.estimates
         if self.run.joint:
+            threshold, *more = results.thresholds
             for stage, estimate in estimates.items():
-                save_joint(
-                    self.joint / f"{stage}.npz",
-                    estimate.unit_scores,
-                    results.thresholds[0],
-                    self.run.seed,
+                path = self.joint / f"{stage}.npz"
+                save_joint(path, estimate.unit_scores, threshold, self.run.seed)
+            if more:
+                print(
+                    f"classes in {self.joint} are those at {threshold:g}; others: {self.run.folder}"
                 )
         lines = [StageDims(stage, e.dims, e.dims_percent) for stage, e in estimates.items()]
         write_final(self.final, lines)

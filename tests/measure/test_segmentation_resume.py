@@ -1,8 +1,9 @@
-"""Runs of `vos.measure` started again, and unreadable files: nothing lost, nothing mixed."""
+"""Runs of segmentation networks started again, and unreadable files: nothing lost or mixed."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+import main
+from config import Config
 from datasets.davis import BACKWARD, FORWARD
-from measure import pipeline
+from measure.features import LoadedNetwork
+from measure.prepare import prepare
 from tests import helpers_vos
 from tests.helpers_runs import read_rows
 from tests.helpers_vos import (
@@ -19,15 +23,14 @@ from tests.helpers_vos import (
     Tiny,
     TinySpec,
     contents,
+    no_network,
+    place,
     quick,
     run,
     save,
     write_trees,
 )
 from utils import UserError
-from vos import measure
-from vos.config import VosConfig
-from vos.measurement import prepare
 
 trees, tiny, weights = helpers_vos.trees, helpers_vos.tiny, helpers_vos.weights
 TABLES = ("plan.csv", "layerwise.csv", "units.csv", "joint_encoding.csv")
@@ -38,7 +41,7 @@ class Interrupter:
 
     def __init__(self, monkeypatch, k: int | None = None):
         self.sizes: list[int] = []
-        original = pipeline.FrozenNetwork.features
+        original = LoadedNetwork.features
 
         def features(network, inputs):
             if len(self.sizes) == k:
@@ -46,10 +49,10 @@ class Interrupter:
             self.sizes.append(len(inputs[0]))
             return original(network, inputs)
 
-        monkeypatch.setattr(pipeline.FrozenNetwork, "features", features)
+        monkeypatch.setattr(LoadedNetwork, "features", features)
 
 
-def interrupt(config: VosConfig) -> None:
+def interrupt(config: Config) -> None:
     """Begin a run, and interrupt it after a batch."""
     with pytest.MonkeyPatch.context() as patch:
         Interrupter(patch, 1)
@@ -57,36 +60,43 @@ def interrupt(config: VosConfig) -> None:
             run(config)
 
 
+def resume(folder: Path, *more: str) -> None:
+    """The same as the command line does that names nothing but a folder."""
+    main.main(["--resume", str(folder), *more])
+
+
 class TestStartedAgain:
-    def test_finished_run_is_not_repeated_and_says_so(self, trees, tmp_path, capsys, monkeypatch):
+    def test_finished_run_is_only_estimated_anew(self, trees, tmp_path, capsys, monkeypatch):
         config = quick(trees, tmp_path / "out", joint_encoding=True)
         run(config)
-        before = contents(tmp_path / "out")
-        capsys.readouterr()
-        monkeypatch.setattr(measure, "load_network", lambda p: pytest.fail("the network is loaded"))
-        run(dataclasses.replace(config, batch_size=1))
-        final = tmp_path / "out/final/tiny_davis_random/tiny_davis_random_final_001.txt"
-        assert capsys.readouterr().out == f"finished already: {final}\n"
+        before, shown = contents(tmp_path / "out"), capsys.readouterr().out
+        folder = place(tmp_path / "out")
+        (folder / "layerwise.csv").unlink()
+        no_network(monkeypatch)
+        run(dataclasses.replace(config, batch_size=1, num_workers=1))
         assert contents(tmp_path / "out") == before
+        assert capsys.readouterr().out == shown
 
     @pytest.mark.parametrize("model", ["tiny", "tiny2"])
     @pytest.mark.parametrize("k", [0, 2])
-    def test_interrupted_run_goes_on(self, trees, tmp_path, capsys, model, k):
+    @pytest.mark.parametrize("by", ["the same command", "resume"])
+    def test_interrupted_run_goes_on(self, trees, tmp_path, capsys, model, k, by):
         config = quick(trees, tmp_path / "out", model=model)
-        total = len(prepare(config).rows)
+        total, folder = len(prepare(config).rows), place(tmp_path / "out", prepare(config).model)
         with pytest.MonkeyPatch.context() as patch:
             Interrupter(patch, k)
-            words = f"{4 * k} of {total} clips are kept; the same command goes on"
+            words = f"{4 * k} of {total} clips are kept; finish with the same .*--resume {folder}$"
             with pytest.raises(KeyboardInterrupt, match=words):
                 run(config)
         assert not (tmp_path / "out/final").exists()
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {folder.name}
         with pytest.MonkeyPatch.context() as patch:
             rest = Interrupter(patch)
-            run(config)
+            run(config) if by == "the same command" else resume(folder)
         assert sum(rest.sizes) == total - 4 * k
         assert (f"going on: {4 * k} clips are there already" in capsys.readouterr().out) == (k > 0)
         run(dataclasses.replace(config, save_dir=tmp_path / "whole"))
-        for name in TABLES:
+        for name in (*TABLES, "*_final_001.txt"):
             one, whole = ((tmp_path / f).rglob(name) for f in ("out", "whole"))
             assert next(one).read_bytes() == next(whole).read_bytes()
 
@@ -95,8 +105,10 @@ class TestStartedAgain:
         ("options", "words"),
         [
             ({"stg": "conv1,app_stream"}, "another stages"),
-            ({"crop_size": (12, 16)}, "another crop_size"),
-            ({"nreps": 3}, "another pairing, plan"),
+            ({"image_size": (12, 16)}, "another clip"),
+            ({"nreps": 3}, "another plan, pairing"),
+            ({"pairing": "sampled"}, "another plan, pairing"),
+            ({"styles": ("1", "2")}, "another plan, dataset"),
             ({"n_factors": 2, "residual_index": -1}, "another factors"),
             ({"joint_encoding_thresh": (0.3,)}, "another thresholds"),
         ],
@@ -110,24 +122,40 @@ class TestStartedAgain:
         else:
             interrupt(config)
         before = contents(tmp_path / "out")
-        monkeypatch.setattr(measure, "load_network", lambda p: pytest.fail("the network is loaded"))
-        with pytest.raises(UserError, match=rf"seed_001 holds a run with {words}.*`save_dir`"):
+        no_network(monkeypatch)
+        words = rf"seed1 holds a run of tiny_davis_random with {words}; .*`save_dir`"
+        with pytest.raises(UserError, match=words):
             run(dataclasses.replace(config, **options))
         assert contents(tmp_path / "out") == before
+
+    @pytest.mark.parametrize("finished", [False, True])
+    def test_other_form_of_the_same_name_is_refused(self, trees, tmp_path, monkeypatch, finished):
+        # Features of another form would be taken for those of this one.
+        config = quick(trees, tmp_path / "out")
+        run(config) if finished else interrupt(config)
+        no_network(monkeypatch)
+        content = json.loads(config.cfg_file.read_text())
+        config.cfg_file.write_text(json.dumps({**content, "gain": 2}))
+        with pytest.raises(UserError, match="seed1 holds a run of .* with another form;"):
+            run(config)
+        with pytest.raises(UserError, match="seed1 holds a run of .* with another form;"):
+            resume(place(tmp_path / "out"))
 
     def test_other_weights_of_the_same_name_are_refused(self, trees, tmp_path, weights):
         config = quick(trees, tmp_path / "out", checkpoint=weights)
         run(config)
         torch.save({"model_state": Tiny(TinySpec()).state_dict()}, weights)
-        with pytest.raises(UserError, match="seed_001 holds a run with another weights;"):
+        with pytest.raises(
+            UserError, match="seed1 holds a run of tiny_davis with another weights;"
+        ):
             run(config)
 
     def test_random_weights_have_a_place_of_their_own(self, trees, tmp_path, weights):
         run(quick(trees, tmp_path / "out", checkpoint=weights))
         before = contents(tmp_path / "out")
         run(quick(trees, tmp_path / "out"))
-        places = {path.name for path in (tmp_path / "out/final").iterdir()}
-        assert places == {"tiny_davis", "tiny_davis_random"}
+        names = {path.name for path in (tmp_path / "out/final").iterdir()}
+        assert names == {"tiny_davis", "tiny_davis_random"}
         assert contents(tmp_path / "out").items() >= before.items()
 
     def test_other_files_in_the_place_of_the_same_data_are_refused(self, tmp_path):
@@ -138,7 +166,8 @@ class TestStartedAgain:
             run(quick(tmp_path / "two", tmp_path / "out"))
 
     @pytest.mark.parametrize("finished", [False, True])
-    def test_other_flow_of_the_same_frames_is_refused(self, tmp_path, finished):
+    @pytest.mark.parametrize("tree", [f"original/{FORWARD}", "stylized/JPEGImages"])
+    def test_other_files_of_the_same_frames_are_refused(self, tmp_path, finished, tree):
         root = write_trees(tmp_path / "trees")
         config = quick(root, tmp_path / "out")
         if finished:
@@ -146,10 +175,11 @@ class TestStartedAgain:
         else:
             interrupt(config)
         before = contents(tmp_path / "out")
-        for flow in (root / "original" / FORWARD).rglob("*.png"):
-            save(flow, np.zeros((12, 20, 3), np.uint8))  # much smaller than noise
-        with pytest.raises(UserError, match=r"were made with another video: .* is not what"):
-            run(config)
+        for path in (root / tree).rglob("*.*"):
+            save(path, np.zeros((12, 20, 3), np.uint8))  # much smaller than noise
+        for again in (lambda: run(config), lambda: resume(place(tmp_path / "out"))):
+            with pytest.raises(UserError, match=r"were made with another video: .* is not what"):
+                again()
         assert contents(tmp_path / "out") == before
 
     def test_backward_flow_counts_where_it_is_shown(self, tmp_path):
@@ -163,23 +193,81 @@ class TestStartedAgain:
         with pytest.raises(UserError, match="another video"):
             run(two)
 
-    def test_moved_data_are_accepted(self, tmp_path, capsys):
+    def test_moved_data_are_accepted(self, tmp_path, monkeypatch):
         write_trees(tmp_path / "one")
         run(quick(tmp_path / "one", tmp_path / "out"))
+        before = contents(tmp_path / "out")
         shutil.move(tmp_path / "one", tmp_path / "two")
+        no_network(monkeypatch)
         run(quick(tmp_path / "two", tmp_path / "out"))
-        assert "finished already" in capsys.readouterr().out
+        assert contents(tmp_path / "out") == before
 
     @pytest.mark.parametrize("left", ["final", "joint_encoding"])
     def test_result_without_its_run_is_not_overwritten(self, trees, tmp_path, left):
         config = quick(trees, tmp_path / "out", joint_encoding=True)
         run(config)
-        for name in {"runs", "final", "joint_encoding"} - {left}:
-            shutil.rmtree(tmp_path / "out" / name)
+        for path in (tmp_path / "out").iterdir():
+            shutil.rmtree(path) if path.name != left else None
         before = contents(tmp_path / "out")
         with pytest.raises(UserError, match=r"(final_001\.txt|\.npz) exists without its run"):
             run(config)
         assert contents(tmp_path / "out") == before
+
+
+class TestResume:
+    @pytest.fixture
+    def finished(self, trees, tmp_path, weights) -> Path:
+        """The folder of a finished run."""
+        run(quick(trees, tmp_path / "out", checkpoint=weights))
+        return place(tmp_path / "out", "tiny_davis")
+
+    def test_joint_encoding_is_added_without_the_network(self, finished, tmp_path, monkeypatch):
+        before = contents(tmp_path / "out")
+        no_network(monkeypatch)
+        resume(finished, "--joint_encoding", "True")
+        joint = tmp_path / "out/joint_encoding/tiny_davis"
+        assert len(contents(joint)) == 3
+        record = json.loads((finished / "config.json").read_text())
+        assert [entry["options"]["joint_encoding"] for entry in record["resumed"]] == [True]
+        unchanged = before.keys() - {finished / "config.json"}
+        after = contents(tmp_path / "out")
+        assert all(after[path] == before[path] for path in unchanged)
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ("--nreps 3", "goes on with the pairs of that run: leave out `nreps`"),
+            ("--pairing sampled", "goes on with the pairs of that run: leave out `pairing`"),
+            ("--save_dir elsewhere", "goes on with that run's save_dir .*: leave out `save_dir`"),
+            ("--dataset StylizedDAVISStereograms", "leave out `dataset`"),
+            # Its files would say that seed 2 gave what seed 1 gave.
+            ("--random_seed 2", "goes on with that run's random_seed 1: leave out `random_seed`"),
+            ("--image_size 12,16", "another clip"),
+            ("--stg conv1,app_stream", "another stages"),
+            ("--joint_encoding_thresh 0.3", "another thresholds"),
+            ("--num_classes 3", "`num_classes` is for networks of action recognition"),
+        ],
+    )
+    def test_options_of_another_run_are_refused(self, finished, tmp_path, options, words):
+        before = contents(tmp_path / "out")
+        with pytest.raises(UserError, match=words):
+            resume(finished, *options.split())
+        assert contents(tmp_path / "out") == before
+
+    def test_files_of_the_study_are_beside_a_folder_that_was_moved(self, finished, tmp_path):
+        shutil.move(tmp_path / "out", tmp_path / "moved")
+        shutil.rmtree(tmp_path / "moved/final")
+        resume(tmp_path / "moved" / finished.name)
+        assert (tmp_path / "moved/final/tiny_davis/tiny_davis_final_001.txt").exists()
+        assert not (tmp_path / "out").exists()
+
+    def test_plan_that_was_given_is_kept(self, finished, trees, tmp_path, weights):
+        options = {"checkpoint": weights, "random_seed": 4, "pairs": finished / "plan.csv"}
+        interrupt(quick(trees, tmp_path / "two", **options))
+        other = place(tmp_path / "two", "tiny_davis", seed=4)
+        resume(other)
+        for name in TABLES:
+            assert (other / name).read_bytes() == (finished / name).read_bytes()
 
 
 def test_no_file_is_written_if_the_network_does_not_load(trees, tmp_path):
@@ -193,8 +281,8 @@ def test_place_that_cannot_be_written_is_refused_before_the_network_is_loaded(
     trees, tmp_path, monkeypatch
 ):
     (tmp_path / "out").write_text("a file")
-    monkeypatch.setattr(measure, "load_network", lambda p: pytest.fail("the network is loaded"))
-    with pytest.raises(UserError, match=r"`save_dir`: .*seed_001 cannot be made: "):
+    no_network(monkeypatch)
+    with pytest.raises(UserError, match=r"`save_dir`: .*out cannot be made: .*out is not a folder"):
         run(quick(trees, tmp_path / "out"))
     assert (tmp_path / "out").read_text() == "a file"
 
@@ -216,11 +304,11 @@ class TestDamagedFile:
         config = quick(root, tmp_path / "out", batch_size=1)
         with pytest.raises(UserError) as refusal:
             run(config)
-        first, kept = str(refusal.value).splitlines()
-        assert first.startswith("video cows: a frame cannot be read: ")
-        assert str(path) in first
-        assert "`on_bad_video` skip" in first
-        stored = np.load(tmp_path / "out/runs/tiny_davis_random/seed_001/features/done.npy")
+        first, which, advice, kept = str(refusal.value).splitlines()
+        assert first == "1 videos with a frame that cannot be read:"
+        assert which.startswith(f"  cows: {path}: ")
+        assert "`on_bad_video` skip" in advice
+        stored = np.load(place(tmp_path / "out") / "features/done.npy")
         assert 0 < stored.sum() < len(stored)
         assert kept.startswith(f"{stored.sum()} of {len(stored)} clips are kept; ")
         path.write_bytes(whole)
@@ -234,18 +322,18 @@ class TestDamagedFile:
         # One sequence has a file less, and one a file that turns out to be damaged.
         (root / "original" / FORWARD / "dance/00000.png").unlink()
         run(quick(root, tmp_path / "out", on_bad_video="skip"))
-        folder = tmp_path / "out/runs/tiny_davis_random/seed_001"
-        assert f"left out: 2 sequences, see {folder}/skipped_videos.csv" in capsys.readouterr().out
+        folder = place(tmp_path / "out")
+        assert f"left out: 2 videos, see {folder}/skipped_videos.csv" in capsys.readouterr().out
         skipped = {row["video"]: row["reason"] for row in read_rows(folder / "skipped_videos.csv")}
         assert list(skipped) == ["dance", "cows"]
         assert "1 of 8 files are missing" in skipped["dance"]
         assert str(path) in skipped["cows"]
         pairs = {int(row["n_pairs"]) for row in read_rows(folder / "layerwise.csv")[:2]}
         assert pairs == {2 * (SEQUENCES["bear"] - 1)}
+        before = contents(tmp_path / "out")
         run(quick(root, tmp_path / "out", on_bad_video="skip"))
-        finished, without = capsys.readouterr().out.splitlines()
-        assert finished.startswith("finished already: ")
-        assert without == f"without the sequences in {folder}/skipped_videos.csv"
+        assert f"left out: 2 videos, see {folder}/skipped_videos.csv" in capsys.readouterr().out
+        assert contents(tmp_path / "out") == before
 
         # The same as on a set that has the remaining sequence alone.
         plan = (folder / "plan.csv").read_text().splitlines()
@@ -253,8 +341,8 @@ class TestDamagedFile:
         (tmp_path / "plan.csv").write_text("\n".join(rows) + "\n")
         run(quick(root, tmp_path / "bear", pairs=tmp_path / "plan.csv"))
         kept, alone = (
-            [float(row["score"]) for row in read_rows(place / "layerwise.csv")]
-            for place in (folder, tmp_path / "bear/runs/tiny_davis_random/seed_001")
+            [float(row["score"]) for row in read_rows(run_folder / "layerwise.csv")]
+            for run_folder in (folder, place(tmp_path / "bear"))
         )
         assert kept == pytest.approx(alone, abs=1e-6)
 
