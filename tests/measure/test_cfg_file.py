@@ -46,9 +46,8 @@ def said(environment=None, **options) -> Config:
 
 class TestCommandLine:
     def test_names_of_the_study_and_of_before_are_taken(self):
-        config = load_config(
-            "--cfg_file c.json --stylized_data_root DIR --split train --crop_size 480,854".split()
-        )
+        given = "--cfg_file c.json --stylized_data_root DIR --split train --crop_size 480,854"
+        config = load_config(given.split())
         assert config.stylized_data_dir == Path("DIR")
         assert (config.subset, config.image_size) == ("train", (480, 854))
 

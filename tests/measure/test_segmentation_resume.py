@@ -136,9 +136,9 @@ class TestStartedAgain:
         no_network(monkeypatch)
         content = json.loads(config.cfg_file.read_text())
         config.cfg_file.write_text(json.dumps({**content, "gain": 2}))
-        with pytest.raises(UserError, match="seed1 holds a run of .* with another form;"):
+        with pytest.raises(UserError, match=r"seed1 holds a run of .* with another form;"):
             run(config)
-        with pytest.raises(UserError, match="seed1 holds a run of .* with another form;"):
+        with pytest.raises(UserError, match=r"seed1 holds a run of .* with another form;"):
             resume(place(tmp_path / "out"))
 
     def test_other_weights_of_the_same_name_are_refused(self, trees, tmp_path, weights):

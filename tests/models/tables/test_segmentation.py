@@ -36,8 +36,9 @@ def configured(file):
 
 
 def test_networks_of_the_study_are_there():
-    assert SEGMENTERS == [FUSIONSEG, "matnet", *VARIANTS, "rtnet", "rtnet34"]
-    assert [find(name).clip.frames for name in SEGMENTERS] == [1] * 8 + [2, 2]
+    names = [FUSIONSEG, "matnet", *VARIANTS, "rtnet", "rtnet34"]
+    assert names == SEGMENTERS
+    assert [find(name).clip.frames for name in names] == [1] * 8 + [2, 2]
 
 
 def test_task_is_that_of_the_table():
