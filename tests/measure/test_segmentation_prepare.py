@@ -122,6 +122,17 @@ def test_results_of_random_weights_are_marked_by_name(trees, tmp_path, model, ex
     assert planned(trees, model=model, name="mine").model == "mine_random"
 
 
+def test_results_of_a_variant_are_named_by_how_it_was_asked_for(trees):
+    options = {"model": "matnet_bidir", "image_size": (32, 32)}
+    by_name = planned(trees, **options)
+    config = quick(trees, Path("out"), **{**options, "model": "matnet"})
+    described = prepare(with_content(config, extra_args={"cc_type": "coatt_recip"}))
+    assert by_name.model == "matnet_bidir_random"
+    assert described.model == "matnet_cc_type_coatt_recip_random"
+    other = {k for k, v in described.identity.items() if v != by_name.identity[k]}
+    assert other == {"network"}
+
+
 def test_training_set_in_the_configuration_is_no_matter_of_networks_of_one_training(trees):
     # The study's configurations say it for all.
     config = with_content(quick(trees, Path("out"), model="tiny2"), trained_on="davis")
