@@ -173,7 +173,7 @@ USUAL_MODEL = "i3d"
 SAMPLING = ("pairing", "n_examples", "nreps", "app_shuffle", "m_same")
 
 # Options that say which run it is.
-_PLACE = ("dataset", "save_dir")
+_PLACE = ("dataset", "save_dir", "random_seed")
 
 
 class FactorOptions(Protocol):

@@ -103,14 +103,16 @@ def measure(config: Config) -> Outcome:
 
 def exported(plan: Run, folder: Path) -> study.Exported:
     """What the study's files need to know of a run."""
+    config = plan.config
     return study.Exported(
         task=plan.network.task,
-        save_dir=plan.config.save_dir,
+        # The folder of a run may have been moved, with those beside it.
+        save_dir=config.resume.absolute().parent if config.resume else config.save_dir,
         folder=folder,
         model=plan.model,
-        seed=plan.config.random_seed,
+        seed=config.random_seed,
         stages=plan.stages,
-        joint=plan.config.joint_encoding,
+        joint=config.joint_encoding,
         record=plan.record,
     )
 

@@ -9,6 +9,7 @@ skipped_videos.csv            only if a video was left out
 from __future__ import annotations
 
 import itertools
+import os
 import platform
 import tempfile
 from collections.abc import Mapping
@@ -57,6 +58,15 @@ def _options(folder: Path) -> Mapping[str, Any]:
 
 def _in_json(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+def require_writable(config: Config) -> None:
+    """Raise UserError, before anything is read, if folders of runs cannot be made."""
+    place = config.save_dir.absolute()
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        wrong = "cannot be written to" if there.is_dir() else "is not a folder"
+        raise UserError(f"`save_dir`: {config.save_dir} cannot be made: {there} {wrong}")
 
 
 def find_folder(run: Run) -> Path:

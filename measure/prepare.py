@@ -9,7 +9,7 @@ from datasets.dataset import DataRequest, DataSet
 from datasets.pairs import PairPlan, PlanRules, require_factors
 from datasets.videos import stop_or_skip
 from measure.cfg_file import find_network, resolved
-from measure.folder import require_free_name
+from measure.folder import require_free_name, require_writable
 from measure.run import Run
 from models.network import AUTO, Network
 from utils import UserError, read_json, resolve_device
@@ -28,6 +28,8 @@ def prepare(config: Config) -> Run:
         raise UserError(f"network {network.name!r} has no stage that can be measured")
     checkpoint = network.checkpoint(config.checkpoint)
     require_free_name(config)
+    if not config.resume:
+        require_writable(config)
     resolve_device(config.device)
     data = find_data(config, network)
     plan = _plan(config, network, data)

@@ -14,6 +14,7 @@ from config import Config
 from datasets.dataset import DataSet
 from datasets.geometry import Geometry
 from datasets.pairs import PairPlan
+from measure.cfg_file import OWN_OPTIONS
 from models.network import BUILT, RANDOM, Network
 
 if TYPE_CHECKING:
@@ -83,9 +84,17 @@ class Run:
             "stages": list(self.stages),
             "path": self.pathway,
             "clip": self.geometry.identity(),
+            **({"form": self._form} if self._form else {}),
             "unit_dim": self.config.unit_dim,
             "plan": self.plan.digest,
         }
+
+    @property
+    def _form(self) -> dict[str, Any]:
+        """The network's own options, but for those that its pathway or name tell already."""
+        network = self.network
+        own = [name for name in network.options if name not in OWN_OPTIONS]
+        return {name: getattr(network.spec, name) for name in own}
 
     @property
     def _random_weights(self) -> dict[str, Any] | None:
@@ -100,6 +109,7 @@ class Run:
         config = self.config
         return {
             **self.identity,
+            "pairing": [config.pairing, len(self.plan.rows)],
             "dataset": [self.data.name, *config.styles],
             "factors": [config.n_factors, config.residual_index],
             "thresholds": list(config.joint_encoding_thresh),

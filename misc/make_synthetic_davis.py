@@ -2,7 +2,7 @@
 
     python misc/make_synthetic_davis.py FOLDER --n_sequences 3 --n_frames 8 --size 96,160
 
-FOLDER/original is then what `--original_data_root` takes, FOLDER/stylized `--stylized_data_root`.
+FOLDER/original is then what `--original_data_root` takes, FOLDER/stylized `--stylized_data_dir`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("folder", type=Path, help="folder to make")
     add("--n_sequences", type=integer(1), default=3, help="sequences (default: %(default)s)")
     add("--n_frames", type=integer(3), default=8, help="frames of each (default: %(default)s)")
-    add("--size", type=size, default=(96, 160), help="height,width (default: 96,160)")
+    add("--size", type=size, default=(96, 160), help="height,width or one side (default: 96,160)")
     add("--random_seed", type=integer(0), default=1, help="seed (default: %(default)s)")
     args = parser.parse_args(argv)
 

@@ -40,11 +40,23 @@ def by_name(entries: Iterable[Network]) -> dict[str, Network]:
 
 
 def task_of(name: str) -> str:
-    """What the network called `name` was trained for; one that is not in a table: recognition."""
-    network = networks().get(name)
-    if name in GONE:
-        return SEGMENTATION
-    return network.task if network else RECOGNITION
+    """What the network called `name` was trained for; a user's own: action recognition.
+
+    Raises UserError with the known names for an unknown one.
+    """
+    if ":" in name:
+        return RECOGNITION
+    return SEGMENTATION if name in GONE else _entry(name).task
+
+
+def _entry(name: str) -> Network:
+    known = networks()
+    if name not in known:
+        raise UserError(
+            f"`model` {name!r} is not known.{suggestion(name, known)} Available: "
+            f"{', '.join(known)}; torchvision:NAME, hf:FOLDER or FILE.py:FUNCTION for others"
+        )
+    return known[name]
 
 
 def find(
@@ -70,11 +82,5 @@ def find(
         return resolve(name, num_classes, seed, clips, unit_dim)
     if name in GONE:
         raise UserError(f"`model` {name!r} cannot be run: {GONE[name]}")
-    known = networks()
-    if name not in known:
-        raise UserError(
-            f"`model` {name!r} is not known.{suggestion(name, known)} Available: "
-            f"{', '.join(known)}; torchvision:NAME, hf:FOLDER or FILE.py:FUNCTION for others"
-        )
-    network = known[known[name].by_dataset.get(dataset or "", name)]
+    network = _entry(_entry(name).by_dataset.get(dataset or "", name))
     return network.adapted(clips, unit_dim)

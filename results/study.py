@@ -90,13 +90,13 @@ class SeedFiles:
     @property
     def final(self) -> Path:
         """The file of this seed."""
-        name = f"{self.run.model}_final_{self.run.seed:03d}.txt"
-        return self.run.save_dir / "final" / self.run.model / name
+        model = file_name(self.run.model)
+        return self.run.save_dir / "final" / model / f"{model}_final_{self.run.seed:03d}.txt"
 
     @property
     def joint(self) -> Path:
         """The folder of joint encoding."""
-        return self.run.save_dir / "joint_encoding" / self.run.model
+        return self.run.save_dir / "joint_encoding" / file_name(self.run.model)
 
     def require_free(self) -> None:
         """Raise UserError where a file is that of another run, or of no known one, and where other
@@ -140,7 +140,12 @@ class SeedFiles:
     def write(self, results: Results) -> list[Path]:
         """Units per factor of every stage, and unit scores and classes where asked for."""
         if self.run.joint:
-            write_joint(self.joint, results, results.thresholds[0], self.run.seed)
+            threshold, *more = results.thresholds
+            write_joint(self.joint, results, threshold, self.run.seed)
+            if more:
+                print(
+                    f"classes in {self.joint} are those at {threshold:g}; others: {self.run.folder}"
+                )
         write_final(self.final, results)
         return [self.final, *([self.joint] if self.run.joint else [])]
 

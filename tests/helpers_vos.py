@@ -6,16 +6,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
-from vos.config import VosConfig
 from vos.measure import main
-from vos.registry import Segmenter
 
+from common.options import as_text
+from config import Config, changed
 from datasets.davis import (
     BACKWARD,
     FORWARD,
@@ -24,8 +26,12 @@ from datasets.davis import (
     SequenceSet,
     find_sequences,
 )
-from models.network import Tap
-from models.tables import segmentation as families
+from datasets.geometry import FlowGeometry
+from main import main
+from measure import features
+from models import catalogue
+from models.network import Network, Tap, Weights
+from models.tables.two_stream import TWO_STREAM
 from tests.datasets.helpers import noise
 from tests.helpers import fill
 
@@ -86,16 +92,25 @@ def toy(counts: Mapping[str, int] = SEQUENCES, styles: str = "123") -> SequenceS
     return SequenceSet("toy", Path("original"), Path("stylized"), videos, tuple(styles), (FORWARD,))
 
 
+TRAININGS = ("davis", "taovos")
+
+
 @dataclass(frozen=True)
 class TinySpec:
-    """frames: of a sample. gain: of the fusion, an option of the configuration."""
+    """What tells one tiny network from another.
+
+    frames: of a clip.
+    gain: of the fusion, an option of the configuration.
+    trained_on: training set of the weights.
+    """
 
     frames: int = 1
     gain: int = 1
+    trained_on: str = TRAININGS[0]
 
 
 class Tiny(nn.Module):
-    """Two streams of a convolution each and their fusion; frames of a sample are rows."""
+    """Two streams of a convolution each and their fusion; frames of a clip are rows."""
 
     def __init__(self, spec: TinySpec):
         super().__init__()
@@ -111,42 +126,46 @@ class Tiny(nn.Module):
         return self.gain * self.fusion(streams)
 
 
-def build_tiny(spec: TinySpec) -> Tiny:
+def build_tiny(spec: TinySpec, num_classes: int) -> Tiny:
     """The module of `tiny_networks`."""
     return Tiny(spec)
 
 
-def _taps(spec: TinySpec) -> dict[str, Tap]:
+def _taps(spec: TinySpec) -> dict[str, tuple[Tap, ...]]:
     modules = {"conv1,app_stream": "app", "conv1,mot_stream": "mot", LAST: "fusion"}
-    return {stage: Tap(module) for stage, module in modules.items()}
+    return {stage: (Tap(module),) for stage, module in modules.items()}
+
+
+def _name(name: str, options: Mapping[str, Any], spec: TinySpec) -> str:
+    return f"{name}_{spec.trained_on}"
 
 
 LAST = "layer4,sensor_fusion"
 UNITS = {"conv1,app_stream": 5, "conv1,mot_stream": 4, LAST: 6}
 
 
-def tiny_networks() -> tuple[Segmenter, Segmenter]:
+def tiny_networks() -> tuple[Network, Network]:
     """Networks of a few hundred parameters, of one frame ("tiny") and of two ("tiny2")."""
-    shared = {"units": UNITS, "taps": _taps, "smallest_crop": 8}
-    build = "tests.helpers_vos:build_tiny"
-    one = Segmenter(
+    shared = {
+        **TWO_STREAM,
+        "family": "Tiny",
+        "build": "tests.helpers_vos:build_tiny",
+        "taps": _taps,
+        "smallest_crop": 8,
+    }
+    one = Network(
         name="tiny",
-        build=build,
         spec=TinySpec(),
-        inputs={"image": (3,), "flow": (3,)},
-        options={"gain": (1, 2)},
-        published="tiny_{}.pth",
-        trainings=("davis", "taovos"),
+        options={"gain": (1, 2), "trained_on": TRAININGS},
+        naming=_name,
+        weights=Weights("Ask for tiny_{trained_on}.pth", untrained="_random"),
         **shared,
     )
-    two = Segmenter(
+    two = Network(
         name="tiny2",
-        build=build,
         spec=TinySpec(frames=2),
-        inputs={"image": (2, 3), "flow": (2, 6)},
-        frames=2,
-        published="",
-        **shared,
+        weights=Weights("None are published", untrained="_random"),
+        **{**shared, "clip": FlowGeometry(one.clip.size, frames=2)},
     )
     return one, two
 
@@ -167,7 +186,7 @@ def write_config(root: Path, **more) -> Path:
     return path
 
 
-def quick(root: Path, save_dir: Path, *, model: str = "tiny", **more) -> VosConfig:
+def quick(root: Path, save_dir: Path, *, model: str = "tiny", **more) -> Config:
     """The options of a quick run on the trees in `root`."""
     chosen = {
         "cfg_file": write_config(root, model=model),
@@ -179,17 +198,14 @@ def quick(root: Path, save_dir: Path, *, model: str = "tiny", **more) -> VosConf
         "device": "cpu",
         **more,
     }
-    return VosConfig(**chosen)
+    return Config(**chosen)
 
 
-def as_argv(config: VosConfig) -> list[str]:
-    """The same options as a command line."""
-    texts = {
-        name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        for name, value in vars(config).items()
-        if value is not None
-    }
-    return [part for name, text in texts.items() for part in (f"--{name}", text)]
+def as_argv(config: Config) -> list[str]:
+    """The same options as a command line; those that are as by default are left out."""
+    return [
+        part for name in changed(config) for part in (f"--{name}", as_text(getattr(config, name)))
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -200,8 +216,9 @@ def trees(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    """Runs know the tiny networks as well, draw no figures, and see no variables."""
-    monkeypatch.setattr(families, "NETWORKS", (*families.NETWORKS, *tiny_networks()))
+    """Runs know the tiny networks as well, plot no figures, and see no variables."""
+    table = SimpleNamespace(NETWORKS=tiny_networks())
+    monkeypatch.setattr(catalogue, "TABLES", (*catalogue.TABLES, table))
     # Figures have tests of their own, and take most of the time.
     monkeypatch.setattr("measure.folder.plot_layerwise", lambda folder, results: folder)
     monkeypatch.setattr("measure.folder.plot_joint_encoding", lambda folder, results: folder)
@@ -216,9 +233,19 @@ def weights(tmp_path) -> str:
     return str(tmp_path / "w.pt")
 
 
-def run(config: VosConfig) -> None:
+def run(config: Config) -> None:
     """The same as the command line does."""
     main(as_argv(config))
+
+
+def place(save_dir: Path, model: str = "tiny_davis_random", seed: int = 1) -> Path:
+    """The folder of a run of `model` under `save_dir`."""
+    return save_dir / f"{model}_StylizedDAVIS_seed{seed}"
+
+
+def no_network(monkeypatch) -> None:
+    """From here on, loading a network fails the test."""
+    monkeypatch.setattr(features, "load_network", lambda *_: pytest.fail("the network is loaded"))
 
 
 def contents(folder: Path) -> dict[Path, bytes]:

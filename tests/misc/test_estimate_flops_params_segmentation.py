@@ -3,17 +3,19 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from misc.estimate_flops_params import main
-from models.tables import segmentation as families
+from models import catalogue
+from models.network import Network, Weights
+from models.tables.two_stream import TWO_STREAM
 from tests.helpers_checkpoints import save_torch
 from tests.helpers_cost import rows
 from utils import UserError
-from vos.registry import Segmenter
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +30,7 @@ class SmallSpec:
 class Small(nn.Module):
     """Image and flow [B, 3, H, W], each to 4 or 8 channels, side by side."""
 
-    def __init__(self, spec):
+    def __init__(self, spec, num_classes=0):
         super().__init__()
         width = 8 if spec.wide else 4
         self.app_stream, self.mot_stream = (nn.Conv2d(3, width, 1) for _ in range(2))
@@ -40,18 +42,18 @@ class Small(nn.Module):
 @pytest.fixture
 def small(monkeypatch):
     """A small segmentation network that `model` and `cfg_file` know."""
-    network = Segmenter(
+    network = Network(
         name="small",
+        family="Small",
         build=f"{__name__}:Small",
         spec=SmallSpec(),
-        units={},
         taps=lambda spec: {},
-        inputs={"image": (3,), "flow": (3,)},
-        published="",
+        weights=Weights("None are published"),
         options={"wide": (False, True)},
-        in_extra_args=True,
+        **TWO_STREAM,
     )
-    monkeypatch.setattr(families, "NETWORKS", (*families.NETWORKS, network))
+    table = SimpleNamespace(NETWORKS=(network,))
+    monkeypatch.setattr(catalogue, "TABLES", (*catalogue.TABLES, table))
     return network
 
 
@@ -114,11 +116,11 @@ def test_segmentation_networks_cost_what_the_study_counted(file, tmp_path):
 @pytest.mark.parametrize(
     ("content", "options", "words"),
     [
-        ({}, [], "is no model: give --model NAME"),
+        ({}, [], "config.json: 'model' is missing; set it there"),
         ({"model": "small"}, ["--model", "small,i3d"], "--model names 2"),
-        ({"model": "small"}, ["--model", "matnet"], "is of network 'small', not 'matnet'"),
+        ({"model": "small"}, ["--model", "matnet"], "is of network 'small': give `model` small"),
         ({"model": "smal"}, [], "Did you mean 'small'"),
-        ({"model": "small"}, ["--num_classes", "3"], "--num_classes is for networks of action"),
+        ({"model": "small"}, ["--num_classes", "3"], "`num_classes` is for networks of action"),
         ({"model": "small"}, ["--image_size", "16x64"], "at least 32 pixels"),
         ({"model": "small"}, ["--checkpoint", "absent"], "absent is not a file"),
     ],

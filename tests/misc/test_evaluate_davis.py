@@ -2,17 +2,21 @@
 
 import shutil
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
-from vos.evaluate import evaluated_sequences, main, parse, prepare, probabilities
-from vos.registry import find
 
+from config import Config
 from datasets.davis import BACKWARD, FORWARD, IMAGES, MASKS
 from datasets.synthetic_davis import make_davis
+from misc.evaluate_davis import evaluated_sequences, main, prepare, probabilities
+from models import catalogue
+from models.catalogue import by_name, find
+from models.tables import fusionseg, matnet, rtnet
 from utils import DataError, UserError, read_csv, sha256, write_json
 
 SIZE = (16, 32)
@@ -59,20 +63,22 @@ class Spec:
     module: type[nn.Module]
 
 
-def build(spec):
+def build(spec, num_classes):
     return spec.module()
 
 
 @pytest.fixture(autouse=True)
 def table(monkeypatch):
     """A table of networks with those of this file, in their families' places."""
-    place = {"build": f"{__name__}:build", "smallest_crop": 8}
-    networks = {
-        "matnet": replace(find("matnet"), spec=Spec(Bright), **place),
-        "coarse": replace(find("matnet"), name="coarse", spec=Spec(Coarse), **place),
-        "rtnet": replace(find("rtnet"), spec=Spec(BrightPairs), **place),
-    }
-    monkeypatch.setattr("vos.registry.networks", lambda: networks)
+    one, two = find("matnet"), find("rtnet")
+    place = {"build": f"{__name__}:build", "smallest_crop": 8, "options": {}}
+    networks = (
+        replace(one, spec=Spec(Bright), **place),
+        replace(one, name="coarse", spec=Spec(Coarse), **place),
+        replace(two, spec=Spec(BrightPairs), **place),
+        find("i3d"),
+    )
+    monkeypatch.setattr(catalogue, "TABLES", (SimpleNamespace(NETWORKS=networks),))
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +112,28 @@ def save(path, pixels):
     Image.fromarray(pixels).save(path, **options)
 
 
-def arguments(davis, tmp_path, *more, model="matnet", checkpoint="random"):
-    """The command line that evaluates the tree."""
+def chosen(davis, tmp_path, *, model="matnet", checkpoint="random"):
+    """The options that evaluate the tree, beside the JSON configuration that they name."""
     config = {"model": model, "original_data_root": str(davis), "split": "val", "nreps": 1}
     write_json(tmp_path / "config.json", {**config, "crop_size": list(SIZE)})
-    options = {"cfg_file": tmp_path / "config.json", "checkpoint": checkpoint, "num_workers": 0}
-    given = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-    return [*given, "--device", "cpu", "--batch_size", "3", *map(str, more)]
+    return {
+        "cfg_file": tmp_path / "config.json",
+        "checkpoint": str(checkpoint),
+        "num_workers": 0,
+        "device": "cpu",
+        "batch_size": 3,
+    }
+
+
+def arguments(davis, tmp_path, *more, **options):
+    """The same on a command line."""
+    given = chosen(davis, tmp_path, **options).items()
+    return [str(word) for name, value in given for word in (f"--{name}", value)] + [*map(str, more)]
+
+
+def planned(davis, tmp_path, **options):
+    """What will be evaluated."""
+    return prepare(Config(**chosen(davis, tmp_path, **options)))
 
 
 def evaluated(davis, tmp_path, **options):
@@ -148,7 +169,7 @@ def test_first_of_two_frames_is_evaluated(made, tmp_path):
 
 
 def test_second_frame_is_the_next_one_that_is_evaluated(made, tmp_path):
-    plan = prepare(parse(arguments(made, tmp_path, model="rtnet"))[0])
+    plan = planned(made, tmp_path, model="rtnet")
 
     shown = [(clip.frame, clip.other) for clip in plan.clips if clip.video == "disc_00"]
 
@@ -161,7 +182,7 @@ def test_smaller_answers_are_resized(made, tmp_path):
 
 
 def test_log_odds_are_resized_rather_than_probabilities(made, tmp_path):
-    plan = prepare(parse(arguments(made, tmp_path))[0])
+    plan = planned(made, tmp_path)
     answer = torch.tensor([-1.0, 3.0]).expand(1, 1, 1, 2)
 
     found = probabilities(plan, lambda *_: answer, ())[0]  # [16, 32]
@@ -190,22 +211,42 @@ def test_checkpoint_is_loaded_and_named_by_its_hash(made, tmp_path, capsys):
 
 
 def test_networks_say_where_the_mask_is():
+    real = by_name(n for table in (fusionseg, matnet, rtnet) for n in table.NETWORKS)
     torch.manual_seed(0)
     logits = torch.randn(2, 2, 3, 4)
     levels = [torch.randn(4, 1, 3, 4) for _ in range(4)]
 
-    fusionseg = find_unchanged("twostream_deeplabv3plus_resnet101").log_odds(logits)
-    torch.testing.assert_close(fusionseg.sigmoid(), logits.softmax(1)[:, 1])
-    assert find_unchanged("matnet").log_odds(logits[:, :1]).equal(logits[:, 0])
+    found = real["twostream_deeplabv3plus_resnet101"].log_odds(logits)
+    torch.testing.assert_close(found.sigmoid(), logits.softmax(1)[:, 1])
+    for name in ("matnet", "matnet_bidir"):
+        assert real[name].log_odds(logits[:, :1]).equal(logits[:, 0])
     for name in ("rtnet", "rtnet34"):
-        assert find_unchanged(name).log_odds(levels).equal(levels[0][[0, 2], 0])
+        assert real[name].log_odds(levels).equal(levels[0][[0, 2], 0])
 
 
-def find_unchanged(name):
-    """A network of the real table."""
-    from models.tables.segmentation import NETWORKS
+def test_a_configuration_is_not_needed(made, tmp_path):
+    given = ["--model", "matnet", "--checkpoint", "random", "--original_data_root", str(made)]
+    more = ["--image_size", "16,32", "--num_workers", "0", "--device", "cpu", "--name", "mine"]
+    main([*given, *more, "--save", str(tmp_path / "j.csv")])
 
-    return next(network for network in NETWORKS if network.name == name)
+    rows = read_csv(tmp_path / "j.csv")
+    assert {row["network"] for row in rows} == {"mine"}
+    assert float(rows[-1]["j_mean"]) == pytest.approx(5 / 6)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ("--model i3d --checkpoint random", "'i3d' does not segment: give --cfg_file or --model"),
+        ("--checkpoint random", "'i3d' does not segment"),
+        ("--model matnet --checkpoint random", "--original_data_root is missing"),
+        ("--model matnett", "Did you mean 'matnet'"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused(argv, words, monkeypatch):
+    monkeypatch.delenv("ORIGINAL_DATA_ROOT", raising=False)
+    with pytest.raises(UserError, match=words):
+        main(argv.split())
 
 
 def test_forward_flow_is_enough_for_one_frame(davis):
@@ -220,7 +261,7 @@ def test_forward_flow_is_enough_for_one_frame(davis):
     ("missing", "words"),
     [
         (MASKS, "Annotations/480p does not exist, the annotations"),
-        (IMAGES, "JPEGImages/480p does not exist, the frames"),
+        (IMAGES, "JPEGImages/480p does not exist, the unstylized frames"),
         (FORWARD, r"no images of this flow. Make them with"),
         (f"{MASKS}/disc_01/00002.png", r"disc_01: 1 masks are missing, such as .*00002.png"),
         (f"{FORWARD}/disc_00/00001.png", r"disc_00: 1 of 8 files are missing, such as .*00001"),
@@ -232,7 +273,7 @@ def test_missing_data_stop_before_the_network_is_built(missing, words, davis, tm
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     with pytest.raises(DataError, match=words):
-        prepare(parse(arguments(davis, tmp_path))[0])
+        planned(davis, tmp_path)
 
 
 def test_files_of_the_first_and_last_frame_are_not_needed(davis, tmp_path):
@@ -246,7 +287,9 @@ def test_files_of_the_first_and_last_frame_are_not_needed(davis, tmp_path):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--crop_size", "4,4"], "takes at least 8 pixels"),
+        (["--crop_size", "4,4"], "takes clips of at least 8 pixels, not 4"),
+        (["--model", "rtnet"], "is of network 'matnet': give `model` matnet"),
+        (["--trained_on", "davis"], "network 'matnet' has no such choice"),
         (["--checkpoint", "nowhere.pth"], "`checkpoint` nowhere.pth is not a file or folder"),
         (["--split", "test"], "test.txt does not exist"),
         (["--device", "cuda:99"], "`device` cuda:99 is not on this machine"),

@@ -2,14 +2,15 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from misc.extract_features import main
+from models import catalogue
 from models.capture import stage_features
-from models.tables import segmentation as families
 from tests.helpers import clip, fill
 from tests.vos.helpers import (
     TinyMATNet,
@@ -65,14 +66,14 @@ RELEASED = {
 def test_released_files_give_the_golden_arrays(case, tmp_path, capsys):
     config, save, samples = RELEASED[case]
     network = golden_segmenter(case)
-    checkpoint = save(tmp_path, golden_state(network, bare_module(network)))
-    save_clips(tmp_path / "clips.npz", golden_inputs(network, samples))
+    checkpoint = save(tmp_path, golden_state(case, bare_module(network)))
+    save_clips(tmp_path / "clips.npz", golden_inputs(case, samples))
     options = ["--cfg_file", str(ROOT / "configs" / f"{config}.json"), "--stg", "all", "--logits"]
     features = extract(tmp_path, checkpoint, *options)
     assert {values.dtype for values in features.values()} == {np.dtype("float32")}
     assert [name for name in features if "," in name] == list(network.stages)
     assert_golden(case, features)
-    rows = "2 frames" if network.frames == 2 else f"{samples} clips"
+    rows = "2 frames" if network.clip.frames == 2 else f"{samples} clips"
     assert f"conv1,app_stream: {rows} x 64\n" in capsys.readouterr().out
     for file in tmp_path.iterdir():  # hundreds of megabytes
         file.unlink()
@@ -85,7 +86,7 @@ def test_released_files_give_the_golden_arrays(case, tmp_path, capsys):
 def tiny(tmp_path, monkeypatch):
     """A tiny network under the name of MATNet, and the folder of its clips and its two files."""
     network = tiny_segmenter()
-    monkeypatch.setattr(families, "NETWORKS", (network,))
+    monkeypatch.setattr(catalogue, "TABLES", (SimpleNamespace(NETWORKS=(network,)),))
     save_matnet(tmp_path, fill(TinyMATNet().state_dict()))
     save_clips(tmp_path / "clips.npz", [clip("image", (5, 3, 8, 9)), clip("flow", (5, 3, 8, 9))])
     return network, tmp_path
@@ -107,11 +108,12 @@ def test_batches_do_not_change_features_and_logits(tiny, size):
 
 
 def test_configuration_names_the_network_where_model_does_not(tiny):
-    _, folder = tiny
+    network, folder = tiny
     (folder / "cfg.json").write_text(json.dumps({"model": "matnet"}))
     features = extract(folder, folder, "--cfg_file", str(folder / "cfg.json"))
-    assert list(features) == ["layer4,sensor_fusion"]  # the default
-    assert extract(folder, "random", "--model", "matnet", "--stg", "conv1,app_stream")
+    assert tuple(features) == network.stages
+    one = extract(folder, "random", "--model", "matnet", "--stg", "layer4,sensor_fusion")
+    assert list(one) == ["layer4,sensor_fusion"]
 
 
 def test_what_was_read_is_printed(tiny, capsys):
@@ -136,13 +138,17 @@ def refusal(folder, *options):
     ("options", "words"),
     [
         (["--model", "sam"], "it needs PyTorch 0.4"),
-        (["--model", "rtnet", "--path", "slow"], "--path is for networks of action recognition"),
-        (["--model", "i3d", "--trained_on", "davis"], "--trained_on is for networks of segment"),
+        (["--model", "rtnet", "--path", "slow"], "`path` slow: network 'rtnet' has no such choice"),
+        (
+            ["--model", "i3d", "--trained_on", "davis"],
+            "`trained_on` davis: network 'i3d' has no such choice",
+        ),
+        (["--model", "rtnet", "--num_classes", "2"], "`num_classes` is for networks of action"),
         (["--model", "rtnet", "--stg", "layer5,app_stream"], "'layer5,app_stream' is not in"),
         (["--model", "rtnet", "--cfg_file", "absent.json"], "absent.json does not exist"),
         (["--model", "rtnet", "--checkpoint", "absent"], "`checkpoint` absent is not a file"),
     ],
-    ids=["sam", "other task", "action recognition", "stage", "configuration", "checkpoint"],
+    ids=["sam", "pathway", "training set", "classes", "stage", "configuration", "checkpoint"],
 )
 def test_requests_are_checked_before_the_clips_are_read(options, words, tmp_path):
     assert words in refusal(tmp_path, *options)

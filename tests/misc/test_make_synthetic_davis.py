@@ -29,6 +29,12 @@ def test_options_say_how_many_and_how_large(tmp_path, capsys):
         assert image.size == (24, 16)
 
 
+def test_one_side_is_that_of_a_square(tmp_path):
+    main([str(tmp_path / "set"), "--n_sequences", "1", "--n_frames", "3", "--size", "16"])
+    with Image.open(sequences(tmp_path / "set").image("disc_00", "1", "00001")) as image:
+        assert image.size == (16, 16)
+
+
 def test_existing_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="not overwritten"):
         main([str(tmp_path)])
@@ -39,8 +45,8 @@ def test_existing_folder_is_refused(tmp_path):
     [
         ("--n_frames", "2", "2 is below 3"),
         ("--n_sequences", "0", "0 is below 1"),
-        ("--size", "96", "not a height and a width"),
-        ("--size", "0,96", "not a height and a width"),
+        ("--size", "96,", "'96,' is not a size like 256 or 480,854"),
+        ("--size", "0,96", "'0,96' is not a size like"),
     ],
 )
 def test_bad_option_is_refused(tmp_path, capsys, option, value, words):

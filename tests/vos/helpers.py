@@ -7,16 +7,40 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from models.catalogue import find
 from models.network import Tap
 from tests.helpers import clip, fill, read_json, read_npz
-from vos.registry import find
 
 CASES = read_json("vos_networks.json")["networks"]
 
 
+def model_of(case):
+    """The network of a case, as it is called in the table."""
+    return case.partition("/")[0]
+
+
 def golden_segmenter(case):
     """The record of a case, in the form of its configuration."""
-    return find(case.partition("/")[0], CASES[case]["config"])
+    config = CASES[case]["config"]
+    return find(model_of(case)).configured(config.get("extra_args", config))
+
+
+_LAYERS = ("conv1", "layer1", "layer2", "layer3", "layer4")
+_WIDE, _NARROW = (64, 256, 512, 1024, 2048), (64, 64, 128, 256, 512)
+_FUSED = {
+    "twostream_deeplabv3plus_resnet101": {"layer1": 256, "layer4": 2048},
+    "matnet": {"layer1": 512, "layer2": 1024, "layer3": 2048, "layer4": 4096, "layerf": 256},
+    "rtnet": {"layer1": 64, "layer2": 128, "layer3": 256, "layer4": 256},
+    "rtnet34": {"layer1": 64, "layer2": 128, "layer3": 256, "layer4": 256},
+}
+
+
+def units_of(model):
+    """The number of units of every stage, in the study's order."""
+    widths = dict(zip(_LAYERS, _NARROW if model == "rtnet34" else _WIDE, strict=True))
+    streams = {f"{layer},{s}_stream": n for s in ("app", "mot") for layer, n in widths.items()}
+    fused = _FUSED["matnet" if model.startswith("matnet") else model]
+    return streams | {f"{layer},sensor_fusion": n for layer, n in fused.items()}
 
 
 def bare_module(network):
@@ -25,7 +49,7 @@ def bare_module(network):
         return network.module()
 
 
-def golden_state(network, module, known=None):
+def golden_state(case, module, known=None):
     """The weights behind the golden arrays; `known` ones are not drawn again, and added to."""
     known = {} if known is None else known
     shapes = module.state_dict()
@@ -35,7 +59,7 @@ def golden_state(network, module, known=None):
         if name not in known or known[name].shape != value.shape
     }
     for name, value in fill(absent).items():
-        known[name] = value * temper(network.name, name)
+        known[name] = value * temper(model_of(case), name)
     return {name: known[name] for name in shapes}
 
 
@@ -45,12 +69,18 @@ def temper(model, name):
     return next((factor for pattern, factor in patterns if re.search(pattern, name)), 1)
 
 
-def golden_inputs(network, samples, pixels=(96, 160)):
-    """Image and flow behind the golden arrays, of so many samples."""
+def inputs_of(network, samples, pixels, name="{}"):
+    """Known images and flows of so many samples, called `name` with the input's in braces."""
     return [
-        clip(f"golden:{network.name}:{name}", (samples, *axes, *pixels))
-        for name, axes in network.inputs.items()
+        clip(name.format(own), (samples, *shape[:-2], *pixels))
+        for own, shape in network.clip.shapes.items()
     ]
+
+
+def golden_inputs(case, samples, pixels=(96, 160)):
+    """Image and flow behind the golden arrays, of so many samples."""
+    model = model_of(case)
+    return inputs_of(find(model), samples, pixels, f"golden:{model}:{{}}")
 
 
 def golden(case):
@@ -111,14 +141,14 @@ class TinyMATNet(nn.Module):
         return self.decoder["norm"](self.decoder["pred2"](x))
 
 
-def build_tiny(spec):
+def build_tiny(spec, num_classes):
     return TinyMATNet()
 
 
 def tiny_taps(spec):
     return {
-        "conv1,app_stream": Tap("encoder.conv1_1"),
-        "layer4,sensor_fusion": Tap("decoder.pred2"),
+        "conv1,app_stream": (Tap("encoder.conv1_1"),),
+        "layer4,sensor_fusion": (Tap("decoder.pred2"),),
     }
 
 
@@ -127,7 +157,6 @@ def tiny_segmenter():
     return replace(
         find("matnet"),
         build="tests.vos.helpers:build_tiny",
-        units={"conv1,app_stream": 2, "layer4,sensor_fusion": 1},
         taps=tiny_taps,
         smallest_crop=8,
     )

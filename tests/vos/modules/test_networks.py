@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.tables.segmentation import CO_ATTENTION, AttentionSpec
+from models.tables.matnet import CO_ATTENTION
+from models.tables.rtnet import AttentionSpec
 from tests.helpers import clip, fill
 from vos.modules import parts
 from vos.modules.coattention import CoAttention, attend

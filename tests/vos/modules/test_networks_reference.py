@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from models.capture import stage_features
-from tests.helpers import assert_close, clip, read_npz
+from models.catalogue import find
+from tests.helpers import assert_close, read_npz
 from tests.vos.helpers import (
     CASES,
     assert_golden,
@@ -12,9 +13,11 @@ from tests.vos.helpers import (
     golden_inputs,
     golden_segmenter,
     golden_state,
+    inputs_of,
     layout,
+    model_of,
+    units_of,
 )
-from vos.registry import networks
 
 MATNETS = [case for case in CASES if case.startswith("matnet/")]
 RTNETS = ["rtnet/base", "rtnet34/base"]
@@ -36,16 +39,16 @@ def matnet_weights():
 def features_of(case, known, samples=1):
     network = golden_segmenter(case)
     module = bare_module(network)
-    module.load_state_dict(golden_state(network, module, known), assign=True)
-    inputs = golden_inputs(network, samples)
+    module.load_state_dict(golden_state(case, module, known), assign=True)
+    inputs = golden_inputs(case, samples)
     return stage_features(module, inputs, network.stage_taps("all"), logits=True), network, module
 
 
 @pytest.mark.parametrize("case", MATNETS)
 def test_matnet_equals_the_golden_arrays(case, matnet_weights):
-    features, network, _ = features_of(case, matnet_weights)
+    features, *_ = features_of(case, matnet_weights)
     assert {name: values.shape for name, values in features.items() if "," in name} == {
-        name: (1, units) for name, units in network.units.items()
+        name: (1, units) for name, units in units_of("matnet").items()
     }
     assert_golden(case, features)
 
@@ -62,12 +65,12 @@ def test_rtnet_equals_the_golden_arrays_and_samples_do_not_mix(case):
 
     # The published code is right for the second sample of a batch up to level 1.
     taps = network.stage_taps("layer1,app_stream,layer1,mot_stream,layer1,sensor_fusion")
-    both = stage_features(module, golden_inputs(network, 2), taps)
+    both = stage_features(module, golden_inputs(case, 2), taps)
     for name, values in both.items():
-        expected = read_npz("vos_golden.npz")[f"{network.name}/second/{name}"]
+        expected = read_npz("vos_golden.npz")[f"{model_of(case)}/second/{name}"]
         assert_close(values[2:], expected)
 
-    inputs = [clip(name, (3, *axes, 32, 64)) for name, axes in network.inputs.items()]
+    inputs = inputs_of(network, 3, (32, 64))
     taps = network.stage_taps("all")
     alone = [
         stage_features(module, [x[i : i + 1] for x in inputs], taps, logits=True) for i in range(3)
@@ -79,31 +82,32 @@ def test_rtnet_equals_the_golden_arrays_and_samples_do_not_mix(case):
             assert_close(values, torch.cat([one[name] for one in alone[:samples]]), 2e-5)
 
 
-@pytest.mark.parametrize("name", networks())
-def test_stages_end_the_forward_and_need_no_decoder(name):
-    network = networks()[name]
-    module = bare_module(network)
-    heads = [part for path, part in module.named_modules() if path.split(".")[-1] in LATER[name]]
-    assert heads
-    for part in heads:
-        part.register_forward_pre_hook(must_not_run)
-    with torch.device("meta"):
-        inputs = [torch.empty(1, *axes, 64, 64) for axes in network.inputs.values()]
-    stages = network.stage_taps("layer1,sensor_fusion,layer4,mot_stream")
-    features = stage_features(module, inputs, stages)
-    assert [values.shape[1] for values in features.values()] == [
-        network.units["layer4,mot_stream"],
-        network.units["layer1,sensor_fusion"],
-    ]
-
-
-# What comes after the last stage that the test above asks for.
+# What comes after the last stage that the test below asks for.
 LATER = {
     "twostream_deeplabv3plus_resnet101": ("aspp", "project"),
     "matnet": ("gated_res5", "decoder", "GC"),
     "rtnet": ("decoder4", "out1"),
     "rtnet34": ("decoder4", "out1"),
 }
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_stages_end_the_forward_and_need_no_decoder(name):
+    network = find(name)
+    module = bare_module(network)
+    heads = [part for path, part in module.named_modules() if path.split(".")[-1] in LATER[name]]
+    assert heads
+    for part in heads:
+        part.register_forward_pre_hook(must_not_run)
+    with torch.device("meta"):
+        inputs = [torch.empty(1, *shape[:-2], 64, 64) for shape in network.clip.shapes.values()]
+    stages = network.stage_taps("layer1,sensor_fusion,layer4,mot_stream")
+    features = stage_features(module, inputs, stages)
+    units = units_of(name)
+    assert [values.shape[1] for values in features.values()] == [
+        units["layer4,mot_stream"],
+        units["layer1,sensor_fusion"],
+    ]
 
 
 def must_not_run(*_):

@@ -1,4 +1,4 @@
-"""Seeds of `vos.measure` in one place: of one kind, and none takes another's files."""
+"""Seeds of segmentation networks side by side: of one kind, and none takes another's files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from tests import helpers_vos
-from tests.helpers_vos import contents, quick, run
+from tests.helpers_vos import contents, no_network, quick, run
 from utils import UserError, open_npz, save_npz
-from vos import measure
 
 trees, tiny, weights = helpers_vos.trees, helpers_vos.tiny, helpers_vos.weights
 
@@ -32,7 +31,8 @@ class TestSeedsOfOnePlace:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"crop_size": (12, 16)}, "another crop_size;"),
+            ({"image_size": (12, 16)}, "another clip;"),
+            ({"stg": "conv1,app_stream"}, "another stages;"),
             ({"styles": ("1", "2")}, "another dataset;"),
             ({"nreps": 3}, "another pairing;"),
             ({"pairing": "sampled"}, "another pairing;"),
@@ -43,8 +43,9 @@ class TestSeedsOfOnePlace:
         config = quick(trees, tmp_path / "out")
         run(config)
         before = contents(tmp_path / "out")
-        monkeypatch.setattr(measure, "load_network", lambda p: pytest.fail("the network is loaded"))
-        with pytest.raises(UserError, match=rf"seed_001 holds a run with {words} .*`save_dir`"):
+        no_network(monkeypatch)
+        words = rf"seed1 holds a run of tiny_davis_random with {words} .*`save_dir`"
+        with pytest.raises(UserError, match=words):
             run(dataclasses.replace(config, random_seed=2, **options))
         assert contents(tmp_path / "out") == before
 
@@ -60,8 +61,8 @@ def test_joint_encoding_of_another_seed_is_not_overwritten(trees, tmp_path, weig
         run(second)
     assert contents(tmp_path / "out") == before
     # Nor where the other seed's run is no longer beside them.
-    for name in ("runs", "final"):
-        shutil.move(tmp_path / "out" / name, tmp_path / name)
+    for path in [path for path in (tmp_path / "out").iterdir() if path.name != "joint_encoding"]:
+        shutil.move(path, tmp_path / path.name)
     before = contents(tmp_path / "out")
     with pytest.raises(UserError, match=r"conv1,app_stream\.npz is of seed 1, and is not"):
         run(second)

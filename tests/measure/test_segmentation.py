@@ -1,4 +1,4 @@
-"""Runs of `vos.measure`: the numbers, and the files that they leave."""
+"""Runs of segmentation networks: the numbers, and the files that they leave."""
 
 from __future__ import annotations
 
@@ -9,33 +9,43 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from vos.measurement import Segmentation, prepare
+from vos.measurement import prepare
 
-from datasets.flow_clips import iter_flow_batches
+from datasets.batches import iter_batches
 from estimation.estimator import CLASSES, estimate
 from estimation.moments import PairMoments
+from measure.prepare import Run, prepare
 from results.final_files import format_line
 from tests import helpers_vos
 from tests.helpers import fill
 from tests.helpers_runs import read_rows
-from tests.helpers_vos import UNITS, Tiny, contents, quick, run, tiny_networks, write_trees
-from vos import measure
+from tests.helpers_vos import (
+    LAST,
+    UNITS,
+    Tiny,
+    contents,
+    no_network,
+    place,
+    quick,
+    run,
+    tiny_networks,
+    write_trees,
+)
 
 trees, tiny, weights = helpers_vos.trees, helpers_vos.tiny, helpers_vos.weights
 
 
-def expanded(plan: Segmentation, module: Tiny) -> dict[str, tuple[np.ndarray, ...]]:
+def expanded(plan: Run, module: Tiny) -> dict[str, tuple[np.ndarray, ...]]:
     """By stage the features of all pairs, a and b, and their factors: one forward per pair and
     member, without store and distinct clips. Rows in order pair, frame."""
     rows: dict[str, tuple[list, list]] = {stage: ([], []) for stage in plan.stages}
     factors = []
-    for pair in plan.pairs:
-        factors += [pair.factor] * plan.network.frames
+    frames, reader = plan.geometry.frames, plan.data.reader(plan.geometry)
+    for pair in plan.plan.pairs:
+        factors += [pair.factor] * frames
         for member, clip in enumerate((pair.a, pair.b)):
-            (batch,) = iter_flow_batches([clip], plan.data, plan.geometry, batch_size=1)
-            image, flow = (x[0] for x in batch.inputs)
-            image = image if plan.network.frames > 1 else image[None]
-            flow = flow if plan.network.frames > 1 else flow[None]
+            (batch,) = iter_batches([clip], reader, batch_size=1)
+            image, flow = (x[0] if frames > 1 else x for x in batch.inputs)
             for picture, motion in zip(image, flow, strict=True):
                 with torch.inference_mode():
                     app = module.app(picture[None])
@@ -60,21 +70,20 @@ def test_numbers_are_those_of_the_estimator_on_all_pairs(trees, tmp_path, model)
 
     name = "tiny_davis" if model == "tiny" else "tiny2"
     lines = []
-    table = {
-        (r["stage"], r["factor"]): r for r in read_rows(out / f"runs/{name}/seed_001/layerwise.csv")
-    }
+    table = {(r["stage"], r["factor"]): r for r in read_rows(place(out, name) / "layerwise.csv")}
     for stage, (a, b, factor) in expanded(plan, module).items():
-        assert len(a) == network.frames * len(plan.pairs)
+        assert len(a) == network.clip.frames * len(plan.plan.pairs)
         moments = {f: PairMoments.of(a[factor == f], b[factor == f]) for f in (0, 1)}
         expected = estimate(moments)
         lines.append(format_line(stage, expected.dims, expected.dims_percent))
         for index, what in enumerate(("dynamic", "static")):
             row = table[stage, what]
             assert float(row["score"]) == pytest.approx(expected.scores[index], abs=1e-5)
-            assert int(row["n_pairs"]) == network.frames * len(plan.pairs) // 2
+            # Pairs of clips: those of two frames are two pairs of rows, and still one.
+            assert int(row["n_pairs"]) == len(plan.plan.pairs) // 2
     assert (out / f"final/{name}/{name}_final_001.txt").read_text().splitlines() == lines
     # The image stream sees no flow, in which alone static pairs differ.
-    units = read_rows(out / f"runs/{name}/seed_001/units.csv")
+    units = read_rows(place(out, name) / "units.csv")
     alike = [float(r["score_static"]) for r in units if r["stage"] == "conv1,app_stream"]
     assert alike == pytest.approx([1] * 5)
 
@@ -83,7 +92,7 @@ def test_features_of_two_frames_are_rows_in_order_clip_frame(trees, tmp_path):
     config = quick(trees, tmp_path / "out", model="tiny2", nreps=1)
     plan = prepare(config)
     run(config)
-    folder = tmp_path / "out/runs/tiny2_random/seed_001/features"
+    folder = place(tmp_path / "out", "tiny2_random") / "features"
     clips = read_rows(folder / "clips.csv")
     stored = np.load(folder / "conv1,app_stream.npy")
     assert stored.shape == (2 * len(plan.rows), 5)
@@ -97,6 +106,7 @@ def test_features_of_two_frames_are_rows_in_order_clip_frame(trees, tmp_path):
 
 def test_files_of_the_study_and_of_the_run(trees, tmp_path, weights, capsys):
     run(quick(trees, tmp_path / "out", checkpoint=weights))
+    folder = place(tmp_path / "out", "tiny_davis")
     final = tmp_path / "out/final/tiny_davis/tiny_davis_final_001.txt"
     found = {path.relative_to(tmp_path / "out") for path in contents(tmp_path / "out")}
     store = {f"{stage}.npy" for stage in UNITS} | {"clips.csv", "done.npy", "identity.json"}
@@ -110,17 +120,19 @@ def test_files_of_the_study_and_of_the_run(trees, tmp_path, weights, capsys):
         "joint_encoding.csv",
     }
     names |= {*(f"features/{n}" for n in store)}
-    expected = {Path("runs/tiny_davis/seed_001") / name for name in names}
+    expected = {Path(folder.name) / name for name in names}
     assert found == expected | {final.relative_to(tmp_path / "out")}
     assert [line.split(" , ")[0] for line in final.read_text().splitlines()] == [
         f"Stage: {stage}" for stage in UNITS
     ]
-    record = json.loads((tmp_path / "out/runs/tiny_davis/seed_001/config.json").read_text())
+    record = json.loads((folder / "config.json").read_text())
     assert record["options"]["checkpoint"] == weights
+    assert record["options"]["nreps"] == 2  # as configured
     assert record["device"] == "cpu"
     text = capsys.readouterr().out
     assert "network: tiny_davis" in text
-    assert str(final) in text
+    assert f"tables:  {folder}\n" in text
+    assert f"study:   {final}\n" in text
     assert "joint encoding" not in text
 
 
@@ -132,7 +144,7 @@ def test_joint_encoding_files_are_written_only_if_asked_for(trees, tmp_path, wei
     run(config)
     assert {path.name for path in joint.iterdir()} == {f"{stage}.npz" for stage in UNITS}
     assert "joint encoding, unit scores above 0.5" in capsys.readouterr().out
-    units = read_rows(tmp_path / "out/runs/tiny_davis/seed_001/units.csv")
+    units = read_rows(place(tmp_path / "out", "tiny_davis") / "units.csv")
     for stage, n in UNITS.items():
         with np.load(joint / f"{stage}.npz") as file:
             assert file["unit_scores"].shape == (3, n)
@@ -143,12 +155,21 @@ def test_joint_encoding_files_are_written_only_if_asked_for(trees, tmp_path, wei
         assert sum(sizes.values()) == n
 
 
+def test_results_stay_where_they_are_to_be_whatever_the_network_is_called(trees, tmp_path):
+    run(quick(trees, tmp_path / "out", name="../../my net", joint_encoding=True))
+    assert contents(tmp_path).keys() == contents(tmp_path / "out").keys()
+    (final,) = (tmp_path / "out/final").rglob("*.txt")
+    name = ".._.._my_net_random"
+    assert final.relative_to(tmp_path / "out/final") == Path(name, f"{name}_final_001.txt")
+    assert (tmp_path / "out/joint_encoding" / name / f"{LAST}.npz").exists()
+
+
 def test_joint_encoding_of_a_finished_run_is_added_without_the_network(
     trees, tmp_path, weights, monkeypatch
 ):
     config = quick(trees, tmp_path / "out", checkpoint=weights)
     run(config)
-    monkeypatch.setattr(measure, "load_network", lambda plan: pytest.fail("the network is loaded"))
+    no_network(monkeypatch)
     before = contents(tmp_path / "out/final")
     run(dataclasses.replace(config, joint_encoding=True))
     assert len(list((tmp_path / "out/joint_encoding/tiny_davis").iterdir())) == len(UNITS)
@@ -161,7 +182,7 @@ def test_first_threshold_is_that_of_the_joint_encoding_files_and_it_is_said(
     options = {"joint_encoding": True, "joint_encoding_thresh": (0.3, 0.6)}
     run(quick(trees, tmp_path / "out", checkpoint=weights, **options))
     joint = tmp_path / "out/joint_encoding/tiny_davis"
-    folder = tmp_path / "out/runs/tiny_davis/seed_001"
+    folder = place(tmp_path / "out", "tiny_davis")
     words = f"classes in {joint} are those at 0.3; others: {folder}\n"
     assert words in capsys.readouterr().out
     table = read_rows(folder / "joint_encoding.csv")
@@ -193,7 +214,7 @@ def test_plan_given_back_gives_the_same_numbers(trees, tmp_path, weights):
             tmp_path / "b",
             checkpoint=weights,
             random_seed=5,
-            pairs=tmp_path / "a/runs/tiny_davis/seed_001/plan.csv",
+            pairs=place(tmp_path / "a", "tiny_davis") / "plan.csv",
         )
     )
     (one,), (two,) = ((tmp_path / folder / "final").rglob("*.txt") for folder in "ab")
@@ -207,7 +228,7 @@ def test_fusionseg(tmp_path):
         root,
         tmp_path / "out",
         model="twostream_deeplabv3plus_resnet101",
-        crop_size=(32, 32),
+        image_size=(32, 32),
         nreps=1,
         trained_on="taovos",
     )

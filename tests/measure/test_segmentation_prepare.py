@@ -1,8 +1,7 @@
-"""What will be measured of a segmentation network, and what is refused before anything runs."""
+"""What a run of a segmentation network will measure, and what is refused before anything runs."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from collections import Counter
@@ -11,34 +10,58 @@ from pathlib import Path
 import pytest
 
 from common.factors import DIFFERENT, DYNAMIC, SAME, STATIC
+from config import Config
 from datasets.davis import BACKWARD, FORWARD
+from datasets.stylized_sequences import ENVIRONMENT
+from measure.prepare import Run, prepare
 from tests import helpers_vos
 from tests.helpers_vos import SEQUENCES, STYLES, UNITS, quick, write_list, write_trees
 from utils import DataError, UserError
-from vos.measurement import Segmentation, prepare
 
 trees, tiny = helpers_vos.trees, helpers_vos.tiny
 
 
-def planned(trees: Path, **options) -> Segmentation:
+def planned(trees: Path, **options) -> Run:
     return prepare(quick(trees, Path("out"), **options))
+
+
+def with_content(config: Config, **content) -> Config:
+    """The same options, with more in their configuration."""
+    before = json.loads(config.cfg_file.read_text())
+    config.cfg_file.write_text(json.dumps({**before, **content}))
+    return config
 
 
 @pytest.mark.parametrize(("model", "shown"), [("tiny", 1), ("tiny2", 2)])
 def test_every_frame_with_flow_is_measured(trees, model, shown):
     plan = planned(trees, model=model)
     frames = sum(n - shown for n in SEQUENCES.values())
-    # Two visits of a dynamic and a static pair each.
-    assert len(plan.visits) == 2 * 2 * len(SEQUENCES)
-    assert len(plan.pairs) == 4 * frames
-    assert Counter(pair.factor for pair in plan.pairs) == {DYNAMIC: 2 * frames, STATIC: 2 * frames}
-    assert sorted(plan.rows.values()) == list(range(len(plan.rows)))
+    # Two passes over the sequences, with a dynamic and a static pair of each.
+    assert len(plan.plan.rows) == 2 * 2 * len(SEQUENCES)
+    pairs = plan.plan.pairs
+    assert len(pairs) == 4 * frames
+    assert Counter(pair.factor for pair in pairs) == {DYNAMIC: 2 * frames, STATIC: 2 * frames}
+    rows = [row for own in plan.rows.values() for row in own]
+    assert rows == list(range(shown * len(plan.rows)))
+    assert {len(own) for own in plan.rows.values()} == {shown}
     assert all((clip.other == "") is (shown == 1) for clip in plan.rows)
     assert plan.stages == tuple(UNITS)
     assert plan.geometry.size == (10, 16)
     text = plan.describe()
-    assert f"{shown} frame{'s' * (shown == 2)} and flow, 10x16 pixels" in text
-    assert f"{len(plan.pairs)} pairs of frames, {len(plan.rows)} distinct clips" in text
+    assert f"clips: {shown} frame{'s' * (shown == 2)} and flow, 10x16 pixels\n" in text
+    counts = f"{len(pairs)} pairs ({2 * frames} dynamic, {2 * frames} static)"
+    assert f"videos: 3 of 3 (StylizedDAVIS); {counts}, {len(plan.rows)} distinct clips\n" in text
+    assert "sequences: each of 12 pairs of sequences gives a pair per frame" in text
+
+
+def test_nothing_but_the_network_need_be_configured(trees, monkeypatch):
+    monkeypatch.setenv("ORIGINAL_DATA_ROOT", str(trees / "original"))
+    places = {"stylized_data_dir": trees / "stylized", "image_size": (10, 16)}
+    plan = prepare(Config(model="tiny", checkpoint="random", nreps=2, styles=STYLES, **places))
+    assert plan.identity == planned(trees).identity
+    usual = prepare(Config(model="tiny", checkpoint="random", styles=STYLES, **places))
+    assert len(usual.plan.rows) == 5 * 2 * len(SEQUENCES)  # five passes, as in the study
+    assert usual.data.sequences.flows == (FORWARD,)
 
 
 def test_store_has_a_row_for_every_frame_of_a_clip(tmp_path):
@@ -49,13 +72,13 @@ def test_store_has_a_row_for_every_frame_of_a_clip(tmp_path):
     assert [row["row_of"] for row in one.store_rows()] == [clip.frame for clip in one.rows]
     rows = two.store_rows()
     assert len(rows) == 2 * len(two.rows)
-    for clip, number in two.rows.items():
-        first, second = rows[2 * number : 2 * number + 2]
+    for clip, numbers in two.rows.items():
+        first, second = (rows[number] for number in numbers)
         assert (first["row_of"], second["row_of"]) == (clip.frame, clip.other)
         assert (first["frame"], second["frame"]) == (clip.frame, clip.frame)
     # Files of the frame of the row: of the second row of a clip those of its other frame.
     row = next(row for row in rows if row["row_of"] != row["frame"])
-    data, video, frame = two.data, row["video"], row["row_of"]
+    data, video, frame = two.data.sequences, row["video"], row["row_of"]
     files = [data.image(video, row["style"], frame)]
     files += [data.flow(video, flow, frame) for flow in (FORWARD, BACKWARD)]
     assert row["bytes"] == "+".join(str(path.stat().st_size) for path in files)
@@ -73,7 +96,7 @@ def test_store_has_a_row_for_every_frame_of_a_clip(tmp_path):
 )
 def test_factors_of_the_plan_follow_the_residual(trees, n_factors, residual, expected):
     plan = planned(trees, n_factors=n_factors, residual_index=residual)
-    assert {pair.factor for pair in plan.pairs} == expected
+    assert {pair.factor for pair in plan.plan.pairs} == expected
 
 
 @pytest.mark.parametrize(
@@ -87,9 +110,7 @@ def test_factors_of_the_plan_follow_the_residual(trees, n_factors, residual, exp
 )
 def test_training_set_names_the_results_and_the_option_is_stronger(trees, said, given, expected):
     config = quick(trees, Path("out"), trained_on=given)
-    content = json.loads(config.cfg_file.read_text())
-    config.cfg_file.write_text(json.dumps({**content, "trained_on": said} if said else content))
-    assert prepare(config).model == expected
+    assert prepare(with_content(config, **({"trained_on": said} if said else {}))).model == expected
 
 
 @pytest.mark.parametrize(("model", "expected"), [("tiny", "tiny_davis"), ("tiny2", "tiny2")])
@@ -98,13 +119,23 @@ def test_results_of_random_weights_are_marked_by_name(trees, tmp_path, model, ex
     trained = planned(trees, model=model, checkpoint=str(tmp_path / "weights.pth"))
     assert trained.model == expected
     assert planned(trees, model=model).model == f"{expected}_random"
+    assert planned(trees, model=model, name="mine").model == "mine_random"
+
+
+def test_results_of_a_variant_are_named_by_how_it_was_asked_for(trees):
+    options = {"model": "matnet_bidir", "image_size": (32, 32)}
+    by_name = planned(trees, **options)
+    config = quick(trees, Path("out"), **{**options, "model": "matnet"})
+    described = prepare(with_content(config, extra_args={"cc_type": "coatt_recip"}))
+    assert by_name.model == "matnet_bidir_random"
+    assert described.model == "matnet_cc_type_coatt_recip_random"
+    other = {k for k, v in described.identity.items() if v != by_name.identity[k]}
+    assert other == {"network"}
 
 
 def test_training_set_in_the_configuration_is_no_matter_of_networks_of_one_training(trees):
     # The study's configurations say it for all.
-    config = quick(trees, Path("out"), model="tiny2")
-    content = json.loads(config.cfg_file.read_text())
-    config.cfg_file.write_text(json.dumps({**content, "trained_on": "davis"}))
+    config = with_content(quick(trees, Path("out"), model="tiny2"), trained_on="davis")
     assert prepare(config).model == "tiny2_random"
 
 
@@ -118,20 +149,21 @@ def test_videos_that_are_left_out_are_counted_and_said(tmp_path):
     assert plan.describe().splitlines()[-1] == "left out: 3 videos not generated"
 
 
-class TestIdentity:
+class TestRecord:
     def test_is_json_and_does_not_depend_on_how_it_is_computed(self, trees):
-        identity = planned(trees).identity
-        assert json.loads(json.dumps(identity)) == identity
+        record = planned(trees).record
+        assert json.loads(json.dumps(record)) == record
         again = planned(trees, batch_size=1, num_workers=3, device=None, joint_encoding=True)
-        assert again.identity == identity
+        assert again.record == record
 
     @pytest.mark.parametrize(
         ("options", "key"),
         [
             ({"trained_on": "taovos"}, "network"),
+            ({"name": "mine"}, "network"),
             ({"random_seed": 2}, "random"),
             ({"stg": "conv1,app_stream"}, "stages"),
-            ({"crop_size": (12, 16)}, "crop_size"),
+            ({"image_size": (12, 16)}, "clip"),
             ({"nreps": 3}, "plan"),
             ({"nreps": 3}, "pairing"),
             ({"pairing": "sampled"}, "pairing"),
@@ -143,16 +175,19 @@ class TestIdentity:
         ],
     )
     def test_names_what_changes_the_results(self, trees, options, key):
-        identity, other = planned(trees).identity, planned(trees, **options).identity
-        assert identity[key] != other[key]
+        record, other = planned(trees).record, planned(trees, **options).record
+        assert record[key] != other[key]
+
+    @pytest.mark.parametrize("key", ["random", "plan", "network"])
+    def test_features_depend_on_it(self, trees, key):
+        options = {"random": {"random_seed": 2}, "plan": {"nreps": 3}, "network": {"name": "a"}}
+        assert planned(trees).identity[key] != planned(trees, **options[key]).identity[key]
 
     def test_names_the_form_of_a_network_that_has_the_same_name(self, trees):
         config = quick(trees, Path("out"))
         identity = prepare(config).identity
-        content = json.loads(config.cfg_file.read_text())
-        config.cfg_file.write_text(json.dumps({**content, "gain": 2}))
-        changed = {k for k, v in prepare(config).identity.items() if v != identity[k]}
-        assert changed == {"form"}
+        other = prepare(with_content(config, gain=2)).identity
+        assert {k for k, v in other.items() if v != identity[k]} == {"form"}
 
     def test_names_weights_by_their_content(self, trees, tmp_path):
         identities = []
@@ -170,18 +205,22 @@ class TestRefusals:
         [
             ({"model": "sam"}, "'sam' cannot be run"),
             ({"model": "tinny"}, "'tinny' is not known.*Did you mean 'tiny'"),
-            ({"stg": "layer9,app_stream"}, "stage 'layer9,app_stream' is not in network 'tiny'"),
-            ({"trained_on": "taoovs"}, "'taoovs' is not known.*Did you mean 'taovos'"),
             (
-                {"model": "matnet", "trained_on": "davis"},
-                "`trained_on` davis: network 'matnet' has one training; leave it out",
+                {"stg": "layer9,app_stream"},
+                "stage 'layer9,app_stream' is not in network 'tiny_davis'",
             ),
-            ({"crop_size": (7, 99)}, r"crop_size \[7, 99\]: .* at least 8 pixels"),
+            ({"trained_on": "taoovs"}, "trained_on 'taoovs' is not .*Did you mean 'taovos'"),
+            (
+                {"model": "matnet", "trained_on": "davis", "image_size": (32, 32)},
+                "`trained_on` davis: network 'matnet' has no such choice; leave it out",
+            ),
+            ({"image_size": (7, 99)}, r"'tiny' takes clips of at least 8 pixels, not 7"),
             ({"checkpoint": None}, r"`checkpoint` is missing: .*tiny_davis\.pth"),
             ({"checkpoint": "none.pth"}, r"none\.pth is not a file"),
             ({"original_data_root": Path("none")}, "is none the folder of DAVIS 2016"),
-            ({"stylized_data_root": Path("none")}, "missing style folders: none"),
+            ({"stylized_data_dir": Path("none")}, "missing style folders: none"),
             ({"styles": ("1",)}, "needs two styles"),
+            ({"pairing": "exhaustive", "n_factors": 4}, "exhaustive goes with 3 factors"),
             ({"pairs": Path("none.csv")}, r"`pairs` none\.csv cannot be read"),
             ({"device": "cuda:99"}, "`device` cuda:99 is not on this machine"),
         ],
@@ -197,7 +236,15 @@ class TestRefusals:
         with pytest.raises(DataError, match=rf"{missing}: there are no images.*\n.*make_flow\.py"):
             planned(tmp_path, model=model, on_bad_video="skip")
         if model == "tiny2":
-            assert planned(tmp_path).pairs  # forward flow is enough for it
+            assert planned(tmp_path).plan.pairs  # forward flow is enough for it
+
+    @pytest.mark.parametrize("name", ["original_data_root", "stylized_data_dir"])
+    def test_folder_that_nothing_says_names_all_that_could(self, trees, name):
+        given = {"original_data_root": trees / "original", "stylized_data_dir": trees / "stylized"}
+        del given[name]
+        words = rf"`{name}` is missing: .*environment \({ENVIRONMENT[name]}\) or .*`cfg_file`"
+        with pytest.raises(UserError, match=words):
+            prepare(Config(model="tiny", checkpoint="random", **given))
 
     def test_too_few_pairs(self, tmp_path):
         write_trees(tmp_path, {"bear": 2})
@@ -220,7 +267,8 @@ class TestMissingFiles:
     def test_skip_leaves_the_sequence_out_of_all_factors_and_says_so(self, holed, trees):
         plan = planned(holed, on_bad_video="skip")
         assert list(plan.bad_videos) == ["cows"]
-        assert plan.visits == [v for v in planned(trees).visits if v.video != "cows"]
+        kept = [row for row in planned(trees).plan.rows if row.cells["video"] != "cows"]
+        assert list(plan.plan.rows) == kept
 
     def test_nothing_left_is_refused(self, holed):
         for name in SEQUENCES:
@@ -240,10 +288,18 @@ def test_plan_of_another_run_is_taken_as_it_is(trees, tmp_path):
     rows = "dynamic,bear,1,0,3,0,2\nstatic,bear,1,0,1,9,2\n"
     (tmp_path / "plan.csv").write_text(header + rows)
     plan = planned(trees, pairs=tmp_path / "plan.csv")
-    assert [dataclasses.astuple(visit) for visit in plan.visits] == [
-        (DYNAMIC, "bear", "1", 0, "3", 0, 2),
-        (STATIC, "bear", "1", 0, "1", 9, 2),
+    assert [tuple(row.cells.values()) for row in plan.plan.rows] == [
+        ("dynamic", "bear", "1", 0, "3", 0, 2),
+        ("static", "bear", "1", 0, "1", 9, 2),
     ]
-    # Only styles of the plan need files; five frames in three renderings.
+    assert Counter(pair.factor for pair in plan.plan.pairs) == {DYNAMIC: 5, STATIC: 5}
+    # Only styles of the plan need files; five frames in three forms.
     assert len(plan.rows) == 15
-    assert plan.data.styles == STYLES
+    assert plan.data.sequences.styles == STYLES
+
+
+def test_passes_in_the_configuration_do_not_matter_to_a_plan_that_is_given(trees, tmp_path):
+    planned(trees).plan.write(tmp_path / "plan.csv")
+    again = planned(trees, random_seed=3, pairs=tmp_path / "plan.csv")
+    assert again.plan.pairs == planned(trees).plan.pairs
+    assert again.record["plan"] == planned(trees).record["plan"]

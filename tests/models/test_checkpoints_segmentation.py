@@ -1,16 +1,17 @@
 """Checkpoints of segmentation networks in the published formats, and what is refused."""
 
 import hashlib
+import re
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.checkpoints import CheckpointError
+from models.catalogue import find
+from models.checkpoints import CheckpointError, load
 from tests.helpers import fill
 from tests.helpers_checkpoints import Runs
-from tests.vos.helpers import TinyMATNet, tiny_segmenter
-from vos.checkpoints import load
+from tests.vos.helpers import TinyMATNet, bare_module, tiny_segmenter
 
 NEVER_RUN = ("encoder.coa_res3.bna.", "decoder.pred5.")
 
@@ -66,6 +67,14 @@ def test_files_of_every_form_are_read(state, kind, tmp_path):
     assert loaded.note == ""
 
 
+def test_file_of_matnet_may_lack_them_too(state, tmp_path):
+    kept = {n: v for n, v in state.items() if not n.startswith(NEVER_RUN)}
+    torch.save({"state_dict": kept}, tmp_path / "net.pth")
+    assert load(tiny_segmenter(), str(tmp_path / "net.pth"))[1].note == (
+        "without 6 parameters that are never run"
+    )
+
+
 def test_parameters_that_are_never_run_may_be_missing(state, tmp_path):
     kept = {
         name: value
@@ -78,6 +87,13 @@ def test_parameters_that_are_never_run_may_be_missing(state, tmp_path):
     zeros = {name: torch.zeros_like(value) for name, value in state.items()}
     assert_loaded(module, zeros | kept)
     module.to("cpu")(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4))
+
+
+@pytest.mark.parametrize("name", ["rtnet", "twostream_deeplabv3plus_resnet101"])
+def test_other_networks_need_all_their_parameters(name):
+    # Of MATNet alone it is known which are never run.
+    assert re.match(find("matnet").unused, "decoder.pred5.weight")
+    assert not any(re.match(find(name).unused, n) for n in bare_module(find(name)).state_dict())
 
 
 def test_half_precision_becomes_float32(state, tmp_path):
@@ -111,8 +127,13 @@ def test_random_weights_follow_the_seed_and_nothing_else():
 )
 def test_what_does_not_fit_is_listed(state, change, words, tmp_path):
     changed = {n: v for n, v in {**state, **change}.items() if v is not None}
-    with pytest.raises(CheckpointError, match=words):
+    with pytest.raises(CheckpointError, match=words) as refusal:
         load(tiny_segmenter(), str(save_folder(tmp_path / "net", changed, 1)))
+    # True as well where a configuration, and no option, names the network.
+    assert str(refusal.value).splitlines()[-1] == (
+        "Is this the checkpoint of another network, or of another form of this one? `model`, or "
+        "the configuration in `cfg_file`, must name its own."
+    )
 
 
 def test_folder_without_an_epoch_or_without_its_decoder_is_refused(state, tmp_path):
