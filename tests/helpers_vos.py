@@ -14,7 +14,6 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from vos.measure import main
 
 from common.options import as_text
 from config import Config, changed

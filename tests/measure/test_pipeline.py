@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from measure.pipeline import FrozenNetwork, fill_store
 
 from common.factors import DIFFERENT, DYNAMIC, SAME, STATIC
 from datasets.clips import BadVideo, Batch
 from datasets.plan import Clip, Pair
 from measure import pipeline
-from measure.pipeline import FrozenNetwork, fill_store
 from models.network import Tap
 from results.store import FeatureStore
 from utils import DataError

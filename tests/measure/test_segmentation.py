@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from vos.measurement import prepare
 
 from datasets.batches import iter_batches
 from estimation.estimator import CLASSES, estimate
 from estimation.moments import PairMoments
-from measure.prepare import Run, prepare
+from measure.prepare import prepare
+from measure.run import Run
 from results.final_files import format_line
 from tests import helpers_vos
 from tests.helpers import fill

@@ -13,7 +13,8 @@ from common.factors import DIFFERENT, DYNAMIC, SAME, STATIC
 from config import Config
 from datasets.davis import BACKWARD, FORWARD
 from datasets.stylized_sequences import ENVIRONMENT
-from measure.prepare import Run, prepare
+from measure.prepare import prepare
+from measure.run import Run
 from tests import helpers_vos
 from tests.helpers_vos import SEQUENCES, STYLES, UNITS, quick, write_list, write_trees
 from utils import DataError, UserError
