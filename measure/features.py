@@ -122,12 +122,18 @@ def fill_store(
                 )
                 bar.update(len(batch.clips))
     if bad and on_bad_video == "stop":
-        shown = "\n".join(f"  {video}: {reason}" for video, reason in bad.items())
-        raise DataError(
-            f"{len(bad)} videos with a frame that cannot be read:\n{shown}\nRepair them, or give "
-            "`on_bad_video` skip to leave such videos out"
-        )
+        raise DataError(_unreadable(bad))
     return bad
+
+
+def _unreadable(bad: Mapping[str, str]) -> str:
+    """What is wrong with videos, and what to do."""
+    more = " or more" if len(bad) == MOST_SHOWN else ""
+    shown = "\n".join(f"  {video}: {reason}" for video, reason in bad.items())
+    return (
+        f"{len(bad)} videos{more} with a frame that cannot be read:\n{shown}\nRepair them, or give "
+        "`on_bad_video` skip to leave such videos out"
+    )
 
 
 @dataclass(frozen=True)

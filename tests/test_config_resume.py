@@ -79,26 +79,26 @@ class TestResume:
             load_config(["--resume", str(tmp_path)])
 
 
+# As versions before the segmentation networks moved in wrote them.
+# fmt: off
+OLD_OPTIONS = {
+    "model": "slowfast_r50_4x16", "checkpoint": "random", "weights_dir": None,
+    "num_classes": None, "allow_other_head": False, "stg": None, "unit_dim": None,
+    "path": "fast", "fuse": True, "dataset": "plain", "stylized_data_dir": "/videos",
+    "normal_data_dir": None, "subset": None, "styles": ["1", "2"], "n_sample_frames": None,
+    "clip_frames": None, "sampling_rate": None, "image_size": 256, "mean": [0.4], "std": None,
+    "on_bad_video": "stop", "random_seed": 3, "pairing": "anchored", "n_examples": None,
+    "pairs": None, "app_shuffle": True, "use_normal_app": False, "m_same": True,
+    "n_factors": 3, "residual_index": 2, "joint_encoding": False,
+    "joint_encoding_thresh": [0.5], "save_dir": "/runs", "run_name": "old", "resume": None,
+    "batch_size": 8, "num_workers": 2, "device": None,
+}
+# fmt: on
+
+
 class TestOlderRecord:
-    """A record as versions before the segmentation networks moved in wrote it."""
-
-    # fmt: off
-    OPTIONS = {
-        "model": "slowfast_r50_4x16", "checkpoint": "random", "weights_dir": None,
-        "num_classes": None, "allow_other_head": False, "stg": None, "unit_dim": None,
-        "path": "fast", "fuse": True, "dataset": "plain", "stylized_data_dir": "/videos",
-        "normal_data_dir": None, "subset": None, "styles": ["1", "2"], "n_sample_frames": None,
-        "clip_frames": None, "sampling_rate": None, "image_size": 256, "mean": [0.4], "std": None,
-        "on_bad_video": "stop", "random_seed": 3, "pairing": "anchored", "n_examples": None,
-        "pairs": None, "app_shuffle": True, "use_normal_app": False, "m_same": True,
-        "n_factors": 3, "residual_index": 2, "joint_encoding": False,
-        "joint_encoding_thresh": [0.5], "save_dir": "/runs", "run_name": "old", "resume": None,
-        "batch_size": 8, "num_workers": 2, "device": None,
-    }
-    # fmt: on
-
     def test_options_come_back(self, tmp_path):
-        record = {"options": self.OPTIONS, "stages": ["5"]}
+        record = {"options": OLD_OPTIONS, "stages": ["5"]}
         (tmp_path / "config.json").write_text(json.dumps(record))
         config = load_config(["--resume", str(tmp_path)])
         assert config == Config(

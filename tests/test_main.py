@@ -16,11 +16,11 @@ import main
 from config import Config
 from datasets.clips import permutation, subsample
 from main import Outcome
-from measure import pipeline
+from measure.features import LoadedNetwork
 from measure.prepare import prepare
-from models.network import find
+from models.catalogue import find
 from tests import helpers_runs
-from tests.helpers_runs import VIDEOS, as_argv, options, read_rows
+from tests.helpers_runs import VIDEOS, as_argv, computed, options, read_rows
 
 data = helpers_runs.videos
 STAGES = ("1", "2", "3", "4", "5")
@@ -36,11 +36,7 @@ def run(data, tmp_path_factory) -> Outcome:
 
 def features(data: Path, save_dir: Path, **more) -> dict[str, np.ndarray]:
     """The features of a new run, by stage, without estimates and figures."""
-    plan = prepare(Config(**options(data, save_dir, **more)))
-    _, store, bad = main.compute_features(plan)
-    assert not bad
-    assert store.done.all()
-    return {stage: np.array(store.features(stage)) for stage in store.stages}
+    return computed(prepare(Config(**options(data, save_dir, **more))))[1]
 
 
 class TestFolder:
@@ -231,13 +227,13 @@ class TestInvariance:
 
 def test_each_distinct_clip_is_computed_once(data, tmp_path, monkeypatch):
     sizes = []
-    original = pipeline.FrozenNetwork.features
+    original = LoadedNetwork.features
 
     def counting(self, inputs):
         sizes.append(len(inputs[0]))
         return original(self, inputs)
 
-    monkeypatch.setattr(pipeline.FrozenNetwork, "features", counting)
+    monkeypatch.setattr(LoadedNetwork, "features", counting)
     features(data, tmp_path, stg="all", batch_size=4)
     assert sizes == [4, 4, 4, 3]  # 5 videos: an anchor, its other style and its shuffle each
 
@@ -278,11 +274,12 @@ def test_factors_of_the_plan_follow_the_residual(data, tmp_path):
         (2, -1, {0, 1}),
     ]:
         chosen = options(data, tmp_path, n_factors=n_factors, residual_index=residual)
-        assert {pair.factor for pair in prepare(Config(**chosen)).pairs} == expected
+        assert {pair.factor for pair in prepare(Config(**chosen)).plan.pairs} == expected
 
 
 def test_four_factors(data, tmp_path):
-    outcome = main.measure(Config(**options(data, tmp_path, n_factors=4, residual_index=-1)))
+    chosen = options(data, tmp_path, stg="5", n_factors=4, residual_index=-1)
+    outcome = main.measure(Config(**chosen))
     rows = read_rows(outcome.folder / "layerwise.csv")
     assert [row["factor"] for row in rows] == ["dynamic", "static", "different", "same"]
     slow = oracle(outcome.folder, "5")
