@@ -16,7 +16,7 @@ from datasets.dataset import DataRequest, DataSet
 from datasets.geometry import Geometry
 from datasets.pairs import PairPlan, PlanRules, require_factors
 from datasets.videos import stop_or_skip
-from measure.cfg_file import find_network, resolved
+from measure.cfg_file import PATHWAY_OPTIONS, find_network, resolved
 from measure.folder import require_free_name
 from models.network import AUTO, BUILT, RANDOM, Network
 from utils import UserError, read_json, resolve_device
@@ -82,6 +82,7 @@ class Run:
         """All that the features depend on beside the videos, in JSON types."""
         return {
             "network": self.model,
+            "form": self._form,
             "source": self.network.source,
             "weights": self.weights,
             "random": self._random_weights,
@@ -91,6 +92,14 @@ class Run:
             "unit_dim": self.config.unit_dim,
             "plan": self.plan.digest,
         }
+
+    @property
+    def _form(self) -> dict[str, Any] | None:
+        """What the network's name may leave open, in JSON types: its options, and, where results
+        are called as a user likes, which network it is."""
+        options = [name for name in self.network.options if name not in PATHWAY_OPTIONS]
+        form = {name: getattr(self.network.spec, name) for name in options}
+        return {**form, **({"model": self.config.model} if self.config.name else {})} or None
 
     @property
     def _random_weights(self) -> dict[str, Any] | None:

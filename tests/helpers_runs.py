@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from measure.features import compute_features
+from measure.features import LoadedNetwork, compute_features
 from measure.folder import find_folder
 from measure.prepare import Run
 from tests.datasets.helpers import noise, write_frames
@@ -74,6 +74,23 @@ def computed(run: Run) -> tuple[Path, dict[str, np.ndarray]]:
     assert not found.bad_videos
     assert found.store.done.all()
     return folder, {stage: np.array(found.store.features(stage)) for stage in found.store.stages}
+
+
+class Forwards:
+    """Stands before the features of the network: counts clips, interrupts after some batches."""
+
+    def __init__(self, monkeypatch, interrupt_after: int | None = None):
+        self.sizes: list[int] = []
+        self.left = interrupt_after
+        original = LoadedNetwork.features
+
+        def features(network, inputs):
+            if self.left is not None and len(self.sizes) == self.left:
+                raise KeyboardInterrupt
+            self.sizes.append(len(inputs[0]))
+            return original(network, inputs)
+
+        monkeypatch.setattr(LoadedNetwork, "features", features)
 
 
 @pytest.fixture

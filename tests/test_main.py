@@ -16,11 +16,10 @@ import main
 from config import Config
 from datasets.clips import permutation, subsample
 from main import Outcome
-from measure.features import LoadedNetwork
 from measure.prepare import prepare
 from models.catalogue import find
 from tests import helpers_runs
-from tests.helpers_runs import VIDEOS, as_argv, computed, options, read_rows
+from tests.helpers_runs import VIDEOS, Forwards, as_argv, computed, options, read_rows
 
 data = helpers_runs.videos
 STAGES = ("1", "2", "3", "4", "5")
@@ -226,16 +225,14 @@ class TestInvariance:
 
 
 def test_each_distinct_clip_is_computed_once(data, tmp_path, monkeypatch):
-    sizes = []
-    original = LoadedNetwork.features
-
-    def counting(self, inputs):
-        sizes.append(len(inputs[0]))
-        return original(self, inputs)
-
-    monkeypatch.setattr(LoadedNetwork, "features", counting)
+    forwards = Forwards(monkeypatch)
     features(data, tmp_path, stg="all", batch_size=4)
-    assert sizes == [4, 4, 4, 3]  # 5 videos: an anchor, its other style and its shuffle each
+    assert forwards.sizes == [
+        4,
+        4,
+        4,
+        3,
+    ]  # 5 videos: an anchor, its other style and its shuffle each
 
 
 def test_summary_names_what_was_measured_and_where_it_is(data, tmp_path, capsys):

@@ -10,10 +10,9 @@ import pytest
 
 import main
 from config import Config
-from measure.features import LoadedNetwork
 from measure.prepare import prepare
 from tests import helpers_runs
-from tests.helpers_runs import computed, options, read_rows, write_videos
+from tests.helpers_runs import Forwards, computed, options, read_rows, write_videos
 from utils import DataError, UserError
 
 sound = helpers_runs.videos
@@ -130,15 +129,9 @@ class TestSeveralCorruptFrames:
         # Repaired, the rest is computed.
         for path, content in whole.items():
             path.write_bytes(content)
-        sizes, original = [], LoadedNetwork.features
-
-        def features(network, inputs):
-            sizes.append(len(inputs[0]))
-            return original(network, inputs)
-
-        monkeypatch.setattr(LoadedNetwork, "features", features)
+        forwards = Forwards(monkeypatch)
         assert main.measure(config).folder == folder
-        assert sum(sizes) == 15 - done.sum()
+        assert sum(forwards.sizes) == 15 - done.sum()
 
     def test_none_is_computed_after_the_first(self, data, tmp_path, monkeypatch):
         order = [clip.video for clip in prepare(self.start_at_first_frame(data, tmp_path)).rows]

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from config import Config, load_config
+from datasets.pairs import PairPlan
 from measure.cfg_file import find_network, resolved
-from measure.prepare import prepare
+from measure.prepare import Run, prepare
 from models.network import Network, Weights
 from models.tables import resnet as resnet_family
 from tests import helpers_runs
@@ -195,6 +196,23 @@ class TestOwnOptions:
         plan = prepare(load_config(chosen))
         assert plan.pathway == plan.identity["path"] == "slow"
         assert "pathway slow\n" in plan.describe()
+
+
+def test_options_that_no_name_tells_are_part_of_what_was_measured(tmp_path):
+    # Both are called twostream_deeplabv3plus_resnet101_davis, and have the same parameters.
+    identities = []
+    for stride in (8, 16):
+        file = tmp_path / f"{stride}.json"
+        name = "twostream_deeplabv3plus_resnet101"
+        file.write_text(json.dumps({"model": name, "output_stride": stride}))
+        config = resolved(Config(cfg_file=file), {})
+        network = find_network(config)
+        run = Run(config, network, "random", network.stages, None, PairPlan(()), {})
+        identities.append(run.identity)
+    small, large = identities
+    assert small["network"] == large["network"] == f"{name}_davis_random"
+    assert [key for key in small if small[key] != large[key]] == ["form"]
+    assert json.loads(json.dumps(small)) == small
 
 
 def test_results_are_called_as_asked(site, data, tmp_path):
