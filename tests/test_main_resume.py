@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import main
 from config import Config
 from measure.prepare import prepare
+from models.catalogue import find
 from tests import helpers_runs
-from tests.helpers_runs import VIDEOS, Forwards, computed, options, read_rows, write_videos
+from tests.helpers_runs import (
+    VIDEOS,
+    Forwards,
+    computed,
+    contents,
+    options,
+    read_rows,
+    write_videos,
+)
 from utils import UserError
 
 data, no_network = helpers_runs.videos, helpers_runs.no_network
@@ -25,7 +37,8 @@ def interrupted(data, tmp_path):
     """A function that runs with some options until Ctrl-C after k batches; gives the folder."""
 
     def run(k: int, **more) -> Path:
-        chosen = options(data, tmp_path, stg="all", batch_size=4, run_name="broken", **more)
+        usual = {"stg": "all", "batch_size": 4, "run_name": "broken"}
+        chosen = options(data, tmp_path, **{**usual, **more})
         with pytest.MonkeyPatch.context() as patch:
             Forwards(patch, interrupt_after=k)
             with contextlib.suppress(KeyboardInterrupt):
@@ -167,3 +180,98 @@ def test_videos_dropped_before_the_interruption_stay_listed(data, tmp_path, defe
             main.measure(Config(**chosen))
     main.main(["--resume", str(tmp_path / "run")])
     assert [r["video"] for r in read_rows(tmp_path / "run" / "skipped_videos.csv")] == ["ball"]
+
+
+class TestChangedFile:
+    """What a file has made is not mixed with what it makes after a change."""
+
+    @pytest.fixture
+    def network(self, tmp_path, monkeypatch) -> Path:
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        file = tmp_path / "changing_net.py"
+        file.write_text(
+            "from torch import nn\n"
+            "def build():\n"
+            "    net = nn.Sequential(nn.Conv3d(3, 4, 3), nn.ReLU(), nn.Conv3d(4, 6, 1))\n"
+            "    return net, {'frames': 4, 'crop': 32}\n"
+        )
+        return file
+
+    def chosen(self, data: Path, file: Path, **more) -> dict:
+        options_ = options(data, file.parent / "runs", model=f"{file}:build", **more)
+        return {k: v for k, v in options_.items() if k not in ("checkpoint", "image_size")}
+
+    @pytest.mark.parametrize("done", [1, None], ids=["unfinished", "finished"])
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            pytest.param("4, 3)", "4, 3, bias=False)", id="other weights"),
+            pytest.param("import nn", "import nn  # !", id="same weights"),
+        ],
+    )
+    def test_resumption_names_the_file_and_a_way_out(self, data, network, request, done, old, new):
+        options = self.chosen(data, network, batch_size=4)
+        name = "changing_net.py_build_plain_seed1"
+        folder = network.parent / "runs" / name
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            Forwards(patch, interrupt_after=done)
+            main.measure(Config(**options))
+        before = contents(folder)
+        network.write_text(network.read_text().replace(old, new))
+        with pytest.raises(UserError) as refusal:
+            main.main(["--resume", str(folder)])
+        assert f"{network}:build has changed" in str(refusal.value)
+        assert "as built has changed" not in str(refusal.value)
+        assert "Start a new run: leave out `resume`" in str(refusal.value)
+        assert contents(folder) == before
+        # What is advised works.
+        assert main.measure(Config(**options)).folder == folder.parent / f"{name}-2"
+        assert contents(folder) == before
+
+    def test_name_is_taken_then(self, data, network):
+        options = self.chosen(data, network, run_name="mine")
+        main.measure(Config(**options))
+        network.write_text(network.read_text() + "# changed\n")
+        words = r"mine holds .* another source \(\S*changing_net.py:build has changed\).*`run_name`"
+        with pytest.raises(UserError, match=words):
+            main.measure(Config(**options))
+        main.measure(Config(**{**options, "run_name": "other"}))
+
+    def test_weights(self, data, tmp_path):
+        file = tmp_path / "w.pyth"
+        state = find("demo_motion").module().state_dict()
+        torch.save(state, file)
+        options_ = {**options(data, tmp_path / "runs", run_name="run"), "checkpoint": str(file)}
+        main.measure(Config(**options_))
+        torch.save({name: value + 1 for name, value in state.items()}, file)
+        with pytest.raises(UserError, match=rf"another weights \({file} has changed\)"):
+            main.main(["--resume", str(tmp_path / "runs" / "run")])
+        # Other weights that were asked for are no changed file.
+        with pytest.raises(UserError, match="another weights, random;"):
+            main.main(["--resume", str(tmp_path / "runs" / "run"), "--checkpoint", "random"])
+
+
+@pytest.mark.parametrize("done", [1, 4], ids=["unfinished", "finished"])
+def test_run_of_an_older_version_goes_on(interrupted, data, tmp_path, monkeypatch, done):
+    chosen = {"model": "slowfast_r50_4x16", "path": "slow", "stg": "5"}
+    folder = interrupted(done, **chosen)
+    record = json.loads((folder / "config.json").read_text())
+    identity = json.loads((folder / "features" / "identity.json").read_text())
+    # As that version wrote it: a crop is a number, the last stage is the default, and there is
+    # nothing of segmentation.
+    for name in ("cfg_file", "name", "trained_on", "original_data_root", "start", "nreps"):
+        del record["options"][name]
+    record["options"] |= {"image_size": 32, "stg": None}
+    del identity["form"]
+    kept = ("started", "options", "checkpoint", "device", "bad_videos", "versions")
+    older = {**{name: record[name] for name in kept}, **identity}
+    (folder / "config.json").write_text(json.dumps(older))
+    (folder / "features" / "identity.json").write_text(json.dumps(identity))
+
+    forwards = Forwards(monkeypatch)
+    main.main(["--resume", str(folder)])
+    assert sum(forwards.sizes) == 15 - min(4 * done, 15)
+    whole = main.measure(Config(**options(data, tmp_path, run_name="whole", **chosen)))
+    assert read_rows(folder / "layerwise.csv")[0]["path"] == "slow"
+    for name in TABLES:
+        assert (folder / name).read_bytes() == (whole.folder / name).read_bytes()
