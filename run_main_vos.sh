@@ -5,8 +5,8 @@
 #   DEMO=1 bash run_main_vos.sh       on a small synthetic set, with untrained networks
 #
 # Where the data are: ORIGINAL_DATA_ROOT and STYLIZED_DATA_ROOT, or as configs/*.json say.
-# SEEDS, SAVE_DIR and PYTHON may be set as well. What is finished is skipped; a network that fails
-# does not stop the others, and the exit code is 1 if any did.
+# SEEDS, SAVE_DIR and PYTHON may be set as well. What is finished is not computed again; a network
+# that fails does not stop the others, and the exit code is 1 if any did.
 set -uo pipefail
 from_here() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
 [ -n "${CHECKPOINTS:-}" ] && CHECKPOINTS=$(from_here "$CHECKPOINTS")

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from vos.config import VosConfig, configured, load_config
-from vos.registry import find
+from config import Config, load_config
+from measure.cfg_file import find_network, resolved
+from models.tables.two_stream import ARCHIVE
+from utils import UserError
 
 ROOT = Path(__file__).parents[1]
 STUB = """#!/bin/sh
@@ -38,10 +40,9 @@ class Outcome:
     folder: Path
 
     @property
-    def runs(self) -> list[VosConfig]:
+    def runs(self) -> list[Config]:
         """The options of the runs, as the real command line reads them."""
-        measured = [call for call in self.calls if call[:2] == ["-m", "vos.measure"]]
-        return [load_config(call[2:]) for call in measured]
+        return [load_config(call[1:]) for call in self.calls if call[0] == "main.py"]
 
 
 @pytest.fixture
@@ -80,6 +81,7 @@ def test_four_seeds_of_five_networks(study):
         *((FUSIONSEG, 32, training) for training in TRAININGS),
     ]
     assert found == [(seed, *network) for seed in (1, 2, 3, 4) for network in networks]
+    assert {config.stg for config in outcome.runs} == {"all"}
     assert len(outcome.calls) == len(found)
 
 
@@ -91,11 +93,13 @@ def test_joint_encoding_is_of_the_first_seed_alone(study):
 
 def test_checkpoints_are_the_published_ones_of_each_network(study):
     for config in study(CHECKPOINTS="weights", SEEDS="1").runs:
-        said = configured(VosConfig(cfg_file=ROOT / config.cfg_file), {})
-        network = find(said.network["model"], said.network)
-        published = network.published.format(config.trained_on).rstrip("/")
+        network = find_network(resolved(replace(config, cfg_file=ROOT / config.cfg_file), {}))
+        with pytest.raises(UserError) as missing:
+            network.checkpoint(None)
         assert Path(config.checkpoint).is_absolute()  # where the script was called from
-        assert config.checkpoint.endswith(f"/weights/{published}")
+        _, _, published = config.checkpoint.partition("/weights/")
+        assert published
+        assert f"give `checkpoint` {ARCHIVE}/{published}" in str(missing.value)
 
 
 def test_variables_choose_seeds_and_places_also_with_spaces(study, tmp_path):
@@ -148,7 +152,7 @@ class TestDemo:
         roots = (outcome.folder / "roots").read_text().splitlines()
         assert roots == [f"{data}/original", f"{data}/stylized"]
         assert len(measured) == 5
-        assert {(c.checkpoint, c.crop_size, c.nreps) for c in outcome.runs} == {
+        assert {(c.checkpoint, c.image_size, c.nreps) for c in outcome.runs} == {
             ("random", (64, 96), 1)
         }
         assert "the numbers say nothing about trained networks" in outcome.text
