@@ -243,7 +243,11 @@ def test_summary_names_what_was_measured_and_where_it_is(data, tmp_path, capsys)
         assert words in shown
     for words in ("dynamic score", "static %", "joint encoding, unit scores above 0.5"):
         assert words in shown
-    assert str(tmp_path / "shown") in shown
+    assert "`" not in shown  # messages speak of options here, not of fields
+    assert f"tables:  {tmp_path / 'shown'}\n" in shown
+    # What is shown of classes is also asked for as files in segmentation, and there alone.
+    assert [path.name for path in tmp_path.iterdir()] == ["shown"]
+    assert "study:" not in shown
     assert f"{tmp_path / 'shown' / 'layerwise.png'}" in shown
     main.main(as_argv(options(data, tmp_path, run_name="second")))
     assert "joint encoding, unit" not in capsys.readouterr().out

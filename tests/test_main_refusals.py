@@ -85,6 +85,19 @@ class TestRequest:
         with pytest.raises(UserError, match=rf"`checkpoint` is missing.*{words}.*random"):
             main.measure(Config(**chosen))
 
+    @pytest.mark.parametrize("more", [[], ["--list_stages"]], ids=["measured", "listed"])
+    @pytest.mark.parametrize(
+        ("argv", "words"),
+        [
+            ("--model matnet --app_shuffle True", "`app_shuffle` is for networks of action"),
+            ("--model demo_motion --nreps 1", "`nreps` is for networks of segmentation"),
+            ("--n_factors 9", "4 factors at most"),
+        ],
+    )
+    def test_options_that_do_not_go_together(self, argv, words, more):
+        with pytest.raises(UserError, match=words):
+            main.main([*argv.split(), *more])
+
     def test_unequal_frame_counts(self, data, tmp_path):
         frames = data / "style_3" / "ball"
         shutil.copy(frames / "000018.png", frames / "000019.png")
