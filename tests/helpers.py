@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.naming import pytorchvideo_name
 from models.catalogue import find
+from models.naming import pytorchvideo_name
 from models.network import Network
 from models.tables.resnet import Fusion, Pathway, ResNetSpec
 
