@@ -49,6 +49,8 @@ class Config:
 
     Values may be given as texts, as on the command line. What is None is as the JSON configuration
     in `cfg_file` says, else as usual for the network.
+
+    Raises UserError, with the field, for a value that its option cannot have.
     """
 
     model: str | None = _what(
@@ -155,12 +157,12 @@ class Config:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, str | list) and value != field.default:
+            if value is not None:
                 object.__setattr__(self, field.name, _parsed(field, value))
 
 
 def _parsed(field: dataclasses.Field, value: Any) -> Any:
-    """A text, or a list, as a value of the option. Raises UserError if it is not one."""
+    """A value as the command line would read it. Raises UserError if it cannot be one."""
     try:
         return field.metadata["type"](as_text(value))
     except (argparse.ArgumentTypeError, ValueError) as error:
@@ -253,11 +255,13 @@ def _saved_options(folder: Path) -> dict[str, Any]:
     record = read_json(folder / "config.json")
     parsers = {field.name: field.metadata["type"] for field in dataclasses.fields(Config)}
     try:
-        return {
+        saved = {
             name: parsers[name](as_text(value))
             for name, value in record["options"].items()
             if value is not None and name not in ("run_name", "resume")
         }
+        # In older records no `stg` stands for the last stage alone.
+        return {"stg": ",".join(record.get("stages", ["all"])), **saved}
     except (KeyError, TypeError, AttributeError, ValueError, argparse.ArgumentTypeError) as error:
         raise UserError(
             f"`resume`: {folder / 'config.json'} is not the record of a run of this version: "

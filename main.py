@@ -45,10 +45,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, measure, and print the numbers and where they are."""
     given = parse(argv, LISTS)
     wanted = [name for name in LISTS if given.pop(name, False)]
-    if wanted:
-        print_lists(wanted, Config(**given))
-        return
     config = from_given(given)
+    if wanted:
+        print_lists(wanted, config)
+        return
     outcome = measure(config)
     print(folders.summary(outcome.results, config.joint_encoding))
     print(f"tables:  {outcome.folder}")

@@ -196,6 +196,10 @@ def save_npz(path: Path, arrays: Mapping[str, Any]) -> None:
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
+# Seconds from one line of progress to the next, where no terminal shows a bar.
+LINE_EVERY = 60.0
+
+
 class _Lines:
     """A stream for a progress bar that is no terminal: every state of the bar is a line."""
 
@@ -213,7 +217,7 @@ def progress(items: Iterable, what: str, unit: str, total: int | None = None, do
     from tqdm import tqdm
 
     piped = not sys.stderr.isatty()
-    often = {"mininterval": 60, "maxinterval": 60, "delay": 60, "miniters": 1, "leave": False}
+    often = dict.fromkeys(("mininterval", "maxinterval", "delay"), LINE_EVERY)
     return tqdm(
         items,
         desc=what,
@@ -223,7 +227,7 @@ def progress(items: Iterable, what: str, unit: str, total: int | None = None, do
         ascii=piped,
         ncols=80 if piped else None,
         file=_Lines() if piped else None,
-        **(often if piped else {}),
+        **({**often, "miniters": 1, "leave": False} if piped else {}),
     )
 
 

@@ -23,7 +23,8 @@ from models.network import Network
 from utils import DataError, UserError, read_json, suggestion
 
 # Options that a network may have of its own, beside those that its configuration names.
-OWN_OPTIONS = ("path", "fuse", "trained_on")
+PATHWAY_OPTIONS = ("path", "fuse")
+OWN_OPTIONS = (*PATHWAY_OPTIONS, "trained_on")
 # What the study's configurations say that cannot be otherwise here.
 _FIXED = {"variant": "img_flow", "sampling_method": "noisy_flow"}
 # Keys of the file: the option that each stands for, and its type there.

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from config import Config
+from config import Config, as_json
 from datasets.videos import MOST_SHOWN
-from measure.folder import make_folder, note_resumption
+from measure.folder import RECORD, make_folder, note_resumption
 from measure.run import Run
-from models.network import BY_SHAPE, Network, Tap, UnitRule
+from models.network import BUILT, BY_SHAPE, Network, Tap, UnitRule
 from results.store import FeatureStore
-from utils import DataError, UserError, progress, resolve_device
+from utils import DataError, UserError, progress, read_json, resolve_device
 
 if TYPE_CHECKING:
     import torch
@@ -122,12 +122,18 @@ def fill_store(
                 )
                 bar.update(len(batch.clips))
     if bad and on_bad_video == "stop":
-        shown = "\n".join(f"  {video}: {reason}" for video, reason in bad.items())
-        raise DataError(
-            f"{len(bad)} videos with a frame that cannot be read:\n{shown}\nRepair them, or give "
-            "`on_bad_video` skip to leave such videos out"
-        )
+        raise DataError(_unreadable(bad))
     return bad
+
+
+def _unreadable(bad: Mapping[str, str]) -> str:
+    """What is wrong with videos, and what to do."""
+    more = " or more" if len(bad) == MOST_SHOWN else ""
+    shown = "\n".join(f"  {video}: {reason}" for video, reason in bad.items())
+    return (
+        f"{len(bad)} videos{more} with a frame that cannot be read:\n{shown}\nRepair them, or give "
+        "`on_bad_video` skip to leave such videos out"
+    )
 
 
 @dataclass(frozen=True)
@@ -149,6 +155,7 @@ def compute_features(run: Run, folder: Path) -> Features:
 
     Raises UserError that says how to go on where it cannot.
     """
+    _require_same(run, folder)
     if FeatureStore.is_complete(folder / "features"):
         return Features(_open_store(run, folder), run.bad_videos)
     network, loaded = load_for(run)
@@ -171,23 +178,37 @@ def compute_features(run: Run, folder: Path) -> Features:
     return Features(store, {**run.bad_videos, **bad})
 
 
-def _open_store(run: Run, folder: Path) -> FeatureStore:
-    """The feature store of a run, new or begun. Raises UserError if it is that of another run."""
+def _require_same(run: Run, folder: Path) -> None:
+    """Raise UserError if the features in a run's folder are those of another run."""
     other = FeatureStore.differences(folder / "features", run.identity)
     if other:
         raise UserError(
             f"{folder} holds features that were made with another {', '.join(other)}"
-            f"{_changed_file(run, other)}; they cannot go on. Start a new run: leave out `resume`, "
-            "and give another `run_name` where one is given"
+            f"{_changed_files(run, folder, other)}; they cannot go on. Start a new run: leave out "
+            "`resume`, and give another `run_name` where one is given"
         )
-    store = FeatureStore.resume(folder / "features", run.stages, run.store_rows(), run.identity)
+
+
+def _changed_files(run: Run, folder: Path, other: Sequence[str]) -> str:
+    """The files behind differences, in words: given as before, they are not as they were."""
+    before, now = read_json(folder / RECORD).get("options", {}), as_json(run.config)
+    given = {"source": "model", "weights": "checkpoint"}
+    files = {"source": now["model"], "weights": run.checkpoint}
+    changed = [
+        f"{files[key]} has changed"
+        for key, option in given.items()
+        if key in other and files[key] != BUILT and now[option] == before.get(option)
+    ]
+    return f" ({', '.join(changed)})" if changed else ""
+
+
+def _open_store(run: Run, folder: Path) -> FeatureStore:
+    """The feature store of a run, new or begun. Raises UserError if it is of other videos."""
+    try:
+        store = FeatureStore.resume(folder / "features", run.stages, run.store_rows(), run.identity)
+    except UserError as error:  # which ends with "Start a new run"
+        advice = "leave out `resume`, and give another `run_name`"
+        raise type(error)(f"{error}: {advice}") from None
     if run.config.resume:
         note_resumption(folder, run.config)
     return store
-
-
-def _changed_file(run: Run, other: Sequence[str]) -> str:
-    """The file behind a difference, in words, where there is one."""
-    files = {"source": run.config.model, "weights": run.checkpoint}
-    changed = [f"{files[key]} has changed" for key in other if key in files]
-    return f" ({', '.join(changed)})" if changed else ""

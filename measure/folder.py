@@ -40,24 +40,19 @@ def require_free_name(config: Config) -> None:
     folder = config.save_dir / (config.run_name or "")
     if not config.run_name or not folder.exists():
         return
-    asked, there = ({**options} for options in (as_json(config), _options(folder)))
-    other = [k for k, v in asked.items() if k not in _FREE and there.get(k) != _in_json(v)]
+    asked, there = as_json(config), _options(folder)
+    other = [k for k, v in asked.items() if k not in _FREE and there.get(k) != v]
     if other:
-        raise UserError(
-            f"{folder} exists, was made with another {', '.join(other[:4])}, and is not "
-            "overwritten: give another `run_name`"
-        )
+        made = f"was made with another {', '.join(other[:4])}" if there else "is not that of a run"
+        raise UserError(f"{folder} exists, {made}, and is not overwritten: give another `run_name`")
 
 
-def _options(folder: Path) -> Mapping[str, Any]:
+def _options(folder: Path) -> dict[str, Any]:
+    """The options of the run in a folder, as this version records them; none of no run."""
     try:
-        return read_json(folder / RECORD)["options"]
-    except (DataError, KeyError, TypeError):
+        return as_json(Config(**read_json(folder / RECORD)["options"]))
+    except (UserError, KeyError, TypeError):
         return {}
-
-
-def _in_json(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def require_writable(config: Config) -> None:
@@ -136,6 +131,7 @@ def note_resumption(folder: Path, config: Config) -> None:
 def save_results(folder: Path, results: Results, bad_videos: Mapping[str, str]) -> list[Path]:
     """Write tables and figures; returns the paths of the figures."""
     write_tables(folder, results)
+    (folder / "skipped_videos.csv").unlink(missing_ok=True)  # of an earlier start
     if bad_videos:
         rows = [{"video": video, "reason": reason} for video, reason in bad_videos.items()]
         write_csv(folder / "skipped_videos.csv", rows)

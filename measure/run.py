@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.factors import FACTORS
-from config import Config
+from config import Config, as_json
 from datasets.dataset import DataSet
 from datasets.geometry import Geometry
 from datasets.pairs import PairPlan
-from measure.cfg_file import OWN_OPTIONS
+from measure.cfg_file import PATHWAY_OPTIONS
 from models.network import BUILT, RANDOM, Network
 
 if TYPE_CHECKING:
@@ -78,23 +78,25 @@ class Run:
         """All that the features depend on beside the videos, in JSON types."""
         return {
             "network": self.model,
+            "form": self._form,
             "source": self.network.source,
             "weights": self.weights,
             "random": self._random_weights,
             "stages": list(self.stages),
             "path": self.pathway,
             "clip": self.geometry.identity(),
-            **({"form": self._form} if self._form else {}),
             "unit_dim": self.config.unit_dim,
             "plan": self.plan.digest,
         }
 
     @property
-    def _form(self) -> dict[str, Any]:
-        """The network's own options, but for those that its pathway or name tell already."""
-        network = self.network
-        own = [name for name in network.options if name not in OWN_OPTIONS]
-        return {name: getattr(network.spec, name) for name in own}
+    def _form(self) -> dict[str, Any] | None:
+        """What the network's name may leave open, in JSON types: its options, and, where results
+        are called as a user likes, which network it is."""
+        options = [name for name in self.network.options if name not in PATHWAY_OPTIONS]
+        form = {name: getattr(self.network.spec, name) for name in options}
+        model = {"model": as_json(self.config)["model"]} if self.config.name else {}
+        return {**form, **model} or None
 
     @property
     def _random_weights(self) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""A tiny data set with real pictures, and the options of quick runs on it."""
+"""A tiny data set with real pictures, the options of quick runs on it, and what they compute."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from measure.features import LoadedNetwork, compute_features
+from measure.folder import find_folder
+from measure.run import Run
 from tests.datasets.helpers import noise, write_frames
 
 VIDEOS = {"arms": 20, "ball": 18, "chess": 16, "dance": 12, "eggs": 9}
@@ -62,3 +65,42 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file."""
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def computed(run: Run) -> tuple[Path, dict[str, np.ndarray]]:
+    """The folder and the features of a run, by stage, without estimates and figures."""
+    folder = find_folder(run)
+    found = compute_features(run, folder)
+    assert not found.bad_videos
+    assert found.store.done.all()
+    return folder, {stage: np.array(found.store.features(stage)) for stage in found.store.stages}
+
+
+class Forwards:
+    """Stands before the features of the network: counts clips, interrupts after some batches."""
+
+    def __init__(self, monkeypatch, interrupt_after: int | None = None):
+        self.sizes: list[int] = []
+        self.left = interrupt_after
+        original = LoadedNetwork.features
+
+        def features(network, inputs):
+            if self.left is not None and len(self.sizes) == self.left:
+                raise KeyboardInterrupt
+            self.sizes.append(len(inputs[0]))
+            return original(network, inputs)
+
+        monkeypatch.setattr(LoadedNetwork, "features", features)
+
+
+@pytest.fixture
+def no_network(monkeypatch) -> None:
+    """No network may be loaded."""
+    monkeypatch.setattr(
+        "measure.features.load_network", lambda *given: pytest.fail("the network is loaded")
+    )
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Every file under a folder, but for empty folders."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

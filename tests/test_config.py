@@ -1,47 +1,30 @@
-"""The command line: types, defaults, refusals, contradictions, and what it must not import."""
+"""The options: types, defaults, refusals, contradictions, and what they must not import."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from config import Config, add_options, as_json, load_config
+from measure.cfg_file import resolved
+from tests import helpers_config
+from tests.helpers_config import parse
 from utils import UserError
 
-ROOT = Path(__file__).parents[1]
-# Of action recognition; `cfg_file` and `trained_on` belong to the segmentation study.
+refused = helpers_config.refused
+
 # fmt: off
 OF_THE_STUDY = [
     "dataset", "model", "stg", "checkpoint", "stylized_data_dir", "save_dir", "styles",
     "n_examples", "n_factors", "residual_index", "joint_encoding", "joint_encoding_thresh", "path",
     "fuse", "app_shuffle", "use_normal_app", "m_same", "batch_size", "num_workers", "image_size",
-    "n_sample_frames", "device", "random_seed",
+    "n_sample_frames", "device", "random_seed", "cfg_file", "trained_on",
 ]
 # fmt: on
-DATA = ["--stylized_data_dir", "videos"]
-
-
-def parse(*argv: str) -> Config:
-    return load_config([*DATA, *argv])
-
-
-@pytest.fixture
-def refused(capsys):
-    """A function that parses options which must be refused and returns the last line shown."""
-
-    def run(*argv: str) -> str:
-        with pytest.raises(SystemExit) as leave:
-            parse(*argv)
-        assert leave.value.code == 2
-        return capsys.readouterr().err.splitlines()[-1]
-
-    return run
 
 
 def test_defaults_are_those_of_the_study():
@@ -50,7 +33,13 @@ def test_defaults_are_those_of_the_study():
     assert (config.n_factors, config.residual_index) == (3, 2)
     assert config.joint_encoding_thresh == (0.5,)
     assert (config.app_shuffle, config.use_normal_app, config.m_same) == (True, False, True)
-    assert (config.path, config.fuse, config.model) == ("fast", True, "i3d")
+    assert (config.path, config.fuse) == ("fast", True)
+    # None: as the JSON configuration says, if there is one; else the network's, or the task's.
+    assert (config.model, config.dataset, config.nreps, config.trained_on) == (None,) * 4
+    assert config.stg == "all"
+    usual = resolved(config, {})
+    assert (usual.model, usual.dataset) == ("i3d", "StylizedActivityNet")
+    assert resolved(Config(model="matnet"), {}).dataset == "StylizedDAVIS"
     assert config.save_dir == Path("dim_outputs")
     assert config.joint_encoding is False
 
@@ -81,7 +70,7 @@ class TestBooleans:
 
     @pytest.mark.parametrize("text", ["yes", "2", "", "Falsch", "None"])
     def test_refused(self, refused, text):
-        assert "is none of True, False, 1, 0" in refused("--fuse", text)
+        assert f"{text!r} is not one of True, False, 1, 0" in refused("--fuse", text)
 
 
 class TestNumbers:
@@ -92,7 +81,6 @@ class TestNumbers:
             ("num_workers", 0),
             ("n_examples", 1),
             ("n_sample_frames", 1),
-            ("image_size", 8),
             ("random_seed", 0),
             ("num_classes", 1),
             ("clip_frames", 1),
@@ -104,6 +92,10 @@ class TestNumbers:
         message = refused(f"--{name}", str(low - 1))
         assert f"--{name}" in message
         assert f"{low - 1} is below {low}" in message
+
+    def test_passes_over_sequences(self, refused):
+        assert parse("--model", "matnet", "--nreps", "1").nreps == 1
+        assert "argument --nreps: 0 is below 1" in refused("--model", "matnet", "--nreps", "0")
 
     @pytest.mark.parametrize("text", ["eight", "1.5", "", "1e3"])
     def test_text_is_refused(self, refused, text):
@@ -121,9 +113,24 @@ class TestClips:
         assert chosen == (None,) * 4
         assert (config.mean, config.std, config.weights_dir) == (None, None, None)
 
-    @pytest.mark.parametrize("name", ["crop", "image_size"])
-    def test_crop_has_two_names(self, name):
-        assert parse(f"--{name}", "112").image_size == 112
+    @pytest.mark.parametrize(
+        ("option", "name", "text", "value"),
+        [
+            ("image_size", "image_size", "112", (112, 112)),
+            ("crop", "image_size", "112", (112, 112)),
+            ("crop_size", "image_size", "480,854", (480, 854)),
+            ("crop_size", "image_size", "480x854", (480, 854)),
+            ("split", "subset", "val", "val"),
+            ("stylized_data_root", "stylized_data_dir", "there", Path("there")),
+        ],
+    )
+    def test_other_names_of_options(self, option, name, text, value):
+        assert getattr(parse(f"--{option}", text), name) == value
+
+    @pytest.mark.parametrize("text", ["0", "-1", "", "big", "1.5", "480,", "480,854,3", "0,480"])
+    def test_crop_refused(self, refused, text):
+        message = refused(f"--image_size={text}")
+        assert f"{text!r} is not a size like 256 or 480,854" in message
 
     @pytest.mark.parametrize("text", ["-1", "0", "4"])
     def test_axis_of_the_units(self, text):
@@ -186,123 +193,59 @@ class TestLists:
         assert "thresholds lie in [-1, 1)" in refused(f"--joint_encoding_thresh={text}")
 
 
-class TestRefusals:
-    def test_unknown_and_shortened_options(self, refused):
-        assert "--stage" in refused("--stage", "5")
-        assert "--n_ex" in refused("--n_ex", "5")
+class TestValuesInPython:
+    """`Config(...)` takes what the command line takes, and what JSON holds."""
 
     @pytest.mark.parametrize(
-        ("name", "known"),
+        ("name", "given", "value"),
         [
-            ("dataset", "StylizedActivityNet"),
-            ("path", "slow"),
-            ("pairing", "exhaustive"),
-            ("on_bad_video", "skip"),
+            ("stylized_data_dir", "videos", Path("videos")),
+            ("save_dir", Path("runs"), Path("runs")),
+            ("styles", "1,2", ("1", "2")),
+            ("styles", ["1", "2"], ("1", "2")),
+            ("image_size", "480,854", (480, 854)),
+            ("image_size", [480, 854], (480, 854)),
+            # As an int, it was taken, and failed much later.
+            ("image_size", 112, (112, 112)),
+            ("stg", 5, "5"),
+            ("device", 0, "0"),
+            ("mean", 0.4, (0.4,)),
+            ("joint_encoding_thresh", [0.3, 0.5], (0.3, 0.5)),
+            ("fuse", "False", False),
+            ("fuse", 0, False),
+            ("batch_size", "3", 3),
+            ("unit_dim", -1, -1),
         ],
     )
-    def test_unknown_choice_lists_the_known_ones(self, refused, name, known):
-        message = refused(f"--{name}", "nonsense")
-        assert "nonsense" in message
-        assert known in message
+    def test_taken(self, name, given, value):
+        found = getattr(Config(**{name: given}), name)
+        assert found == value
+        assert type(found) is type(value)
 
     @pytest.mark.parametrize(
-        ("argv", "words"),
+        ("name", "given", "words"),
         [
-            pytest.param("--residual_index 0", "`residual_index` 0 .* expected -1 or 2", id="dyn"),
-            pytest.param("--residual_index 1", "dynamic and static", id="residual is static"),
-            pytest.param("--residual_index 3", "expected -1 or 2", id="residual out of range"),
-            pytest.param("--n_factors 5", "4 factors at most", id="five factors"),
-            pytest.param(
-                "--n_factors 2", r"give `residual_index` -1", id="two factors and a residual"
-            ),
-            pytest.param(
-                "--use_normal_app True --app_shuffle False",
-                "`use_normal_app` True goes with `app_shuffle` True",
-                id="unstylized, not shuffled",
-            ),
-            # Given pairs would win, and the other option be ignored without a word.
-            pytest.param("--pairs plan.csv --n_examples 9", "`n_examples`", id="pairs, n_examples"),
-            pytest.param("--pairs plan.csv --pairing sampled", "`pairing`", id="pairs, pairing"),
-            pytest.param("--pairs plan.csv --m_same False", "`m_same`", id="pairs, m_same"),
-            pytest.param("--pairs plan.csv --app_shuffle 0", "`app_shuffle`", id="pairs, shuffle"),
+            ("styles", "1,1", "is not a list of distinct names"),
+            ("fuse", "yes", "is not one of True, False"),
+            ("batch_size", 0, "0 is below 1"),
+            ("batch_size", "many", "'many' is not an integer"),
+            ("path", "diagonal", "'diagonal' is not known.*slow, fast, cat"),
+            ("dataset", "SSv2", r"'SSv2' is not known\. Did you mean 'ssv2'\?"),
+            ("image_size", [0, 480], "is not a size"),
+            ("image_size", [1, 2, 3], "is not a size"),
+            ("std", 0, "above 0"),
+            ("unit_dim", "last", "last"),
         ],
     )
-    def test_contradiction_is_refused(self, argv, words):
-        with pytest.raises(UserError, match=words):
-            parse(*argv.split())
+    def test_refused_with_the_field(self, name, given, words):
+        with pytest.raises(UserError, match=f"^`{name}`: .*{words}"):
+            Config(**{name: given})
 
-    def test_data_folder_is_needed_but_for_the_synthetic_set(self):
-        with pytest.raises(UserError, match="`stylized_data_dir` is missing"):
-            load_config(["--model", "i3d"])
-        assert load_config(["--dataset", "synthetic"]).stylized_data_dir is None
-
-
-class TestResume:
-    """`resume` DIR` alone repeats the options of that run."""
-
-    @pytest.fixture
-    def folder(self, tmp_path) -> Path:
-        config = Config(
-            model="c2d",
-            styles=("3", "1"),
-            fuse=False,
-            joint_encoding_thresh=(0.3, 0.7),
-            n_examples=12,
-            run_name="first",
-            image_size=64,
-            device="cpu",
-            save_dir=tmp_path,
-            stylized_data_dir=Path("videos"),
-        )
-        (tmp_path / "config.json").write_text(json.dumps({"options": as_json(config)}))
-        return tmp_path
-
-    def test_options_come_back(self, folder):
-        config = load_config(["--resume", str(folder)])
-        assert (config.styles, config.joint_encoding_thresh) == (("3", "1"), (0.3, 0.7))
-        assert (config.save_dir, config.resume) == (folder, folder)
-        record = json.loads((folder / "config.json").read_text())["options"]
-        again = json.loads(json.dumps(as_json(config)))
-        changed = {name: (old, again[name]) for name, old in record.items() if old != again[name]}
-        assert changed == {
-            "run_name": ("first", None),
-            "resume": (None, str(folder)),
-        }
-
-    def test_a_given_option_replaces_the_saved_one(self, folder):
-        config = load_config(["--resume", str(folder), "--batch_size", "3", "--fuse", "1"])
-        assert (config.batch_size, config.fuse, config.model) == (3, True, "c2d")
-
-    def test_run_name_is_refused(self, folder):
-        with pytest.raises(UserError, match="leave out `run_name`"):
-            load_config(["--resume", str(folder), "--run_name", "second"])
-
-    @pytest.mark.parametrize(
-        "argv",
-        ["--pairs other.csv", "--n_examples 99", "--pairing sampled", "--m_same False"],
-    )
-    def test_what_the_saved_plan_overrules_is_refused(self, folder, argv):
-        with pytest.raises(UserError, match=argv.split()[0].removeprefix("--")):
-            load_config(["--resume", str(folder), *argv.split()])
-
-    def test_folder_without_a_run_is_refused(self, tmp_path):
-        with pytest.raises(UserError, match=r"`resume` .*nowhere is not the folder of a run"):
-            load_config(["--resume", str(tmp_path / "nowhere")])
-
-    @pytest.mark.parametrize(
-        "content",
-        [
-            pytest.param("{", id="cut off"),
-            pytest.param("{}", id="no options"),
-            pytest.param("[]", id="a list"),
-            pytest.param('{"options": {"batch_size": 0}}', id="value out of range"),
-            pytest.param('{"options": {"unknown": 0}}', id="option of another version"),
-        ],
-    )
-    def test_unusable_record_is_refused_with_its_path(self, tmp_path, content):
-        (tmp_path / "config.json").write_text(content)
-        with pytest.raises(UserError, match=r"config\.json"):
-            load_config(["--resume", str(tmp_path)])
+    def test_a_changed_copy_is_checked_as_well(self):
+        config = Config(styles="1,2", image_size=64)
+        assert dataclasses.replace(config, stg=4) == Config(styles="1,2", image_size=64, stg="4")
+        with pytest.raises(UserError, match="`n_examples`: 0 is below 1"):
+            dataclasses.replace(config, n_examples=0)
 
 
 def test_record_is_json_and_complete():
@@ -340,19 +283,3 @@ def test_part_of_the_options_can_be_added_to_another_parser():
     add_options(parser, only=("model", "styles"))
     assert vars(parser.parse_args(["--styles", "2,3"])) == {"styles": ("2", "3")}
     assert "--batch_size" not in parser.format_help()
-
-
-def test_help_shows_every_option_and_does_not_import_torch():
-    script = (
-        "import sys, main\n"
-        "try:\n    main.main(['--help'])\n"
-        "except SystemExit as leave:\n    assert leave.code == 0\n"
-        "print([name for name in ('torch', 'matplotlib', 'scipy') if name in sys.modules])"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    *shown, imported = result.stdout.splitlines()
-    assert imported == "[]"
-    options = {word for line in shown for word in line.split() if word.startswith("--")}
-    assert {f"--{option.name}" for option in dataclasses.fields(Config)} <= options

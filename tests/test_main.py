@@ -16,11 +16,10 @@ import main
 from config import Config
 from datasets.clips import permutation, subsample
 from main import Outcome
-from measure import pipeline
 from measure.prepare import prepare
-from models.network import find
+from models.catalogue import find
 from tests import helpers_runs
-from tests.helpers_runs import VIDEOS, as_argv, options, read_rows
+from tests.helpers_runs import VIDEOS, Forwards, as_argv, computed, options, read_rows
 
 data = helpers_runs.videos
 STAGES = ("1", "2", "3", "4", "5")
@@ -36,11 +35,7 @@ def run(data, tmp_path_factory) -> Outcome:
 
 def features(data: Path, save_dir: Path, **more) -> dict[str, np.ndarray]:
     """The features of a new run, by stage, without estimates and figures."""
-    plan = prepare(Config(**options(data, save_dir, **more)))
-    _, store, bad = main.compute_features(plan)
-    assert not bad
-    assert store.done.all()
-    return {stage: np.array(store.features(stage)) for stage in store.stages}
+    return computed(prepare(Config(**options(data, save_dir, **more))))[1]
 
 
 class TestFolder:
@@ -231,16 +226,14 @@ class TestInvariance:
 
 
 def test_each_distinct_clip_is_computed_once(data, tmp_path, monkeypatch):
-    sizes = []
-    original = pipeline.FrozenNetwork.features
-
-    def counting(self, inputs):
-        sizes.append(len(inputs[0]))
-        return original(self, inputs)
-
-    monkeypatch.setattr(pipeline.FrozenNetwork, "features", counting)
+    forwards = Forwards(monkeypatch)
     features(data, tmp_path, stg="all", batch_size=4)
-    assert sizes == [4, 4, 4, 3]  # 5 videos: an anchor, its other style and its shuffle each
+    assert forwards.sizes == [
+        4,
+        4,
+        4,
+        3,
+    ]  # 5 videos: an anchor, its other style and its shuffle each
 
 
 def test_summary_names_what_was_measured_and_where_it_is(data, tmp_path, capsys):
@@ -251,7 +244,11 @@ def test_summary_names_what_was_measured_and_where_it_is(data, tmp_path, capsys)
         assert words in shown
     for words in ("dynamic score", "static %", "joint encoding, unit scores above 0.5"):
         assert words in shown
-    assert str(tmp_path / "shown") in shown
+    assert "`" not in shown  # messages speak of options here, not of fields
+    assert f"tables:  {tmp_path / 'shown'}\n" in shown
+    # What is shown of classes is also asked for as files in segmentation, and there alone.
+    assert [path.name for path in tmp_path.iterdir()] == ["shown"]
+    assert "study:" not in shown
     assert f"{tmp_path / 'shown' / 'layerwise.png'}" in shown
     main.main(as_argv(options(data, tmp_path, run_name="second")))
     assert "joint encoding, unit" not in capsys.readouterr().out
@@ -279,11 +276,12 @@ def test_factors_of_the_plan_follow_the_residual(data, tmp_path):
         (2, -1, {0, 1}),
     ]:
         chosen = options(data, tmp_path, n_factors=n_factors, residual_index=residual)
-        assert {pair.factor for pair in prepare(Config(**chosen)).pairs} == expected
+        assert {pair.factor for pair in prepare(Config(**chosen)).plan.pairs} == expected
 
 
 def test_four_factors(data, tmp_path):
-    outcome = main.measure(Config(**options(data, tmp_path, n_factors=4, residual_index=-1)))
+    chosen = options(data, tmp_path, stg="5", n_factors=4, residual_index=-1)
+    outcome = main.measure(Config(**chosen))
     rows = read_rows(outcome.folder / "layerwise.csv")
     assert [row["factor"] for row in rows] == ["dynamic", "static", "different", "same"]
     slow = oracle(outcome.folder, "5")

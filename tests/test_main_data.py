@@ -13,23 +13,16 @@ import torch
 
 import main
 from common.factors import DYNAMIC, STATIC
-from config import Config
-from datasets.videos import ORIGINAL
-from measure.prepare import Measurement, prepare
-from models.network import find
+from config import Config, load_config
+from datasets.videos import UNSTYLIZED
+from measure.prepare import prepare
+from models.catalogue import find
 from tests import helpers_runs
 from tests.datasets.helpers import noise, write_frames
-from tests.helpers_runs import as_argv, options, read_rows
+from tests.helpers_runs import as_argv, computed, contents, options, read_rows
 from utils import UserError
 
 data = helpers_runs.videos
-
-
-def computed(plan: Measurement) -> tuple[Path, dict[str, np.ndarray]]:
-    """The folder and the features of a run, by stage."""
-    folder, store, _ = main.compute_features(plan)
-    assert store.done.all()
-    return folder, {stage: np.array(store.features(stage)) for stage in store.stages}
 
 
 def activitynet(root: Path) -> None:
@@ -80,20 +73,20 @@ def test_layout_of_the_study(tmp_path, dataset, write, starts):
     assert found["5"].shape == (len(plan.rows), 256)
     # The styles of these sets are copies, so a clip's features do not depend on its style.
     shown = {}
-    for clip, row in plan.rows.items():
+    for clip, (row,) in plan.rows.items():
         if clip.shuffle == 0:
             key = (clip.video, clip.start)
             np.testing.assert_allclose(found["5"][row], shown.setdefault(key, found["5"][row]))
 
     # Two videos of one class and one of another, which has no partner and is left out.
     mates = prepare(Config(**{**chosen, "m_same": False}))
-    assert mates.videos.left_out == {"alone in their class (`m_same` False)": 1}
-    assert len(mates.videos.videos) == 2
-    for pair in mates.pairs:
+    assert mates.data.left_out == {"alone in their class (`m_same` False)": 1}
+    assert len(mates.data.names) == 2
+    for pair in mates.plan.pairs:
         assert (pair.a.video != pair.b.video) == (pair.factor == DYNAMIC)
     alike = prepare(Config(**{**chosen, "app_shuffle": False}))
-    label = {name: video.label for name, video in alike.videos.videos.items()}
-    for pair in alike.pairs:
+    label = {name: video.label for name, video in alike.data.videos.videos.items()}
+    for pair in alike.plan.pairs:
         assert (label[pair.a.video] == label[pair.b.video]) == (pair.factor == DYNAMIC)
 
 
@@ -104,19 +97,20 @@ def test_unstylized_static_pairs(data, tmp_path):
     shutil.copytree(data / "style_3", tmp_path / "set" / "original")
     chosen = options(tmp_path / "set", tmp_path, styles=("1", "2"), use_normal_app=True)
     plan = prepare(Config(**chosen))
-    assert all((pair.a.style == ORIGINAL) == (pair.factor == STATIC) for pair in plan.pairs)
+    assert all((pair.a.style == UNSTYLIZED) == (pair.factor == STATIC) for pair in plan.plan.pairs)
     folder, found = computed(plan)
 
     # The same clips, when these videos are a style: `original` is read where it should be.
-    lines = (folder / "plan.csv").read_text().replace(ORIGINAL, "3")
+    lines = (folder / "plan.csv").read_text().replace(UNSTYLIZED, "3")
     (tmp_path / "plan.csv").write_text(lines)
     chosen = options(data, tmp_path, pairs=tmp_path / "plan.csv", run_name="styles")
     _, expected = computed(prepare(Config(**chosen)))
     np.testing.assert_allclose(found["5"], expected["5"], rtol=1e-5, atol=1e-6)
 
-    # Fails: `use_normal_app` is refused beside `pairs`, which this plan needs. Suggested: take it
-    # out of config._DRAWING, for it also says where the unstylized videos are.
+    # A plan that shows unstylized videos needs to be told that they are there.
     chosen = options(tmp_path / "set", tmp_path, styles=("1", "2"), pairs=folder / "plan.csv")
+    with pytest.raises(UserError, match=r"plan\.csv, line 3: .*need `use_normal_app` True"):
+        prepare(Config(**chosen))
     _, again = computed(prepare(Config(**chosen, use_normal_app=True, run_name="again")))
     np.testing.assert_array_equal(again["5"], found["5"])
 
@@ -125,6 +119,64 @@ def test_unstylized_static_pairs(data, tmp_path):
     folder, other = computed(prepare(Config(**chosen, run_name="elsewhere")))
     assert np.isfinite(other["5"]).all()
     main.main(["--resume", str(folder)])
+
+
+class TestGivenPlan:
+    """`pairs`: the plan of another run."""
+
+    @pytest.fixture
+    def plan(self, data, tmp_path) -> Path:
+        prepare(Config(**options(data, tmp_path))).plan.write(tmp_path / "plan.csv")
+        return tmp_path / "plan.csv"
+
+    def test_unstylized_videos_that_it_does_not_show_are_refused(self, data, tmp_path, plan):
+        chosen = options(data, tmp_path, pairs=plan, use_normal_app=True)
+        words = r"`use_normal_app` True: .*plan\.csv shows stylized videos alone; leave it out"
+        with pytest.raises(UserError, match=words):
+            prepare(Config(**chosen, normal_data_dir=data / "style_3"))
+
+    def test_its_own_number_of_pairs_may_be_said(self, data, tmp_path, plan):
+        chosen = options(data, tmp_path, pairs=plan)
+        said = prepare(load_config(as_argv({**chosen, "n_examples": 10})))
+        assert said.plan == prepare(load_config(as_argv(chosen))).plan
+        assert len(said.plan.pairs) == 10
+
+    @pytest.mark.parametrize("n", [9, 11])
+    def test_another_number_of_pairs_is_refused(self, data, tmp_path, plan, n):
+        words = rf"`n_examples` {n}: the plan .*plan\.csv has 10 pairs; leave it out"
+        with pytest.raises(UserError, match=words):
+            prepare(load_config(as_argv(options(data, tmp_path, pairs=plan, n_examples=n))))
+
+
+class TestSyntheticSet:
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch):
+        monkeypatch.setattr("datasets.stylized_videos.SYNTHETIC_VIDEOS", 3)
+
+    def chosen(self, save_dir: Path, **more) -> Config:
+        options = {"dataset": "synthetic", "model": "demo_motion", "device": "cpu", **more}
+        return Config(save_dir=save_dir, styles=("1", "2"), image_size=32, **options)
+
+    def test_is_made_once_and_found_again(self, tmp_path, capsys):
+        plan = prepare(self.chosen(tmp_path)).plan
+        assert "made: 3 synthetic videos in" in capsys.readouterr().out
+        before = contents(tmp_path / "synthetic_videos")
+        assert prepare(self.chosen(tmp_path)).plan == plan
+        assert "made" not in capsys.readouterr().out
+        assert contents(tmp_path / "synthetic_videos") == before
+        elsewhere = self.chosen(tmp_path / "runs", stylized_data_dir=tmp_path / "synthetic_videos")
+        assert prepare(elsewhere).plan == plan
+
+    def test_is_made_where_it_is_asked_for(self, tmp_path):
+        prepare(self.chosen(tmp_path / "runs", stylized_data_dir=tmp_path / "mine"))
+        assert (tmp_path / "mine" / "synthetic.json").is_file()
+        assert not (tmp_path / "runs").exists()
+
+    def test_videos_that_are_not_synthetic_are_refused(self, data, tmp_path):
+        words = "`dataset` synthetic: .* has no synthetic.json.*give `dataset` plain"
+        with pytest.raises(UserError, match=words):
+            prepare(self.chosen(tmp_path, stylized_data_dir=data))
+        assert not (data / "synthetic.json").exists()
 
 
 class TestWeightsFromAFile:

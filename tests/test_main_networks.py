@@ -5,24 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-import main
-from config import load_config
+from config import Config, load_config
+from datasets.pairs import PairPlan
+from measure.cfg_file import find_network, resolved
 from measure.prepare import prepare
-from models.network import Weights
+from measure.run import Run
+from models.network import Network, Weights
 from models.tables import resnet as resnet_family
 from tests import helpers_runs
 from tests.helpers import tiny_network
 from tests.helpers_checkpoints import known_state, save_torch
-from tests.helpers_runs import as_argv, options
+from tests.helpers_runs import as_argv, computed, options
 from tests.helpers_server import Site, serve
 from utils import UserError
 
 data = helpers_runs.videos
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -42,8 +46,7 @@ def site(tmp_path, monkeypatch):
 def compute(data, save_dir, **more):
     """The plan, the folder and the features of a run, from a command line."""
     plan = prepare(load_config(as_argv({**options(data, save_dir), "model": "tiny", **more})))
-    folder, store, _ = main.compute_features(plan)
-    return plan, folder, {stage: np.array(store.features(stage)) for stage in store.stages}
+    return plan, *computed(plan)
 
 
 # ---- Published weights.
@@ -132,6 +135,93 @@ def test_rate_changes_the_window(data, tmp_path):
 def test_network_and_clips_that_do_not_go_together(more, words, data, tmp_path):
     with pytest.raises(UserError, match=words):
         prepare(load_config(as_argv(options(data, tmp_path, **more))))
+
+
+# ---- Options that some networks have.
+
+
+def network(**options) -> Network:
+    return find_network(resolved(Config(**options), {}))
+
+
+class TestOwnOptions:
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"model": "i3d", "path": "slow"}, "`path` slow: network 'i3d' has no such choice"),
+            ({"model": "i3d", "fuse": False}, "`fuse` False: network 'i3d' has no such choice"),
+            ({"model": "x3d_s", "path": "cat"}, "`path` cat: network 'x3d_s' has no"),
+            ({"model": "i3d", "trained_on": "davis"}, "`trained_on` davis: network 'i3d' has no"),
+            (
+                {"model": "matnet", "trained_on": "davis"},
+                "`trained_on` davis: network 'matnet' has no such choice; leave it out",
+            ),
+            (
+                {"cfg_file": ROOT / "configs" / "rtnet_davis.json", "trained_on": "davis"},
+                "`trained_on` davis: network 'rtnet",
+            ),
+            ({"model": "matnet", "path": "slow"}, "`path` slow: network 'matnet' has no"),
+        ],
+    )
+    def test_refused_where_there_is_nothing_to_choose(self, options, words):
+        with pytest.raises(UserError, match=words):
+            network(**options)
+
+    def test_value_that_the_network_does_not_have(self):
+        words = "trained_on 'davos' is not known.*davis, taovos.*Did you mean 'davis'"
+        with pytest.raises(UserError, match=words):
+            network(model="twostream_deeplabv3plus_resnet101", trained_on="davos")
+
+    def test_training_set_is_in_the_name(self):
+        found = network(model="twostream_deeplabv3plus_resnet101", trained_on="taovos")
+        assert found.name == "twostream_deeplabv3plus_resnet101_taovos"
+
+    @pytest.mark.parametrize("path", ["slow", "fast", "cat"])
+    def test_pathway_and_fusion(self, path):
+        fused, apart = (
+            network(model="slowfast_r50_8x8", path=path, fuse=fuse) for fuse in (True, False)
+        )
+        assert (fused.pathway(fused.spec), apart.pathway(apart.spec)) == (
+            path,
+            f"{path}, not fused",
+        )
+        assert fused.stage_taps("1") != apart.stage_taps("1")
+        assert fused.stage_taps("5") == apart.stage_taps("5")
+
+    def test_network_that_cannot_be_taken_apart_is_labelled_as_it_is(self, data, tmp_path):
+        # The study's code took `fuse` False for it, and measured it fused.
+        model = "slowfast_ssv2_r50_8x8"
+        fused, asked = (network(model=model, path="cat", fuse=fuse) for fuse in (True, False))
+        assert asked.stage_taps("all") == fused.stage_taps("all")
+        chosen = as_argv(options(data, tmp_path, model=model, path="slow", fuse=False))
+        plan = prepare(load_config(chosen))
+        assert plan.pathway == plan.identity["path"] == "slow"
+        assert "pathway slow\n" in plan.describe()
+
+
+def test_options_that_no_name_tells_are_part_of_what_was_measured(tmp_path):
+    # Both are called twostream_deeplabv3plus_resnet101_davis, and have the same parameters.
+    identities = []
+    for stride in (8, 16):
+        file = tmp_path / f"{stride}.json"
+        name = "twostream_deeplabv3plus_resnet101"
+        file.write_text(json.dumps({"model": name, "output_stride": stride}))
+        config = resolved(Config(cfg_file=file), {})
+        network = find_network(config)
+        run = Run(config, network, "random", network.stages, None, PairPlan(()), {})
+        identities.append(run.identity)
+    small, large = identities
+    assert small["network"] == large["network"] == f"{name}_davis_random"
+    assert [key for key in small if small[key] != large[key]] == ["form"]
+    assert json.loads(json.dumps(small)) == small
+
+
+def test_results_are_called_as_asked(site, data, tmp_path):
+    chosen = {"checkpoint": "random", "stg": "5", "name": "my own"}
+    plan, folder, _ = compute(data, tmp_path, **chosen)
+    assert folder.name == "my_own_plain_seed1"
+    assert plan.model == plan.identity["network"] == "my own"
+    assert "network: my own, weights random" in plan.describe()
 
 
 # ---- Units.

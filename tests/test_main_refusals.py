@@ -1,4 +1,4 @@
-"""What stops a run, when, and with which words; and videos left out by request."""
+"""What stops a run, when, and with which words."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ import pytest
 
 import main
 from config import Config
-from measure import pipeline
-from measure.prepare import prepare
+from measure.features import LoadedNetwork
 from tests import helpers_runs
 from tests.helpers_runs import as_argv, options, read_rows
 from utils import DataError, UserError
 
-sound = helpers_runs.videos
+sound, no_network = helpers_runs.videos, helpers_runs.no_network
 ROOT = Path(__file__).parents[1]
 
 
@@ -28,33 +27,39 @@ def data(sound, tmp_path) -> Path:
     return Path(shutil.copytree(sound, tmp_path / "videos"))
 
 
-def skipped(folder: Path) -> dict[str, str]:
-    return {row["video"]: row["reason"] for row in read_rows(folder / "skipped_videos.csv")}
-
-
+@pytest.mark.usefixtures("no_network")
 class TestRequest:
     """Refused before any network is loaded or folder made."""
-
-    @pytest.fixture(autouse=True)
-    def no_network(self, monkeypatch):
-        monkeypatch.setattr(main, "load_network", lambda plan: pytest.fail("the network is loaded"))
 
     @pytest.mark.parametrize(
         ("more", "words"),
         [
             pytest.param({"model": "i3"}, "'i3' is not known.*Did you mean 'i3d'", id="model"),
+            pytest.param({"model": "I3D"}, "'I3D' is not known. Did you mean 'i3d'", id="case"),
+            pytest.param(
+                {"model": "sam", "dataset": None}, "'sam' cannot be run: .*Detectron", id="gone"
+            ),
             pytest.param({"stg": "6"}, "stage '6' is not in .*Available: 1, 2, 3", id="stage"),
             pytest.param({"stg": "1,res5"}, "stage 'res5' is not in", id="one of two stages"),
             pytest.param({"device": "cuda:99"}, "cuda:99 is not on this machine", id="device"),
             pytest.param({"styles": ("1", "7")}, "give `styles` 1,2,3", id="style"),
             pytest.param({"styles": ("1",)}, "needs two styles", id="one style"),
             pytest.param(
-                {"use_normal_app": True}, "missing style folders.*original", id="original"
+                {"use_normal_app": True},
+                "original is not a folder: .*`normal_data_dir`, or leave out `use_normal_app`",
+                id="original",
             ),
             pytest.param({"m_same": False}, "needs action classes", id="m_same without classes"),
             pytest.param({"n_examples": 2}, "too few pairs for the factor 'dynamic'", id="pairs"),
             pytest.param({"residual_index": 0}, "`residual_index` 0", id="residual"),
-            pytest.param({"stylized_data_dir": Path("no")}, "no is not a folder", id="no folder"),
+            pytest.param(
+                {"stylized_data_dir": Path("no")},
+                "`stylized_data_dir` no does not exist; expected a folder with style_1",
+                id="no such folder",
+            ),
+            pytest.param(
+                {"stylized_data_dir": None}, "`stylized_data_dir` is missing", id="no folder"
+            ),
             pytest.param({"dataset": "ssv2"}, r"labels\.json does not exist", id="no JSON"),
             pytest.param({"pairs": Path("no.csv")}, r"no\.csv cannot be read", id="no plan"),
             pytest.param({"checkpoint": "no.pyth"}, r"no\.pyth is not a file", id="no checkpoint"),
@@ -80,6 +85,19 @@ class TestRequest:
         with pytest.raises(UserError, match=rf"`checkpoint` is missing.*{words}.*random"):
             main.measure(Config(**chosen))
 
+    @pytest.mark.parametrize("more", [[], ["--list_stages"]], ids=["measured", "listed"])
+    @pytest.mark.parametrize(
+        ("argv", "words"),
+        [
+            ("--model matnet --app_shuffle True", "`app_shuffle` is for networks of action"),
+            ("--model demo_motion --nreps 1", "`nreps` is for networks of segmentation"),
+            ("--n_factors 9", "4 factors at most"),
+        ],
+    )
+    def test_options_that_do_not_go_together(self, argv, words, more):
+        with pytest.raises(UserError, match=words):
+            main.main([*argv.split(), *more])
+
     def test_unequal_frame_counts(self, data, tmp_path):
         frames = data / "style_3" / "ball"
         shutil.copy(frames / "000018.png", frames / "000019.png")
@@ -94,92 +112,18 @@ class TestRequest:
             main.measure(Config(**options(data, tmp_path)))
 
 
-class TestCorruptFrame:
-    @pytest.fixture
-    def broken(self, data) -> Path:
-        """Frame 4 of every style of one video, which every window of it shows."""
-        for style in "123":
-            for path in (data / f"style_{style}" / "chess").iterdir():
-                path.write_bytes(b"broken")
-        return data / "style_1" / "chess"
-
-    @pytest.mark.parametrize("workers", [0, 1])
-    def test_stops_with_its_path(self, data, tmp_path, broken, workers):
-        chosen = options(data, tmp_path, num_workers=workers)
-        with pytest.raises(DataError, match=r"video chess: .*chess/000001\.png.*`on_bad_video`"):
-            main.measure(Config(**chosen))
-
-    def test_skip_drops_the_video_for_all_factors_and_lists_it(
-        self, sound, data, tmp_path, broken, capsys
-    ):
-        chosen = options(data, tmp_path, stg="all", on_bad_video="skip", run_name="skip")
-        found = main.measure(Config(**chosen))
-        assert list(skipped(found.folder)) == ["chess"]
-        assert "000001.png" in skipped(found.folder)["chess"]
-        assert "left out: 1 unreadable videos" in capsys.readouterr().out
-        assert {e.n_pairs for e in found.results.estimates.values()} == {(4, 4, 0)}
-
-        # The same numbers as from the plan without that video.
-        lines = (found.folder / "plan.csv").read_text().splitlines()
-        (tmp_path / "rest.csv").write_text("\n".join(x for x in lines if "chess" not in x))
-        rest = options(sound, tmp_path, stg="all", pairs=tmp_path / "rest.csv", run_name="rest")
-        expected = main.measure(Config(**rest))
-        for stage, estimate in expected.results.estimates.items():
-            own = found.results.estimates[stage]
-            np.testing.assert_allclose(own.scores, estimate.scores, atol=1e-5)
-            np.testing.assert_allclose(own.unit_scores, estimate.unit_scores, atol=1e-4)
-
-    def test_a_frame_that_no_clip_shows_may_be_broken(self, data, tmp_path):
-        # dance has 12 frames, so all its clips show 0, 2, 4, 6, 8, 10, then 0 and 3 again.
-        for style in "123":
-            (data / f"style_{style}" / "dance" / "000002.png").write_bytes(b"broken")
-        main.compute_features(prepare(Config(**options(data, tmp_path))))
-
-    def test_too_few_videos_left_says_so(self, data, tmp_path):
-        for path in data.rglob("*.png"):
-            if path.parent.name != "chess":
-                path.write_bytes(b"broken")
-        with pytest.raises(DataError, match=r"factor 0 \(dynamic\) has 1 pairs, at least 2"):
-            main.measure(Config(**options(data, tmp_path, on_bad_video="skip")))
-
-    def test_no_video_left_says_so(self, data, tmp_path):
-        for path in data.rglob("*.png"):
-            path.write_bytes(b"broken")
-        with pytest.raises(DataError, match=r"factor 0 \(dynamic\) has 0 pairs, at least 2"):
-            main.measure(Config(**options(data, tmp_path, on_bad_video="skip")))
-
-
-class TestBadFolders:
-    def test_skip_drops_a_video_with_a_hole_and_lists_it(self, data, tmp_path):
-        for style in "23":
-            (data / f"style_{style}" / "ball" / "000005.png").unlink()
-        found = main.measure(Config(**options(data, tmp_path, on_bad_video="skip")))
-        assert list(skipped(found.folder)) == ["ball"]
-        assert "000005.png is missing" in skipped(found.folder)["ball"]
-        assert "ball" not in (found.folder / "plan.csv").read_text()
-
-    def test_no_list_where_nothing_is_skipped(self, data, tmp_path):
-        found = main.measure(Config(**options(data, tmp_path, on_bad_video="skip")))
-        assert not (found.folder / "skipped_videos.csv").exists()
-
-    def test_folder_missing_in_the_first_style_is_a_problem(self, data, tmp_path):
-        shutil.rmtree(data / "style_1" / "ball")
-        with pytest.raises(UserError, match="ball"):
-            main.measure(Config(**options(data, tmp_path)))
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf], ids=["nan", "inf"])
 def test_feature_that_is_not_finite_stops_with_stage_unit_and_clip(
     data, tmp_path, monkeypatch, value
 ):
-    original = pipeline.FrozenNetwork.features
+    original = LoadedNetwork.features
 
     def features(network, inputs):
         found = original(network, inputs)
         found["4"][1, 3] = value
         return found
 
-    monkeypatch.setattr(pipeline.FrozenNetwork, "features", features)
+    monkeypatch.setattr(LoadedNetwork, "features", features)
     chosen = options(data, tmp_path, stg="4,5", run_name="run")
     with pytest.raises(DataError, match=rf"stage 4, unit 3, clip .*: the feature is {value}") as e:
         main.measure(Config(**chosen))
@@ -198,23 +142,31 @@ class TestProcess:
     @pytest.mark.parametrize(
         ("change", "words"),
         [
-            pytest.param({"residual_index": 1}, "--residual_index 1", id="contradiction"),
-            pytest.param({"stylized_data_dir": "/no/such"}, "/no/such is not a folder", id="data"),
-            pytest.param({"checkpoint": "none.pyth"}, "none.pyth is not a file", id="checkpoint"),
+            pytest.param(
+                {"residual_index": 1}, "--residual_index 1 with --n_factors", id="factors"
+            ),
+            pytest.param(
+                {"stylized_data_dir": "/no/such"}, "--stylized_data_dir /no/such", id="data"
+            ),
+            pytest.param({"checkpoint": "no.pyth"}, "--checkpoint no.pyth is not a", id="weights"),
+            pytest.param({"model": "I3D"}, "--model 'I3D' is not known. Did you mean", id="model"),
+            pytest.param({"model": "matnet"}, "--dataset plain is for networks of", id="task"),
+            pytest.param({"path": "slow"}, "--path slow: network 'demo_motion' has", id="pathway"),
         ],
     )
     def test_user_error_is_one_message_and_exit_code_2(self, data, tmp_path, change, words):
         done = self.run(*as_argv({**options(data, tmp_path), **change}))
         assert done.returncode == 2
-        assert done.stderr.startswith("error: ")
-        assert words in done.stderr
-        assert "Traceback" not in done.stderr
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"error: {words}")
+        assert "`" not in line
+        assert done.stdout == ""
 
     def test_bad_option_exits_with_2_and_names_it(self):
         done = self.run("--batch_size", "none")
         assert done.returncode == 2
-        assert "argument --batch_size: 'none' is not an integer" in done.stderr
-        assert "Traceback" not in done.stderr
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("error: argument --batch_size: 'none' is not an integer.")
 
     def test_success_exits_with_0(self, data, tmp_path):
         done = self.run(*as_argv(options(data, tmp_path, run_name="run", num_workers=1)))

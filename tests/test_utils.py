@@ -1,10 +1,13 @@
 """The small things that every part shares."""
 
 import hashlib
+import io
 import json
 import math
 import os
 import stat
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -32,8 +35,13 @@ def raising(error):
         (DataError("bad frame"), 2, "error: bad frame\n"),
         (KeyboardInterrupt("3 of 5 kept"), 130, "\ninterrupted. 3 of 5 kept\n"),
         (KeyboardInterrupt(), 130, "\ninterrupted.\n"),
+        (UserError("give `styles` 1,2, not `n` 3"), 2, "error: give --styles 1,2, not --n 3\n"),
+        (KeyboardInterrupt("then `resume` it"), 130, "\ninterrupted. then --resume it\n"),
     ],
-    ids=["none", "user error", "data error", "interrupt with advice", "interrupt"],
+    ids=[
+        *("none", "user error", "data error", "interrupt with advice", "interrupt"),
+        *("fields", "fields in an interrupt"),
+    ],
 )
 def test_exit_codes(error, code, words, capsys):
     assert utils.run(raising(error)) == code
@@ -246,6 +254,68 @@ def test_json_is_what_other_programs_read(tmp_path):
     assert json.loads((tmp_path / "x.json").read_text(encoding="ascii")) == {"v": [0.1, None]}
 
 
-def test_progress_is_quiet_when_piped(capsys):
+# ---- Progress.
+
+
+def test_progress_of_a_short_job_is_quiet_when_piped(capsys):
     assert list(utils.progress([1, 2], "clips", "clip")) == [1, 2]
     assert capsys.readouterr() == ("", "")
+
+
+def test_piped_progress_prints_lines(capsys, monkeypatch):
+    monkeypatch.setattr(utils, "LINE_EVERY", 0)
+    assert list(utils.progress(range(3), "clips", "clip", total=5, done=2)) == [0, 1, 2]
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "\r" not in err
+    lines = err.splitlines()
+    assert len(lines) >= 3
+    assert all(line.startswith("clips: ") for line in lines)
+    assert lines[-1].startswith("clips: 100%")
+    assert "5/5" in lines[-1]
+
+
+def test_piped_progress_is_a_line_now_and_then(capsys, monkeypatch):
+    # Bars that are updated by hand, and seldom, as that of a run is.
+    monkeypatch.setattr(utils, "LINE_EVERY", 0.05)
+    with utils.progress((), "clips", "clip", total=40) as bar:
+        for _ in range(40):
+            time.sleep(0.005)
+            bar.update(1)
+    lines = capsys.readouterr().err.splitlines()
+    assert 1 <= len(lines) <= 10
+    assert all("\r" not in line and line.startswith("clips: ") for line in lines)
+
+
+def test_progress_on_a_terminal_is_one_bar(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert list(utils.progress(range(3), "clips", "clip")) == [0, 1, 2]
+    assert "\r" in terminal.getvalue()
+    assert "3/3" in terminal.getvalue()
+
+
+# ---- What was meant.
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("i3", " Did you mean 'i3d'?"),
+        ("I3D", " Did you mean 'i3d'?"),
+        ("SSv2", " Did you mean 'ssv2'?"),
+        ("activitynet", " Did you mean 'StylizedActivityNet'?"),
+        ("ActivityNet", " Did you mean 'StylizedActivityNet'?"),
+        ("xyzzy", ""),
+        ("", ""),
+        # Too little to go by, though it stands in several names.
+        ("v", ""),
+    ],
+)
+def test_suggestion(name, expected):
+    known = ("i3d", "ssv2", "StylizedActivityNet", "Diving48")
+    assert utils.suggestion(name, known) == expected

@@ -1,0 +1,94 @@
+"""From pairs of features to estimates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from common.factors import DYNAMIC, STATIC
+from datasets.pairs import Pair
+from datasets.plan import Clip
+from measure.estimates import estimate_stages
+from results.store import FeatureStore
+from utils import DataError
+
+CLIPS = [Clip(video, style, 0) for video in "abc" for style in "12"]
+ROWS = {clip: (row,) for row, clip in enumerate(CLIPS)}
+
+
+def pair(factor: int, a: int, b: int) -> Pair:
+    return Pair(factor, CLIPS[a], CLIPS[b])
+
+
+def slow_score(a: np.ndarray, b: np.ndarray, total: float) -> float:
+    """The formula of the study, unit by unit and pair by pair."""
+    score = 0.0
+    for u in range(a.shape[1]):
+        m = (sum(a[:, u]) + sum(b[:, u])) / (2 * len(a))
+        score += sum((x - m) * (y - m) for x, y in zip(a[:, u], b[:, u], strict=True)) / len(a)
+    return score / total
+
+
+class TestEstimateStages:
+    PAIRS = (
+        pair(DYNAMIC, 0, 1),
+        pair(STATIC, 0, 2),
+        pair(DYNAMIC, 2, 3),
+        pair(STATIC, 3, 5),
+        pair(DYNAMIC, 4, 5),
+    )
+
+    @pytest.fixture
+    def store(self, tmp_path) -> FeatureStore:
+        store = FeatureStore.create(tmp_path, ("1", "2"), [{"clip": str(c)} for c in CLIPS], {})
+        rng = np.random.default_rng(0)
+        values = {s: rng.normal(3, 1, (6, n)).astype(np.float32) for s, n in (("1", 7), ("2", 4))}
+        store.write(range(6), values)
+        return store
+
+    def estimate(self, store, pairs, rows=ROWS):
+        return estimate_stages(store, pairs, rows, n_factors=3, residual_index=2)
+
+    def test_equals_the_slow_formula(self, store):
+        for stage, estimate in self.estimate(store, self.PAIRS).items():
+            x = np.array(store.features(stage), dtype=np.float64)
+            members = {f: [p for p in self.PAIRS if p.factor == f] for f in (DYNAMIC, STATIC)}
+            rows = [ROWS[clip][0] for p in self.PAIRS for clip in (p.a, p.b)]
+            total = sum(np.mean((x[rows] - x[rows].mean(0)) ** 2, 0))
+            for factor, own in members.items():
+                a, b = (x[[ROWS[getattr(p, side)][0] for p in own]] for side in "ab")
+                assert estimate.scores[factor] == pytest.approx(slow_score(a, b, total))
+            assert estimate.scores[2] == 1
+            assert estimate.n_pairs == (3, 2, 0)
+
+    def test_stages_stand_in_their_order(self, store):
+        assert list(self.estimate(store, self.PAIRS)) == ["1", "2"]
+
+    def test_order_of_pairs_does_not_matter(self, store):
+        one, other = (self.estimate(store, pairs)["1"] for pairs in (self.PAIRS, self.PAIRS[::-1]))
+        np.testing.assert_allclose(one.unit_scores, other.unit_scores)
+
+    def test_missing_factor_names_the_stage(self, store):
+        with pytest.raises(DataError, match=r"stage 1: factor 1 \(static\) has 0 pairs"):
+            self.estimate(store, [p for p in self.PAIRS if p.factor == DYNAMIC])
+        with pytest.raises(DataError, match=r"stage 1: factor 0 \(dynamic\) has 0 pairs"):
+            self.estimate(store, [])
+
+    def test_rows_of_several_frames_are_paired_in_order_and_clips_are_counted(self, store):
+        rows = {clip: (2 * i, 2 * i + 1) for i, clip in enumerate(CLIPS[:3])}
+        pairs = [pair(DYNAMIC, 0, 1), pair(STATIC, 1, 2), pair(DYNAMIC, 2, 0), pair(STATIC, 0, 1)]
+        split = {
+            Clip(clip.video, clip.style, frame): (row,)
+            for clip, own in rows.items()
+            for frame, row in enumerate(own)
+        }
+        by_frame = [
+            Pair(p.factor, *(Clip(c.video, c.style, frame) for c in (p.a, p.b)))
+            for p in pairs
+            for frame in (0, 1)
+        ]
+        found, expected = self.estimate(store, pairs, rows), self.estimate(store, by_frame, split)
+        for stage in ("1", "2"):
+            assert found[stage].scores == pytest.approx(expected[stage].scores)
+            assert found[stage].n_pairs == (2, 2, 0)
+            assert expected[stage].n_pairs == (4, 4, 0)

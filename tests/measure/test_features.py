@@ -1,0 +1,149 @@
+"""From clips to features, on made-up networks and clips."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from datasets.batches import BadVideo, Batch
+from datasets.plan import Clip
+from datasets.videos import MOST_SHOWN
+from measure.features import LoadedNetwork, fill_store
+from models.network import Tap
+from results.store import FeatureStore
+from utils import DataError, UserError
+
+CLIPS = [Clip(video, style, 0) for video in "abc" for style in "12"]
+ROWS = {clip: (row,) for row, clip in enumerate(CLIPS)}
+
+
+def new_store(folder, stages=("1", "2")) -> FeatureStore:
+    return FeatureStore.create(folder, stages, [{"clip": str(clip)} for clip in CLIPS], {})
+
+
+class Doubler:
+    """Stands in for a network: a clip's only value v gives (v, 2v) at stage 1, (3v) at stage 2."""
+
+    device = torch.device("cpu")
+
+    def features(self, inputs):
+        v = inputs[0].reshape(-1, 1).numpy()
+        return {"1": np.concatenate([v, 2 * v], 1), "2": 3 * v}
+
+
+def batch(*rows: int, scale: float = 1.0) -> Batch:
+    values = torch.tensor([scale * row for row in rows]).float().view(-1, 1, 1, 1, 1)
+    return Batch([CLIPS[row] for row in rows], [values])
+
+
+class TestFillStore:
+    def test_features_land_in_the_rows_of_their_clips(self, tmp_path):
+        store = new_store(tmp_path)
+        batches = iter([batch(4, 0), batch(5, 1, 2), batch(3)])
+        assert fill_store(store, Doubler(), batches, ROWS, "stop") == {}
+        assert store.done.all()
+        assert store.features("1").tolist() == [[row, 2 * row] for row in range(6)]
+        assert store.features("2").tolist() == [[3 * row] for row in range(6)]
+
+    def test_a_clip_may_have_several_rows(self, tmp_path):
+        # Those of two frames: one after the other, as a network that takes both gives them.
+        store = new_store(tmp_path)
+        rows = {clip: (2 * i, 2 * i + 1) for i, clip in enumerate(CLIPS[:3])}
+        batches = iter(
+            Batch(clips, [torch.tensor(values)])
+            for clips, values in (([CLIPS[2], CLIPS[0]], [4.0, 5, 0, 1]), ([CLIPS[1]], [2.0, 3]))
+        )
+        assert fill_store(store, Doubler(), batches, rows, "stop") == {}
+        assert store.features("2")[:, 0].tolist() == [0, 3, 6, 9, 12, 15]
+
+    def test_what_is_done_is_kept_when_a_later_batch_fails(self, tmp_path):
+        store = new_store(tmp_path)
+
+        def batches():
+            yield batch(0, 1)
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            fill_store(store, Doubler(), batches(), ROWS, "stop")
+        again = FeatureStore(tmp_path, ("1", "2"), store.clips)
+        assert again.done.tolist() == [True, True, False, False, False, False]
+        assert again.features("2")[:2].tolist() == [[0], [3]]
+
+    def test_bad_video_stops_with_its_path(self, tmp_path):
+        items = iter([batch(0), BadVideo("b", "b/000003.png: broken"), batch(4)])
+        with pytest.raises(DataError, match=r"(?s)b: b/000003\.png.*`on_bad_video` skip"):
+            fill_store(new_store(tmp_path), Doubler(), items, ROWS, "stop")
+
+    def test_all_bad_videos_are_named_and_nothing_is_computed_after_the_first(self, tmp_path):
+        store = new_store(tmp_path)
+        bad = [BadVideo("b", "first"), BadVideo("b", "second"), BadVideo("c", "third")]
+        items = iter([batch(0), bad[0], batch(2), *bad[1:], batch(4)])
+        with pytest.raises(DataError, match=r"2 videos with .*\n  b: first\n  c: third\nRepair"):
+            fill_store(store, Doubler(), items, ROWS, "stop")
+        assert store.done.tolist() == [True, False, False, False, False, False]
+
+    def test_no_more_is_read_after_ten_bad_videos(self, tmp_path):
+        assert MOST_SHOWN == 10
+        items = (BadVideo(f"v{i}", "broken") for i in range(99))
+        with pytest.raises(DataError, match="10 videos or more with a frame that cannot be read"):
+            fill_store(new_store(tmp_path), Doubler(), items, ROWS, "stop")
+        assert next(items).video == "v10"
+
+    def test_bad_video_is_skipped_and_reported_once(self, tmp_path):
+        store = new_store(tmp_path)
+        items = iter([batch(0), BadVideo("b", "first"), batch(1), BadVideo("b", "second")])
+        assert fill_store(store, Doubler(), items, ROWS, "skip") == {"b": "first"}
+        assert store.done.tolist() == [True, True, False, False, False, False]
+
+    def test_nan_stops_with_stage_unit_and_clip_and_nothing_of_its_batch_is_stored(self, tmp_path):
+        store = new_store(tmp_path)
+        bad = batch(2, 3)
+        bad.inputs[0][1] = float("nan")
+        with pytest.raises(DataError, match=r"stage 1, unit 0, clip .*b \(style 2, start 0\).*nan"):
+            fill_store(store, Doubler(), iter([batch(0), bad]), ROWS, "stop")
+        assert store.done.tolist() == [True, False, False, False, False, False]
+
+
+class TestLoadedNetwork:
+    @pytest.fixture
+    def network(self) -> LoadedNetwork:
+        torch.manual_seed(0)
+        module = torch.nn.Sequential(torch.nn.Conv3d(3, 4, 1), torch.nn.ReLU()).eval()
+        taps = {"conv": (Tap("0"),), "relu": (Tap("1"),)}
+        return LoadedNetwork(module, taps, torch.device("cpu"))
+
+    def test_every_stage_from_one_forward_pooled_to_units(self, network):
+        x = torch.randn(2, 3, 5, 6, 7)
+        features = network.features([x])
+        conv = network.module[0](x)
+        assert list(features) == ["conv", "relu"]
+        assert features["conv"].dtype == np.float32
+        np.testing.assert_allclose(
+            features["conv"], conv.mean((2, 3, 4)).detach(), rtol=1e-5, atol=1e-6
+        )
+        np.testing.assert_allclose(
+            features["relu"], conv.relu().mean((2, 3, 4)).detach(), rtol=1e-5, atol=1e-6
+        )
+
+    def test_inputs_are_left_as_they_are_and_no_hook_stays(self, network):
+        x = torch.randn(1, 3, 2, 4, 4)
+        kept = x.clone()
+        network.features([x])
+        assert torch.equal(x, kept)
+        assert not any(module._forward_hooks for module in network.module.modules())
+
+    def test_logits_if_asked_for(self, network):
+        x = torch.randn(2, 3, 5, 6, 7)
+        features = network.features([x], logits=True)
+        assert list(features) == ["conv", "relu", "logits"]
+        expected = network.module(x).detach()  # as it comes out, not pooled
+        np.testing.assert_allclose(features["logits"], expected, rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize("is_users", [True, False])
+    def test_error_in_a_users_network_is_one_of_the_user(self, network, is_users):
+        error = UserError if is_users else RuntimeError
+        with pytest.raises(error, match="5" if is_users else None):
+            replace(network, is_users=is_users).features([torch.randn(1, 5, 2, 4, 4)])
