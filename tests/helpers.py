@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.naming import pytorchvideo_name
 from models.catalogue import find
+from models.naming import pytorchvideo_name
 from models.network import Network
 from models.tables.resnet import Fusion, Pathway, ResNetSpec
 
@@ -135,6 +135,12 @@ def tiny_network(kind: str) -> Network:
         spec = ResNetSpec((_SLOW,), pool_after_res2=2, nonlocal_after=after, naming=naming, **_ONE)
     head = pytorchvideo_name(base.head, pathways == "two") if published else base.head
     return replace(base, name="tiny", spec=spec, num_classes=5, head=head)
+
+
+def at_path(network, path, fuse=True):
+    """The network measured at a pathway; one with a single pathway as it is."""
+    options = {"path": path, "fuse": fuse}
+    return network.configured(options) if "path" in network.options else network
 
 
 def tiny_inputs(network, clips=2, pixels=32):

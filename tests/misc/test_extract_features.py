@@ -10,7 +10,7 @@ import torch
 
 from misc.extract_features import main
 from models.capture import stage_features
-from models.network import find
+from models.catalogue import find
 from models.tables import resnet as resnet_family
 from tests.helpers import (
     assert_close,

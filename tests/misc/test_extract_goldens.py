@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from misc.extract_features import main
-from models.network import find
+from models.catalogue import find
 from tests.helpers import (
     assert_close,
     clip,
@@ -57,7 +57,7 @@ def golden(name, stage):
 
 
 def test_every_network_of_the_study_is_here():
-    from models.network import networks
+    from models.catalogue import networks
 
     names = {name.removesuffix("_soft") for name in (*RESNETS, *OTHERS)}
     assert names == {name for name in networks() if not name.startswith("demo_")}

@@ -6,7 +6,7 @@ import pytest
 
 import main
 from models import listing
-from models.network import networks
+from models.catalogue import networks
 from tests.helpers import tiny_network
 
 

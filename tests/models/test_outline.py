@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from datasets.geometry import ClipGeometry
-from models.network import Tap, UnitRule, Weights, find
+from models.catalogue import find
+from models.network import Tap, UnitRule, Weights
 from models.outline import count_units, list_stages, measurable, outline, require_stages, zeros
 from models.own.resolve import record
 from tests.helpers import tiny_network

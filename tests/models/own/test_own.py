@@ -10,9 +10,11 @@ from torch import nn
 
 from datasets.geometry import ClipGeometry, ClipOptions
 from models.capture import stage_features
+from models.catalogue import find
 from models.checkpoints import load
-from models.network import BUILT, Weights, find
-from models.own.resolve import digest, record, top_level_blocks
+from models.digest import digest
+from models.network import BUILT, Weights
+from models.own.resolve import record, top_level_blocks
 from tests.helpers import clip
 from utils import UserError
 

@@ -11,7 +11,7 @@ import main
 from config import Config, load_config
 from datasets.geometry import ClipGeometry, ClipOptions
 from measure.prepare import prepare
-from models.network import find
+from models.catalogue import find
 from tests.datasets.helpers import write_frames
 from tests.helpers_runs import as_argv, options, read_rows
 from utils import UserError

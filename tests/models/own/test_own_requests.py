@@ -12,8 +12,8 @@ from config import Config
 from datasets.clips import preprocess
 from datasets.geometry import ClipGeometry, ClipOptions
 from measure.prepare import prepare
-from models.network import find
-from models.own.resolve import digest
+from models.catalogue import find
+from models.digest import digest
 from tests import helpers_runs
 from tests.helpers_runs import options
 from utils import UserError

@@ -15,8 +15,8 @@ from datasets.clips import preprocess, read_frame, subsample
 from datasets.geometry import ClipOptions
 from measure.prepare import prepare
 from models.capture import stage_features
+from models.catalogue import find
 from models.checkpoints import load
-from models.network import find
 from models.outline import list_stages
 from models.own import torchvision as own_torchvision
 from tests import helpers_runs

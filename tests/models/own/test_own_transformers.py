@@ -14,8 +14,9 @@ from config import Config
 from datasets.clips import preprocess, read_frame, subsample
 from measure.prepare import prepare
 from models.capture import stage_features
+from models.catalogue import find
 from models.checkpoints import load
-from models.network import BUILT, find
+from models.network import BUILT
 from models.own import transformers as own_transformers
 from tests import helpers_runs
 from tests.datasets.helpers import noise
