@@ -98,7 +98,7 @@ def stages_table(network: Network) -> str:
     """
     checkpoint = BUILT if network.weights.built else RANDOM
     rows = list_stages(network, network.module())
-    lines = [_stage_line(row) for row in rows]
+    lines = [_stage_line(row, network.clip.rows) for row in rows]
     table = format_table(["", "stage", "units", "output", "note"], lines, left=True)
     head = f"{network.name} ({checkpoint}), one clip of {_clip(network.clip)}"
     return f"{head}; * are those of `stg` all\n{table}"
@@ -110,11 +110,12 @@ def _clip(clip: Geometry) -> str:
     return f"{frames or clip.frames} frames of {height}x{width} pixels"
 
 
-def _stage_line(row: StageRow) -> list[str]:
+def _stage_line(row: StageRow, expected: int) -> list[str]:
+    """The cells of a stage whose features should have the `expected` number of rows per clip."""
     notes = {0: "not reached by the forward", 1: ""}
     if not row.units:
         notes[1] = "no units, cannot be measured"
-    elif row.shape[0] != 1:
+    elif row.shape[0] != expected:
         notes[1] = f"{row.shape[0]} rows a clip: needs `batch_size` 1"
     return [
         "*" if row.default else "",
