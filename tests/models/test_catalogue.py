@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from common.tasks import RECOGNITION, SEGMENTATION
+from datasets.clips import raw_frames
 from models import catalogue
 from models.catalogue import by_name, find, networks, task_of
 from models.tables import resnet
@@ -122,6 +123,15 @@ def test_every_tap_is_a_module_of_the_network(name):
             taps = at_path(network, path, fuse).stage_taps("all")
             assert tuple(taps) == network.stages
             assert all(tap.module in modules for own in taps.values() for tap in own)
+
+
+@pytest.mark.parametrize("name", [n.name for n in networks().values() if n.task == RECOGNITION])
+def test_frames_of_the_study_are_spread_evenly_over_the_window(name):
+    """Bit for bit as in the study; records of its runs say nothing of another way."""
+    clip = find(name).clip
+    expected = [torch.linspace(0, clip.window - 1, n).long().tolist() for _, n in clip.inputs]
+    assert raw_frames(clip) == expected
+    assert "exact_rate" not in clip.identity()
 
 
 def test_listing_networks_loads_neither_torch_nor_numpy():
