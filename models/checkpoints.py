@@ -277,8 +277,8 @@ def _read_torch(path: Path) -> Any:
         reason = f"it holds {blocked[1]}" if blocked else str(error).splitlines()[0]
         raise CheckpointError(
             f"{path} is refused: {reason}, and only tensors and plain containers are read. If you "
-            "trust its source, load it with torch.load(FILE, weights_only=False), and save the "
-            "tensors alone: torch.save(network.state_dict(), NEW_FILE) if the file is a whole "
+            "trust its source, load it with torch.load(FILE, weights_only=False), and save only "
+            "the tensors: torch.save(network.state_dict(), NEW_FILE) if the file is a whole "
             "network, else the state dict that it holds"
         ) from None
     except Exception as error:  # a damaged file can raise anything
@@ -300,7 +300,9 @@ def _read_caffe2(path: Path) -> dict[str, Tensor]:
     content = unpickle(path, CheckpointError, "cut off")
     blobs = content.get("blobs") if isinstance(content, dict) else None
     if not isinstance(blobs, dict) or not blobs:
-        raise CheckpointError(f"{path} is a pickle without 'blobs', so no Caffe2 checkpoint")
+        raise CheckpointError(
+            f"{path} is a pickle without 'blobs', so it is not a Caffe2 checkpoint"
+        )
     arrays = {}
     for name, value in blobs.items():
         array = np.asarray(value)

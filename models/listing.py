@@ -116,7 +116,7 @@ def _stage_line(row: StageRow, expected: int) -> list[str]:
     if not row.units:
         notes[1] = "no units, cannot be measured"
     elif row.shape[0] != expected:
-        notes[1] = f"{row.shape[0]} rows a clip: needs `batch_size` 1"
+        notes[1] = f"{row.shape[0]} rows per clip: needs `batch_size` 1"
     return [
         "*" if row.default else "",
         row.stage,

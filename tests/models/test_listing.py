@@ -111,11 +111,11 @@ def test_what_cannot_be_measured_is_said(tmp_path, capsys, monkeypatch):
     (tmp_path / "notes.py").write_text(NOTES)
     argv = ["--model", f"{tmp_path}/notes.py:build", "--clip_frames", "3", "--crop", "8"]
     _, _, *rows = lines(capsys, *argv, "--list_stages")
-    said = {row.split("  *  ")[-1].split()[0]: row.split("]")[-1].strip() for row in rows}
+    notes = {row.split("  *  ")[-1].split()[0]: row.split("]")[-1].strip() for row in rows}
     stars = {row.split()[1] for row in rows if row.split()[0] == "*"}
     assert stars == {"a", "frames"}
-    assert said["a"] == ""
-    assert said["frames"] == "3 rows a clip: needs --batch_size 1"
-    assert said["twice"] == "used 2 times, cannot be measured"
-    assert "not reached by the forward" in said["spare"]
-    assert "no units, cannot be measured" in said["total"]
+    assert notes["a"] == ""
+    assert notes["frames"] == "3 rows per clip: needs --batch_size 1"
+    assert notes["twice"] == "used 2 times, cannot be measured"
+    assert "not reached by the forward" in notes["spare"]
+    assert "no units, cannot be measured" in notes["total"]
