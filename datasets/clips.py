@@ -6,6 +6,7 @@ takes a uniform subsample; /255, mean and std, short side (bilinear), centre cro
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from datasets.batches import FrameError, read_frame
 from datasets.geometry import ClipGeometry, apply_transform
 from datasets.plan import Clip
 from datasets.videos import Frames, VideoSet
+from utils import UserError
 
 
 def subsample(length: int, n: int) -> Tensor:
@@ -38,7 +40,7 @@ def permutation(shuffle: int, input_index: int, n: int) -> Tensor:
 def preprocess(frames: Tensor, geometry: ClipGeometry) -> Tensor:
     """Frames uint8 [T, H, W, 3] (RGB) as a network input float32 [3, T, crop, crop]."""
     if geometry.transform:
-        return apply_transform(geometry.transform, frames, geometry.crop)
+        return _transformed(frames, geometry)
     x = frames.permute(3, 0, 1, 2).float() / (255 / geometry.value_range)  # [3, T, H, W]
     if geometry.channels == "BGR":
         x = x.flip(0)
@@ -51,6 +53,20 @@ def preprocess(frames: Tensor, geometry: ClipGeometry) -> Tensor:
         x = F.interpolate(x, size, mode="bilinear", align_corners=False)
     top, left = (round((v - geometry.crop) / 2) for v in size)
     return x[:, :, top : top + geometry.crop, left : left + geometry.crop].contiguous()
+
+
+def _transformed(frames: Tensor, geometry: ClipGeometry) -> Tensor:
+    assert geometry.transform
+    try:
+        return apply_transform(geometry.transform, frames, geometry.crop)
+    except UserError:
+        raise
+    except Exception as error:  # a user's function may raise anything
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f"the network's own preprocessing fails: {type(error).__name__}: {error} "
+            f"({last.filename}, line {last.lineno}: {last.line})"
+        ) from None
 
 
 def raw_frames(geometry: ClipGeometry) -> list[list[int]]:

@@ -123,7 +123,9 @@ class ClipGeometry:
                 "its clips (`sampling_rate`, `mean` and `std` as well, if not 1, 0.45 and 0.225)"
             )
         window = frames * rate if wanted.frames or wanted.rate else self.window
-        short_side = round(self.short_side * crop / self.crop) if self.crop else crop
+        short_side = self.short_side or crop
+        if self.crop:
+            short_side = round(self.short_side * crop / self.crop)
         if short_side < crop:
             raise UserError(
                 f"frames scaled to a short side of {short_side} pixels are smaller than the crop "

@@ -19,18 +19,18 @@ _CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.G
 
 
 class _Enough(Exception):
-    """Raised by the last hook: all requested stages are there, the rest is not computed."""
+    """Raised by the last hook: all requested stages are there, so the forward can end."""
 
 
 def unit_axis(module: nn.Module, ndim: int, rule: UnitRule = BY_SHAPE) -> int:
     """Axis of the units in an output of `module` with `ndim` axes.
 
-    As `rule.dim` says. Else by the module where it has only one meaning: the channels of
-    convolutions and batch norms are axis 1, the features of linear layers and layer norms the
-    last. Else by shape: axis 1 of maps [B, C, T, H, W] and [B, C, H, W] (the last one if
-    `rule.maps_last`), and the last of tokens [B, N, C].
+    This is `rule.dim` if given. Otherwise the module decides if it leaves no doubt: axis 1 for the
+    channels of convolutions and batch norms, the last axis for the features of linear layers and
+    layer norms. Otherwise the shape decides: axis 1 of maps [B, C, T, H, W] and [B, C, H, W] (the
+    last axis if `rule.maps_last`), the last axis of tokens [B, N, C].
 
-    Raises UserError where the output has no axis `rule.dim`, or it is that of the clips.
+    Raises UserError if the output has no axis `rule.dim`, or if that is the axis of the clips.
     """
     if rule.dim is not None:
         if rule.dim not in range(-ndim, ndim) or rule.dim % ndim == 0:
@@ -47,15 +47,15 @@ def unit_axis(module: nn.Module, ndim: int, rule: UnitRule = BY_SHAPE) -> int:
 
 
 def _has_features_last(module: nn.Module) -> bool:
-    """Linear layers, and layer norms of one axis; a class derived from those may turn axes."""
+    """Linear layers, and layer norms of one axis; classes derived from these may permute axes."""
     norm = type(module) is nn.LayerNorm and len(module.normalized_shape) == 1
     return isinstance(module, nn.Linear) or norm
 
 
 def pool_units(x: Tensor, axis: int) -> Tensor:
-    """Mean over all axes but the first and the one of the units, [B, C].
+    """Mean over all axes except the first and that of the units, [B, C].
 
-    Of tokens, the mean includes a class token. The result has its own memory: later layers may
+    The mean over tokens includes a class token. The result has its own memory, as later layers may
     work in place.
     """
     rest = [k for k in range(1, x.ndim) if k != axis % x.ndim]
@@ -65,7 +65,7 @@ def pool_units(x: Tensor, axis: int) -> Tensor:
 def element(output: Any, tap: Tap) -> Tensor:
     """The tensor that `tap` names in the output of its module.
 
-    Raises UserError with the elements there are if it names none, or more than one.
+    Raises UserError, listing the elements, if it does not name exactly one.
     """
     if isinstance(output, Tensor) and tap.index is None:
         return output
@@ -84,7 +84,7 @@ def element(output: Any, tap: Tap) -> Tensor:
 
 
 def elements(output: Any) -> dict[int | str, Tensor]:
-    """The tensors in a tuple, a list or a dict, by index or name; none for anything else."""
+    """The tensors in a tuple, a list or a dict, by index or name; empty for anything else."""
     if isinstance(output, Mapping):
         pairs = list(output.items())
     elif isinstance(output, Sequence) and not isinstance(output, str):
@@ -107,7 +107,7 @@ def capture(
     Hooks are removed when the block ends, also after an error. With `stop` the forward ends at
     the last tap, by an exception that the block swallows.
 
-    Raises UserError at a module that the forward uses twice: which use is meant is not said.
+    Raises UserError if the forward uses one of the modules twice: which use is meant is ambiguous.
     """
     pooled: dict[Tap, Tensor] = {}
     by_module: dict[str, list[Tap]] = {}
@@ -154,13 +154,14 @@ def stage_features(
     rule: UnitRule = BY_SHAPE,
     whole: bool = False,
 ) -> dict[str, Tensor]:
-    """Features [B, C] of every stage from one forward, and "logits" [B, classes] if asked for.
+    """Features [B, C] of every stage from one forward, and "logits" [B, classes] if requested.
 
-    `stages` maps a stage to its taps; those of several taps are concatenated in their order,
-    each averaged over its own frames and positions. The forward ends at the last of them, unless
-    its logits are asked for or the `whole` of it.
+    stages: the taps of each stage; several are concatenated in their order, each averaged over its
+        own frames and positions.
+    logits: whether what the network returns is requested too.
+    whole: whether the forward goes on after the last stage; with `logits` it does.
 
-    Raises UserError for a stage that the forward does not reach, or not exactly once.
+    Raises UserError for a stage that the forward does not reach exactly once.
     """
     taps = [tap for own in stages.values() for tap in own]
     result: dict[str, Tensor] = {}
@@ -179,7 +180,7 @@ def stage_features(
 
 
 def _one_row_a_clip(stage: str, x: Tensor, clips: int) -> Tensor:
-    """The features of a stage [clips, C]; those of one clip may be spread over several rows."""
+    """The features of a stage [clips, C]; several rows of a single clip are averaged."""
     if len(x) == clips:
         return x
     if clips == 1:
@@ -188,7 +189,7 @@ def _one_row_a_clip(stage: str, x: Tensor, clips: int) -> Tensor:
 
 
 def folded(stage: str, rows: int, clips: int) -> str:
-    """What to say of a stage that has other than one row a clip."""
+    """The message for a stage that does not have one row per clip."""
     return (
         f"stage {stage!r} has {rows} rows for {clips} clips: it folds frames or positions into "
         "the batch; give `batch_size` 1, where all of them belong to one clip"
@@ -196,9 +197,11 @@ def folded(stage: str, rows: int, clips: int) -> str:
 
 
 def _named(output: Any, clips: int) -> dict[str, Tensor]:
-    """What a network returns, under "logits", or "logits1", ... for the first and further ones, or
-    "logits#name" for those of a dict. Raises UserError where it returns no tensor, or one whose
-    rows are not those of clips."""
+    """What a network returns: a tensor as "logits", those of a tuple or list as "logits1",
+    "logits2", ..., those of a dict as "logits#name".
+
+    Raises UserError if it returns no tensor, or one whose rows do not belong to clips.
+    """
     held = elements(output)
     if isinstance(output, Tensor):
         named = {LOGITS: output}
@@ -212,7 +215,7 @@ def _named(output: Any, clips: int) -> dict[str, Tensor]:
         if not x.ndim or len(x) % clips:
             raise UserError(
                 f"--logits: the network returns {name!r} of shape {list(x.shape)} for {clips} "
-                "clips, not a row a clip; leave it out by a few lines of adapter (README, own "
-                "networks)"
+                "clips, not a row per clip; leave it out by a few lines of adapter "
+                "(docs/networks.md)"
             )
     return named

@@ -12,7 +12,7 @@ from utils import UserError, suggestion
 
 TABLES = (resnet, x3d, transformers, fusionseg, matnet, rtnet)
 AS_TRAINED = ClipOptions()
-# What the study's code could run once, and nobody can today.
+# Networks of the study that can no longer be run.
 GONE = {
     "sam": "it needs PyTorch 0.4 and programs outside this repository that no longer exist "
     "(Detectron weights and a Caffe build of FlowNet2 for Segment Any Moving)"
@@ -20,12 +20,12 @@ GONE = {
 
 
 def networks() -> dict[str, Network]:
-    """Every network of the study by name. Raises ValueError where two have the same."""
+    """Every network of the study by name. Raises ValueError if two have the same."""
     return by_name(network for table in TABLES for network in table.NETWORKS)
 
 
 def by_name(entries: Iterable[Network]) -> dict[str, Network]:
-    """The networks by name. Raises ValueError where two have the same.
+    """The networks by name. Raises ValueError if two have the same.
 
     >>> from models.tables.x3d import NETWORKS
     >>> list(by_name(NETWORKS))
@@ -68,11 +68,11 @@ def find(
     clips: ClipOptions = AS_TRAINED,
     unit_dim: int | None = None,
 ) -> Network:
-    """The network called `name`, in the form trained for `dataset` where there is one, for the
-    clips and the axis of units that are asked for.
+    """The network called `name`, in the form trained for `dataset` if there is one, for the
+    requested clips and axis of units.
 
-    A name like torchvision:..., hf:... or my_net.py:build is that of a user's own network (see
-    `models.own.resolve`); random weights of it follow `seed`.
+    Names like torchvision:..., hf:... and my_net.py:build are those of a user's own networks (see
+    `models.own.resolve`), whose random weights follow `seed`.
 
     Raises UserError with the known names for an unknown one, and for clips that it cannot take.
     """

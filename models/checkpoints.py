@@ -1,9 +1,9 @@
-"""Checkpoints, as users have them, into networks. A checkpoint is untrusted input.
+"""Loading checkpoints, as users have them, into networks. A checkpoint is untrusted input.
 
 The container is recognised by its first bytes: PyTorch (zip or the older pickle form, always
 with `weights_only=True`), safetensors, or a Caffe2 pickle, read by an unpickler that admits only
-NumPy arrays and plain containers. Of a folder of encoder_N.pt and decoder_N.pt, as MATNet's are
-published, the newest epoch N is read.
+NumPy arrays and plain containers. In a folder of encoder_N.pt and decoder_N.pt, as MATNet's weights
+are published, the newest epoch N is read.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ENCODER = re.compile(r"encoder_0*([1-9]\d*)\.pt")
 
 
 class CheckpointError(UserError):
-    """A checkpoint that cannot be read, is not safe to read, or does not fit the network."""
+    """A checkpoint cannot be read, is not safe to read, or does not fit the network."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,11 @@ class Loaded:
     """What was loaded.
 
     source: the file or folder, "random", or "as built".
-    sha256: of the file, of the two files of a folder, or of the parameters as built; None if
-        random.
-    random_parameters: those that were left random.
-    note: the form of the network that the file turned out to hold, where there are several.
+    sha256: of the file, of the two files of a folder, or of the parameters as built; None for
+        random weights.
+    random_parameters: names of those that were left random.
+    note: what else there is to say: the form of the network that the file holds if there are
+        several, the files of a folder, parameters that the file lacks.
     """
 
     source: str
@@ -64,14 +65,15 @@ def load(
     allow_other_head: bool = False,
     seed: int = 0,
 ) -> tuple[nn.Module, Loaded]:
-    """The network in evaluation mode with the weights of `checkpoint` ("random": from `seed`;
-    "as built": a user's own network as it is).
+    """The network in evaluation mode with the weights of `checkpoint`: a path, "random" (drawn from
+    `seed`) or "as built" (those that a user's own network is built with).
 
     A classifier that is missing or has another number of classes is refused, unless
-    `allow_other_head`: then it stays random, which no stage depends on. Parameters that the
-    network never runs may be missing; they become zero, and the note says how many.
+    `allow_other_head` is given: then it stays random, which no stage depends on. Parameters that
+    the network never runs may be missing; they become zero, and the note says how many.
 
-    Raises CheckpointError with the missing, unexpected and wrong-shaped parameters.
+    Raises CheckpointError with the missing, unexpected and wrong-shaped parameters, and if a
+    user's own network is built with other weights than before.
     """
     if checkpoint == RANDOM:
         with seeded(seed):
@@ -128,16 +130,16 @@ def checkpoint_files(path: Path) -> tuple[Path, ...]:
 
 
 def checkpoint_sha256(path: Path) -> str:
-    """SHA-256 of a checkpoint; of a folder, that of its two files' hashes, one after the other.
+    """SHA-256 of a checkpoint; for a folder, of the concatenated hashes of its two files.
 
-    Raises CheckpointError as `checkpoint_files`.
+    Raises CheckpointError as `checkpoint_files` does.
     """
     hashes = [sha256(file) for file in checkpoint_files(path)]
     return hashlib.sha256("".join(hashes).encode()).hexdigest() if hashes[1:] else hashes[0]
 
 
 def _read_folder(files: Sequence[Path]) -> dict[str, Tensor]:
-    """The state of encoder and decoder under the names of the whole network."""
+    """The states of encoder and decoder under the parameter names of the whole network."""
     return {
         f"{part}.{bare(name)}": value
         for part, file in zip(("encoder", "decoder"), files, strict=True)
@@ -159,9 +161,9 @@ def _never_run(
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, as the file has them (Caffe2: under our names).
+    """The tensors of a checkpoint by name, as in the file (Caffe2: under our names).
 
-    Raises CheckpointError if it is not a checkpoint, is damaged, or is not safe to read.
+    Raises CheckpointError if the file is not a checkpoint, is damaged, or is not safe to read.
     """
     with path.open("rb") as file:
         start = file.read(64)
@@ -184,9 +186,9 @@ def load_state(
     head: str | tuple[str, ...],
     allow_other_head: bool = False,
 ) -> tuple[str, ...]:
-    """Load `state` strictly, up to `module.`/`model.` prefixes; return names left random.
+    """Load `state` strictly, but for `module.` and `model.` prefixes; returns names left random.
 
-    Raises CheckpointError with three lists if anything is missing, unexpected or wrong-shaped.
+    Raises CheckpointError that lists whatever is missing, unexpected or wrong-shaped.
     """
     own = {bare(name): name for name in module.state_dict()}
     shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
@@ -198,7 +200,7 @@ def load_state(
             unexpected.append(name)
         else:
             found[known] = _with_trailing_axes(value, len(shapes[known]))
-    # Counters of seen batches: Caffe2 has none, and nothing depends on them in evaluation.
+    # Counters of batches: Caffe2 has none, and in evaluation nothing depends on them.
     missing = [n for n in shapes if n not in found and not n.endswith("num_batches_tracked")]
     shaped = [n for n, value in found.items() if tuple(value.shape) != shapes[n]]
 
@@ -216,12 +218,12 @@ def load_state(
 
 
 def bare(name: str) -> str:
-    """The name of a parameter without the `module.` and `model.` of wrappers."""
+    """The name of a parameter without the prefixes `module.` and `model.` of wrappers."""
     return _WRAPPERS.sub("", name)
 
 
 def _with_trailing_axes(value: Tensor, ndim: int) -> Tensor:
-    """The same values with axes of size 1 added: old files keep 1x1x1 kernels as matrices."""
+    """The same values with axes of size 1 added: old files hold 1x1x1 kernels as matrices."""
     return value.reshape(tuple(value.shape) + (1,) * (ndim - value.ndim))
 
 
@@ -267,7 +269,7 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> Any:
     try:
-        # An open file: given a path, torch.load goes by its suffix instead of its content.
+        # An open file: given a path, torch.load judges by its suffix instead of its content.
         with path.open("rb") as file:
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -275,8 +277,8 @@ def _read_torch(path: Path) -> Any:
         reason = f"it holds {blocked[1]}" if blocked else str(error).splitlines()[0]
         raise CheckpointError(
             f"{path} is refused: {reason}, and only tensors and plain containers are read. If you "
-            "trust its source, load it with torch.load(FILE, weights_only=False), and save the "
-            "tensors alone: torch.save(network.state_dict(), NEW_FILE) if the file is a whole "
+            "trust its source, load it with torch.load(FILE, weights_only=False), and save only "
+            "the tensors: torch.save(network.state_dict(), NEW_FILE) if the file is a whole "
             "network, else the state dict that it holds"
         ) from None
     except Exception as error:  # a damaged file can raise anything
@@ -298,7 +300,9 @@ def _read_caffe2(path: Path) -> dict[str, Tensor]:
     content = unpickle(path, CheckpointError, "cut off")
     blobs = content.get("blobs") if isinstance(content, dict) else None
     if not isinstance(blobs, dict) or not blobs:
-        raise CheckpointError(f"{path} is a pickle without 'blobs', so no Caffe2 checkpoint")
+        raise CheckpointError(
+            f"{path} is a pickle without 'blobs', so it is not a Caffe2 checkpoint"
+        )
     arrays = {}
     for name, value in blobs.items():
         array = np.asarray(value)

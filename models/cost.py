@@ -3,9 +3,10 @@
 The convention is fvcore's (github.com/facebookresearch/fvcore): one multiply-add is one FLOP, in
 convolutions, linear layers and matrix products; a batch norm takes 2 per element (5 in training),
 other norms 5, adaptive average pools 1 per element of their input, bilinear upsampling 4 per
-element of its output. Biases and the operators of `_FREE` take none. Added to fvcore's: attention
+element of its output. Biases and the operators in `_FREE` take none. Added to fvcore's: attention
 (both products; its softmax is free), products that broadcast, einsum, and a few relatives of
-operators that it knows. Whatever is in no table is named in `Cost.uncounted`, never passed over.
+operators that it knows. An operator that is in no table is listed in `Cost.uncounted`, never
+silently ignored.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from torch import Tensor, nn
 
 from utils import UserError
 
-# The operators of fvcore's handlers: lists of torch._C.Value in and out.
+# FLOPs of an operator, as fvcore wants it, from lists of its inputs and outputs (torch._C.Value).
 Handler = Callable[[list[Any], list[Any]], int]
 
 # fmt: off
-# Arithmetic that takes no FLOPs by convention; a trailing underscore (in place) is left out.
+# Arithmetic that takes no FLOPs by convention; without the trailing underscore of in-place forms.
 _FREE = frozenset((
     "abs", "add", "amax", "amin", "argmax", "avg_pool1d", "avg_pool2d", "avg_pool3d",
     "clamp_max", "clamp_min", "cumsum", "div", "elu", "exp", "gelu", "hardsigmoid", "hardswish",
@@ -36,7 +37,7 @@ _FREE = frozenset((
     "pow", "reciprocal", "rsqrt", "rsub", "selu", "sigmoid", "silu", "softmax", "softplus",
     "sqrt", "square", "sub", "sum", "tanh", "var",
 ))
-# Operators that only move, copy or compare data, beside those that fvcore leaves out itself.
+# Operators that only move, copy or compare data, in addition to those that fvcore ignores itself.
 _MOVES = (
     "alias", "clone", "dropout", "expand_as", "feature_dropout", "fill", "flip", "index_select",
     "le", "lt", "masked_fill", "movedim", "ne", "ones_like", "pad", "pixel_shuffle", "repeat",
@@ -51,9 +52,11 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm
 class Part:
     """Cost of a network or of one of its modules.
 
-    flops: multiply-adds and what else is counted; flops_folded: the same without batch norms,
-    which inference can fold into the convolutions before them.
-    params: parameters; params_without_norm: those outside of normalisation layers.
+    flops: multiply-adds, and what else is counted.
+    flops_folded: the same without batch norms, which inference can fold into the convolutions
+        before them.
+    params: number of parameters.
+    params_without_norm: of those outside of normalisation layers.
     """
 
     flops: int
@@ -66,11 +69,12 @@ class Part:
 class Cost(Part):
     """Cost of one forward.
 
-    by_operator: FLOPs by operator. by_module: cost by module, of the first level that has more
-    than one, and under "" what belongs to none of them; these add up to the whole.
-    free: how often each operator occurs that is arithmetic, but takes none by convention.
-    uncounted: how often each operator occurs of which nothing is known. If there is one, the
-    FLOPs are too low.
+    by_operator: FLOPs by operator.
+    by_module: cost by module, of the first level that has more than one, and under "" of what is in
+        none of them; these add up to the whole.
+    free: number of occurrences of each operator that is arithmetic but takes none by convention.
+    uncounted: number of occurrences of each unknown operator. If there is one, the FLOPs are too
+        low.
     """
 
     by_operator: Mapping[str, int]
@@ -83,8 +87,8 @@ def cost(module: nn.Module, inputs: Sequence[Tensor]) -> Cost:
     """The cost of `module(*inputs)`, in the mode (training or evaluation) that the module is in.
 
     The forward runs once, on the device of the inputs, and is traced; what its result does not
-    depend on is not counted. The module is left as it was. `inputs` holds all samples of the
-    batch: FLOPs are those of the batch. Raises UserError if the result holds no tensor.
+    depend on is not counted. The module is left as it was. FLOPs are those of the whole batch in
+    `inputs`. Raises UserError if the result holds no tensor.
     """
     with _untouched(module), _plain_result(module):
         analysis = _analysis(module, tuple(inputs))
@@ -105,7 +109,7 @@ def cost(module: nn.Module, inputs: Sequence[Tensor]) -> Cost:
 
 @contextlib.contextmanager
 def _untouched(module: nn.Module) -> Iterator[None]:
-    """Gradients are off inside; afterwards parameters and buffers are as before."""
+    """Gradients are off in the block; afterwards parameters and buffers are as before."""
     # The tracer refuses parameters that need gradients where state-dict hooks rename them.
     learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
@@ -123,7 +127,7 @@ def _untouched(module: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _plain_result(module: nn.Module) -> Iterator[None]:
-    """Inside, the forward returns a tuple of tensors, which is all that the tracer understands."""
+    """In the block, the forward returns a tuple of tensors: all that the tracer understands."""
 
     def replace(module: nn.Module, inputs: Any, result: Any) -> tuple[Tensor, ...]:
         tensors = tuple(_tensors(result))
@@ -196,7 +200,7 @@ def _attention(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def _einsum(inputs: list[Any], outputs: list[Any]) -> int:
-    """Of two operands, a multiply-add for every combination of indices; else as fvcore has it."""
+    """For two operands, a multiply-add per combination of indices; otherwise as fvcore counts."""
     from fvcore.nn.jit_handles import einsum_flop_jit
 
     terms = inputs[0].toIValue().replace(" ", "").split("->")[0].split(",")

@@ -1,4 +1,4 @@
-"""What tells the weights of two modules apart."""
+"""A digest that distinguishes the weights of modules."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Published weights, fetched once into a folder of the user. Imports no torch.
 
-A file stands under its name only when it is whole. `FILE.sha256` (as `sha256sum -c` reads it) holds
-the sum of what came first, and every later use must agree with it.
+A file gets its name only once it is complete. `FILE.sha256` (readable by `sha256sum -c`) holds the
+sum of the first download, with which every later use must agree.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PAGE = re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head)\b", re.I |
 def default_folder() -> Path:
     """The folder for weights in the user's cache; it need not exist yet.
 
-    Raises UserError where the user has no home.
+    Raises UserError if the user has no home folder.
     """
     import pooch
 
@@ -43,7 +43,7 @@ def default_folder() -> Path:
 def published_file(network: Network, folder: Path) -> Path:
     """The published weights of a network, fetched into `folder` unless they are there.
 
-    Raises UserError where no address is known, and as `fetch` does.
+    Raises UserError if no address is known, and as `fetch` does.
     """
     weights = network.weights
     if weights.url is None:
@@ -56,10 +56,10 @@ def published_file(network: Network, folder: Path) -> Path:
 def fetch(url: str, folder: Path, *, file: str | None = None) -> Path:
     """The file at `url`, in `folder` under the name `file` (default: the end of the address).
 
-    A file that is there is checked against its recorded SHA-256 and not fetched again.
+    A file that is there already is checked against its recorded SHA-256 and not fetched again.
 
-    Raises UserError, with what to do, where the address gives no file, the transfer does not come
-    to its end, the folder cannot be used, or a file is not the one that came first.
+    Raises UserError, with what to do, if the address gives no file, the transfer is incomplete, the
+    folder cannot be used, or a file differs from the first download.
     """
     target = folder / _file_name(url, file)
     try:
@@ -78,12 +78,12 @@ def fetch(url: str, folder: Path, *, file: str | None = None) -> Path:
 
 
 def _by_hand(url: str) -> str:
-    """The way that is always open."""
+    """The advice that always applies."""
     return f"Or download {url} by hand and give the file's path with `checkpoint`"
 
 
 def _file_name(url: str, file: str | None) -> str:
-    """A bare name: nothing that could lead out of the folder, whatever the address says."""
+    """The plain name for a file. Raises UserError for one that could lead out of the folder."""
     address = urllib.parse.urlsplit(url)
     name = file or urllib.parse.unquote(address.path.rsplit("/", 1)[-1])
     if address.scheme not in ("http", "https") or not re.fullmatch(r"\w[\w.+-]*", name):
@@ -92,7 +92,7 @@ def _file_name(url: str, file: str | None) -> str:
 
 
 def _download(url: str, file: Path, name: str) -> None:
-    """Write what is at `url` to `file`. Raises UserError unless it is a file, and whole."""
+    """Write what is at `url` to `file`. Raises UserError unless it is a complete file."""
     import requests
 
     try:
@@ -107,13 +107,13 @@ def _download(url: str, file: Path, name: str) -> None:
 
 
 def _trouble(answer: Response, file: Path) -> str | None:
-    """Why `file`, which came with this answer, is not what it should be, if it is not."""
+    """What is wrong with `file`, which came with this answer; None if nothing is."""
     with file.open("rb") as opened:
         is_page = _PAGE.match(opened.read(2000))
     if is_page or "html" in answer.headers.get("Content-Type", ""):
         return "it is a web page (a login, a warning or a limit, perhaps)"
     announced, size = answer.headers.get("Content-Length", "unknown"), file.stat().st_size
-    # urllib3 before its release 2 takes an early end for the end; one of chunks it notices.
+    # urllib3 before release 2 does not notice that a transfer ended early, unless it was chunked.
     is_whole = answer.raw.chunked or announced == str(size)
     if is_whole and size and answer.status_code == 200:
         return None
@@ -144,14 +144,14 @@ def _get(url: str, file: Path, name: str) -> Response:
 
 
 def _reason(error: BaseException) -> str:
-    """What was behind an error of the network, without the names of all that handed it on."""
+    """The original cause of an error of the network, without the layers that passed it on."""
     while error.__context__:
         error = error.__context__
     return str(error) or type(error).__name__
 
 
 def _check_sum(file: Path, target: Path) -> None:
-    """Raise UserError if `file` is not what first stood at `target`; record its sum if none was."""
+    """Raise UserError if `file` differs from what was first at `target`; record the first sum."""
     record, found = target.with_name(f"{target.name}.sha256"), sha256(file)
     if not record.exists():
         return write_text(record, f"{found}  {target.name}\n")

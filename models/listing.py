@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor, nn
 
 from common.tasks import SEGMENTATION
 from datasets.geometry import ClipGeometry, Geometry
@@ -18,7 +19,7 @@ from utils import format_table
 
 
 def models_table() -> str:
-    """The networks of the study, a line each. Nothing is computed: shapes alone go through them.
+    """The networks of the study, one per line. Nothing is computed: only shapes pass through them.
 
     Frames x rate are those of training, the crop is in pixels, parameters are in millions.
     """
@@ -28,11 +29,12 @@ def models_table() -> str:
 
 
 def _model_row(network: Network) -> list[str]:
-    # Of two pathways, both.
+    # Both, if there are two pathways.
     both = {"path": "cat"} if "path" in network.options else {}
     spec = dataclasses.replace(network.spec, **both)
     with torch.device("meta"):
         module = network.module(spec=spec)
+    _skip_norms(module)
     units = [
         row.units
         for row in list_stages(dataclasses.replace(network, spec=spec), module, device="meta")
@@ -51,6 +53,17 @@ def _model_row(network: Network) -> list[str]:
     ]
 
 
+def _skip_norms(module: nn.Module) -> None:
+    """Make batch norms return what they are given: they keep shapes, but take most of the time."""
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.forward = _same  # type: ignore[method-assign, assignment]
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
 def _frames(clip: Geometry) -> str:
     if isinstance(clip, ClipGeometry):
         return f"{clip.frames} x {clip.sampling_rate}"
@@ -64,7 +77,7 @@ def _span(stages: tuple[str, ...]) -> str:
 
 
 def _runs(units: Iterable[int]) -> str:
-    """Numbers in order, repeated ones once: "96, 2 x 192"."""
+    """Numbers in order, repetitions counted: "96, 2 x 192"."""
     counted = ((value, len(list(group))) for value, group in itertools.groupby(units))
     return ", ".join(f"{n} x {value}" if n > 1 else str(value) for value, n in counted)
 
@@ -81,11 +94,11 @@ def _published(network: Network) -> str:
 def stages_table(network: Network) -> str:
     """Every stage of a network with the shape of its output for one clip, and its units.
 
-    Stages that `stg` all takes are marked with a star.
+    A star marks the stages that `stg` all stands for.
     """
     checkpoint = BUILT if network.weights.built else RANDOM
     rows = list_stages(network, network.module())
-    lines = [_stage_line(row) for row in rows]
+    lines = [_stage_line(row, network.clip.rows) for row in rows]
     table = format_table(["", "stage", "units", "output", "note"], lines, left=True)
     head = f"{network.name} ({checkpoint}), one clip of {_clip(network.clip)}"
     return f"{head}; * are those of `stg` all\n{table}"
@@ -97,12 +110,13 @@ def _clip(clip: Geometry) -> str:
     return f"{frames or clip.frames} frames of {height}x{width} pixels"
 
 
-def _stage_line(row: StageRow) -> list[str]:
+def _stage_line(row: StageRow, expected: int) -> list[str]:
+    """The cells of a stage whose features should have the `expected` number of rows per clip."""
     notes = {0: "not reached by the forward", 1: ""}
     if not row.units:
         notes[1] = "no units, cannot be measured"
-    elif row.shape[0] != 1:
-        notes[1] = f"{row.shape[0]} rows a clip: needs `batch_size` 1"
+    elif row.shape[0] != expected:
+        notes[1] = f"{row.shape[0]} rows per clip: needs `batch_size` 1"
     return [
         "*" if row.default else "",
         row.stage,

@@ -1,7 +1,7 @@
-"""Parameter names of published files: PyTorchVideo's, and Caffe2's, against PySlowFast's.
+"""Parameter names of published files: how PyTorchVideo's and Caffe2's correspond to PySlowFast's.
 
-The modules of `models.modules` carry PySlowFast's names. Networks whose weights were published
-under PyTorchVideo's names show those in `state_dict()` and take them in `load_state_dict()`.
+The modules of `models.modules` use PySlowFast's names. Networks whose weights were published under
+PyTorchVideo's names return those from `state_dict()` and take them in `load_state_dict()`.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ def pytorchvideo_name(name: str, two_pathways: bool) -> str:
 def install_published_names(
     network: nn.Module, names: Mapping[str, str], leading_axes: Mapping[str, int] | None = None
 ) -> None:
-    """Make `network` save and load its state under published names (`names`: own to published).
+    """Make `network` save and load its state under published names.
 
-    leading_axes: for some of its own names, how many axes of size 1 the published shape has in
-    front.
+    names: the published name of each of its own.
+    leading_axes: by own name, the number of leading axes of size 1 that the published shape has in
+        addition.
     """
     axes = leading_axes or {}
     shapes = {own: value.shape for own, value in network.state_dict().items()}
@@ -91,14 +92,14 @@ _CAFFE2_RULES = (
     (r"^res(\d)_(\d+)_branch2([abc])_(\w)$", r"s\1.pathway0_res\2.branch2.\3.\4"),
 )
 _CAFFE2_LEAVES = {"w": "weight", **_CAFFE2_BATCH_NORM}
-# What Caffe2's trainer saved beside the weights.
+# What Caffe2's trainer saved in addition to the weights.
 _CAFFE2_BOOKKEEPING = ("momentum", "lr", "model_iter")
 
 
 def caffe2_name(blob: str) -> str | None:
-    """PySlowFast's name of a Caffe2 blob, None for the trainer's bookkeeping.
+    """PySlowFast's name of a Caffe2 blob; None for the trainer's bookkeeping.
 
-    A blob that follows no rule keeps its own name, so that loading reports it as unexpected.
+    A blob that matches no rule keeps its own name, so that loading reports it as unexpected.
     """
     if any(word in blob for word in _CAFFE2_BOOKKEEPING):
         return None

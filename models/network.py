@@ -1,4 +1,4 @@
-"""The record of a network (`Network`): all that tells one from another. Imports no torch."""
+"""The record of a network (`Network`): everything that tells it from others. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from utils import UserError, suggestion
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-# What `checkpoint` may be beside a file: an untrained network, or the published file, downloaded.
+# Values of `checkpoint` that are not a path: an untrained network, and the published file.
 RANDOM = "random"
 AUTO = "auto"
-# What stands for the weights that a user's own network was built with.
+# The weights that a user's own network is built with.
 BUILT = "as built"
 
 
@@ -26,8 +26,8 @@ BUILT = "as built"
 class Tap:
     """One tensor inside a network.
 
-    module: path of the module that it comes out of, as in `named_modules`.
-    index: which element, where that output is a tuple, a list or a dict; None for the only one.
+    module: path of the module that returns it, as in `named_modules`.
+    index: which element of a returned tuple, list or dict it is; None if there is only one.
     """
 
     module: str
@@ -35,19 +35,19 @@ class Tap:
 
     @classmethod
     def named(cls, text: str) -> Tap:
-        """The tap that `path`, `path#0` or `path#name` stands for."""
+        """The tap written as `path`, `path#0` or `path#name`."""
         module, _, key = text.partition("#")
         return cls(module, key or None)
 
 
 @dataclass(frozen=True)
 class UnitRule:
-    """What a unit is, where that is not what `capture.unit_axis` reads off a module's output.
+    """What a unit is, where `capture.unit_axis` cannot tell from a module's output alone.
 
     dim: axis of the units in every output.
     maps_last: whether maps of four and five axes have their channels last.
-    folded: whether outputs may hold several rows a clip (frames folded into the batch), which are
-        averaged where the batch is one clip and refused where it is not.
+    folded: whether outputs may have several rows per clip (frames folded into the batch). They are
+        averaged if the batch is a single clip, and refused otherwise.
     """
 
     dim: int | None = None
@@ -62,29 +62,29 @@ BY_SHAPE = UnitRule()
 class Weights:
     """Where trained weights are published.
 
-    page: the page that lists them, or advice in its place. The name of an option of the network in
-        braces stands for its value.
+    page: the page that lists them, or advice in its place. Names of the network's options in
+        braces are replaced by their values.
     url: address of the file.
     bundled: a file that comes with the toolkit.
-    built: SHA-256 of the parameters that a user's own network was built with, which are measured
+    built: SHA-256 of the parameters that a user's own network is built with; these are measured
         unless a checkpoint is given.
-    can_be_random: whether the network can be had without trained weights.
-    file: name of the file, where the address does not end with it.
+    never_random: why the network cannot be built untrained, and what to do; empty if it can.
+    file: name of the file, if the address does not end with it.
     in_folder: whether a checkpoint may be a folder of encoder_N.pt and decoder_N.pt.
-    untrained: what the name of an untrained network's results ends in, where no column says so.
+    untrained: suffix of the names of an untrained network's results, if no column says so.
     """
 
     page: str
     url: str | None = None
     bundled: Path | None = None
     built: str = ""
-    can_be_random: bool = True
+    never_random: str = ""
     file: str | None = None
     in_folder: bool = False
     untrained: str = ""
 
     def advice(self) -> str:
-        """What a user without a checkpoint should do, in one sentence."""
+        """What a user without a checkpoint should do."""
         if not self.url:
             return self.page
         file = self.file or self.url.rsplit("/", 1)[-1]
@@ -94,15 +94,15 @@ class Weights:
         )
 
     def exist_at(self, path: Path) -> bool:
-        """Whether there is something at `path` that can be a checkpoint."""
+        """Whether `path` is a file, or a folder if that can be a checkpoint."""
         return path.is_file() or (self.in_folder and path.is_dir())
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A form of a network that a checkpoint turned out to hold.
+    """The form of a network that a checkpoint holds, if there are several.
 
-    spec: that of the form.
+    spec: of this form.
     state: the tensors to load.
     note: for the record of the run.
     """
@@ -116,19 +116,19 @@ class Variant:
 class OwnSpec:
     """The spec of a user's own network.
 
-    trained: whether it is built with the weights that it comes with, rather than random ones.
+    trained: whether it is built with its own weights, rather than with random ones.
     """
 
     trained: bool = True
 
 
 def own_name(name: str, options: Mapping[str, Any], spec: Any) -> str:
-    """Results are called like the network, whatever its options are."""
+    """The name of the network, whatever its options."""
     return name
 
 
 def one_pathway(spec: Any) -> str:
-    """The pathway that is measured; empty for a network with one."""
+    """The pathway that is measured: empty, as the network has only one."""
     return ""
 
 
@@ -139,32 +139,35 @@ def only_channel(logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Network:
-    """All that belongs to one network.
+    """Everything that the toolkit knows about one network; it never holds a module.
 
+    name: as given to `model`, and what its results are called.
+    family: of networks that share code.
     build: "module:function", or a function; called with `spec` and the number of classes, returns
         the module.
-    spec: what tells the network from others of its family; a dataclass.
-    taps: from `spec`, the stages in order and where each is taken; those of several taps are
-        concatenated.
+    spec: what distinguishes the network from others of its family; a dataclass.
+    taps: from `spec`, the stages in order, and the taps of each; several are concatenated.
     clip: how it wants its clips.
+    weights: where trained ones are.
     task: what it was trained for.
-    num_classes: of the published weights; 0 where the network says so itself.
+    num_classes: of the published weights; 0 if the module decides it.
     trained_on: data set of the published weights.
-    head: how the published names of the classifier's parameters begin.
+    head: prefix of the published names of the classifier's parameters.
     options: fields of `spec` that a user may choose, and the values that each may have.
-    naming: from name, options given and spec, what its results are called.
+    naming: from its name, the options given and `spec`, the name of its results.
     pathway: from `spec`, the pathway that is measured, in words.
-    by_dataset: other entries that this name stands for, by data set.
+    by_dataset: the entries that replace this one for some data sets.
     recognise: from `spec` and a checkpoint's state, the form of the network that the checkpoint
-        holds; None where there is one form only.
+        holds; None if there is only one.
     smallest_crop: in pixels.
-    only_crop: in pixels, where only one can be.
-    any_frames: whether the number of a clip's frames can be chosen; `spec` then names it, if any.
-    modules: paths that can be named as stages beside those of `taps`, in order.
-    inside: what the paths in names of stages lack in front, such as "network.".
-    any_stages: whether its stages are still to be narrowed down to those that can be measured.
-    source: SHA-256 of what defines it beside its weights.
-    units: what a unit is, where it is not what an output's shape says.
+    only_crop: in pixels, if there is only one.
+    any_frames: whether the number of frames per clip can be chosen; if `spec` has a field for it,
+        that follows.
+    modules: paths that can be named as stages in addition to those of `taps`, in order.
+    inside: prefix, such as "network.", that the names of stages leave out of their paths.
+    any_stages: whether its stages are still to be restricted to those that can be measured.
+    source: SHA-256 of what defines it, other than its weights.
+    units: what a unit is, if shapes do not tell.
     unused: pattern of parameters that are never run, and that checkpoints may lack.
     log_odds: from what a segmentation network returns, the log-odds of the object in a clip's
         first frame, [B, H', W']; their sigmoid is the probability of its mask.
@@ -199,11 +202,14 @@ class Network:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Names of the stages, in order; those that `stg` all takes."""
+        """Names of the stages, in order: those that `stg` all stands for."""
         return tuple(self.taps(self.spec))
 
     def module(self, num_classes: int | None = None, spec: object = None) -> nn.Module:
-        """A new module with random weights, in evaluation mode; of `spec`, the entry's if None."""
+        """A new module in evaluation mode, of `spec` (default: the network's own).
+
+        Its weights are random, unless it is a user's own network that brings others.
+        """
         build = self.build
         if isinstance(build, str):
             file, function = build.split(":")
@@ -211,20 +217,20 @@ class Network:
         return build(spec or self.spec, num_classes or self.num_classes).eval()
 
     def untrained(self) -> object:
-        """The spec to build the network with random weights from."""
+        """The spec of the network with random weights."""
         return replace(self.spec, trained=False) if isinstance(self.spec, OwnSpec) else self.spec
 
     def variant(self, state: Mapping[str, Tensor]) -> Variant:
         """The form of the network that a checkpoint with this state holds.
 
-        Raises UserError where it was trained for other clips, with the option to give.
+        Raises UserError, naming the option to give, if it was trained on other clips.
         """
         return self.recognise(self.spec, state) if self.recognise else Variant(self.spec, state)
 
     def configured(self, options: Mapping[str, Any]) -> Network:
-        """The network with options of its own, and the name that its results then have.
+        """The network with some of its `options` chosen, named as its results then are.
 
-        Raises UserError for an option that it does not have, or a value that is not known.
+        Raises UserError for an option that it does not have, or an unknown value.
         """
         for name, value in options.items():
             known: Any = self.options.get(name, self.options)
@@ -239,11 +245,11 @@ class Network:
         return replace(self, spec=spec, name=self.naming(self.name, options, spec))
 
     def adapted(self, clips: ClipOptions, unit_dim: int | None) -> Network:
-        """The same network for the clips and the axis of units that were asked for."""
+        """The same network for the requested clips and axis of units."""
         return replace(self.with_clip(clips), units=replace(self.units, dim=unit_dim))
 
     def with_clip(self, wanted: ClipOptions) -> Network:
-        """The same network for the clips that were asked for.
+        """The same network for the requested clips.
 
         Raises UserError for clips that it cannot take.
         """
@@ -261,7 +267,7 @@ class Network:
         return replace(self, clip=clip, spec=replace(self.spec, **chosen))
 
     def check_crop(self, pixels: tuple[int, int]) -> None:
-        """Raise UserError for clips of a height and width that the network cannot take."""
+        """Raise UserError for a height and width that the network cannot take."""
         side = min(pixels)
         if side < self.smallest_crop or side != (self.only_crop or side):
             expected = self.only_crop or f"at least {self.smallest_crop}"
@@ -271,13 +277,13 @@ class Network:
             )
 
     def checkpoint(self, given: str | None) -> str:
-        """The checkpoint to use: one that exists, the bundled one, or one of the words.
+        """The checkpoint to use: the given path, the bundled file, "random", "auto" or "as built".
 
-        Raises UserError that says where the weights are published if there is none.
+        Raises UserError, saying where the weights are published, if there is none.
         """
         weights = self.weights
-        if given == RANDOM and not weights.can_be_random:
-            raise UserError(f"`checkpoint` random: {weights.page}; leave it out")
+        if given == RANDOM and weights.never_random:
+            raise UserError(f"`checkpoint` random: {weights.never_random}")
         if given == RANDOM or (given == AUTO and weights.url):
             return given
         if given in (None, AUTO) and weights.bundled and weights.bundled.exists():
@@ -305,10 +311,10 @@ class Network:
         )
 
     def requested_stages(self, text: str | None) -> tuple[str, ...]:
-        """The stages named by `stg`, by depth: "5", "2,5", "layer3,app_stream", "all" or None for
+        """The stages named by `stg`, by depth: "5", "2,5", "layer3,app_stream"; "all" or None for
         all of them.
 
-        Raises UserError for an unknown stage.
+        Raises UserError for an unknown stage, and for a text that names none.
         """
         if text in (None, "all"):
             return self.stages
@@ -323,13 +329,13 @@ class Network:
                 )
         if not wanted:
             raise UserError(f"`stg` {text!r} names no stage. Available: {self._listed()}")
-        # Outputs of one module stay in the order they were named in.
+        # Elements of one module's output stay in the order in which they were named.
         return tuple(
             sorted(dict.fromkeys(wanted), key=lambda name: known.index(name.partition("#")[0]))
         )
 
     def _named(self, text: str) -> list[str]:
-        """The names in `text`, which are separated by commas and may hold one themselves."""
+        """The names in `text`, separated by commas; the names may contain a comma themselves."""
         words = [word.strip() for word in text.split(",") if word.strip()]
         parts = 1 + self.stages[0].count(",") if self.stages else 1
         return [",".join(words[i : i + parts]) for i in range(0, len(words), parts)]
@@ -338,7 +344,7 @@ class Network:
         return ("; " if any("," in name for name in self.stages) else ", ").join(self.stages)
 
     def stage_taps(self, text: str | None) -> dict[str, tuple[Tap, ...]]:
-        """Where the stages named by `stg` are taken, by stage."""
+        """The taps of each stage named by `stg`."""
         known = self.taps(self.spec)
         return {
             stage: known[stage] if stage in known else (Tap.named(self.inside + stage),)

@@ -1,4 +1,4 @@
-"""Which modules a network runs, and what each gives: read off one forward of a clip of zeros."""
+"""Which modules a network runs, and what each returns, observed in one forward of zeros."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ from utils import UserError
 
 @dataclass
 class Use:
-    """How a module was used in a forward: how often, and the shapes it gave (of its elements by
-    index or name; of a single tensor under None)."""
+    """How a module was used in a forward.
+
+    calls: how often.
+    shapes: of its output: of the elements by index or name; of a single tensor under None.
+    """
 
     calls: int = 0
     shapes: dict[int | str | None, tuple[int, ...]] = field(default_factory=dict)
 
 
 def zeros(clip: Geometry, device: torch.device | str = "cpu", clips: int = 1) -> list[Tensor]:
-    """Clips of zeros in every input of a network, [clips, 3, T, H, W] or with other axes."""
+    """Clips of zeros for every input of a network: float32 [clips, 3, T, H, W], or as
+    `clip.shapes` says."""
     return [torch.zeros(clips, *shape, device=device) for shape in clip.shapes.values()]
 
 
@@ -60,7 +64,7 @@ def outline(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, Use]:
 
 @contextlib.contextmanager
 def first_forward(inputs: Sequence[Tensor]) -> Iterator[None]:
-    """Raises UserError with the shapes of the inputs for whatever is raised in the block."""
+    """Turns whatever is raised in the block into a UserError with the shapes of the inputs."""
     try:
         yield
     except UserError:
@@ -81,10 +85,12 @@ def require_stages(
     rule: UnitRule,
     rows: int = 1,
 ) -> None:
-    """Raise UserError for a stage that cannot be measured, after one whole forward of a batch.
+    """Raise UserError if a whole forward of a batch fails, or a stage cannot be measured.
 
-    It may not be reached, be used twice, be no single tensor, or fold its frames into the batch,
-    which needs batches of one clip. rows: of features that a clip has.
+    That is one that is not reached, is used twice, is not a single tensor, or folds its frames into
+    the batch although that holds several clips.
+
+    rows: of features per clip.
     """
     clips = len(inputs[0])
     with first_forward(inputs):
@@ -97,9 +103,13 @@ def require_stages(
 
 @dataclass(frozen=True)
 class StageRow:
-    """A line of `--list_stages`: how to name a stage, its output's shape, its number of units.
+    """A line of `--list_stages`.
 
-    default: whether `stg` all` takes it. calls: forwards of the module in one of the network.
+    stage: its name, as `stg` takes it.
+    shape: of its output for one clip.
+    units: their number; 0 if it has no axis of units.
+    default: whether it is one of `stg` all.
+    calls: how often its module runs in one forward of the network.
     """
 
     stage: str
@@ -110,17 +120,16 @@ class StageRow:
 
 
 def list_stages(network: Network, module: nn.Module, device: str = "cpu") -> list[StageRow]:
-    """Every stage that the network has, or can be asked for, in order.
+    """Every stage that the network has, or that can be asked for, in order.
 
-    Shapes are those of one clip. On the device "meta", where a network runs without computing,
-    `module` must be there too.
+    device: of `module`; on "meta" a network runs without computing.
     """
     uses = outline(module, zeros(network.clip, device))
     if not network.modules:
         return _table_rows(network, module, uses)
     rows = []
     for stage in network.modules:
-        ((tap,),) = network.stage_taps(stage).values()
+        tap = Tap.named(network.inside + stage)
         part, use = module.get_submodule(tap.module), uses[tap.module]
         if not use.calls and not isinstance(part, nn.ModuleList):
             rows.append(StageRow(stage, (), 0, stage in network.stages, 0))
@@ -147,8 +156,8 @@ def _shape(use: Use, tap: Tap) -> tuple[int, ...]:
 
 
 def measurable(network: Network, module: nn.Module) -> Network:
-    """A user's own network with those of its stages alone that can be measured: reached once by a
-    forward, and one tensor."""
+    """A user's own network with only those of its stages that can be measured: those that a forward
+    reaches once, and that are one tensor."""
     uses = outline(module, zeros(network.clip))
 
     def can_be(tap: Tap) -> bool:
@@ -162,7 +171,7 @@ def measurable(network: Network, module: nn.Module) -> Network:
 
 
 def count_units(part: nn.Module, shape: Sequence[int], rule: UnitRule = BY_SHAPE) -> int:
-    """The number of units in an output of this shape; 0 for one without the axis of units."""
+    """The number of units in an output of this shape; 0 if it lacks the axis of units."""
     try:
         return shape[unit_axis(part, len(shape), rule)] if len(shape) > 1 else 0
     except UserError:

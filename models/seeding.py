@@ -12,8 +12,8 @@ import torch
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Inside the block, what Python, NumPy and PyTorch draw on the CPU follows `seed`; no other
-    draw depends on it."""
+    """Inside the block, random numbers of Python, NumPy and PyTorch on the CPU follow `seed`;
+    those drawn outside do not depend on it."""
     states = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

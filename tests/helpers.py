@@ -137,6 +137,12 @@ def tiny_network(kind: str) -> Network:
     return replace(base, name="tiny", spec=spec, num_classes=5, head=head)
 
 
+def at_path(network, path, fuse=True):
+    """The network measured at a pathway; one with a single pathway as it is."""
+    options = {"path": path, "fuse": fuse}
+    return network.configured(options) if "path" in network.options else network
+
+
 def tiny_inputs(network, clips=2, pixels=32):
     """Input clips for a tiny network."""
     return [clip(name, (clips, 3, frames, pixels, pixels)) for name, frames in network.clip.inputs]

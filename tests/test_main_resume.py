@@ -100,7 +100,6 @@ def test_finished_run_is_estimated_anew_without_the_network(interrupted, request
     [
         ("--model", "demo_appearance"),
         ("--stg", "5"),
-        ("--random_seed", "2"),
         ("--image_size", "40"),
         ("--n_sample_frames", "12"),
         # The classifier's size decides which random weights the convolutions get.

@@ -1,7 +1,8 @@
 """`model` my_net.py:build`: a network from a function in a user's file.
 
-The function takes nothing and returns a network that takes clips [B, 3, T, H, W], alone or with a
-dict that says how it wants them; its keys are those of `PREPROCESSING`.
+The function returns a network that takes clips [B, 3, T, H, W], by itself or with a dict that says
+how it wants them, and what it is called (keys: those of `KEYS`). If it has a parameter `random`,
+that is True where untrained weights are asked for.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from datasets.geometry import ClipGeometry, apply_transform, per_channel
 from models.digest import digest
 from models.network import RANDOM, Network, OwnSpec, Weights
 from models.own.resolve import record
-from models.own.user_code import load_function
+from models.own.user_code import described, load_function
 from utils import UserError, sha256, suggestion
 
 
@@ -59,8 +60,15 @@ def _callable(value: Any) -> Any:
     return value
 
 
-# Key of the dict: what it may hold, and the check that also brings it into form.
-PREPROCESSING: dict[str, tuple[str, Callable[[Any], Any]]] = {
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+# For each key of the dict: what it may hold in words, and the function that checks and converts it.
+KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "name": ("a text", _text),
     "frames": ("a number of frames", _count),
     "rate": ("raw frames between two frames", _count),
     "crop": ("a number of pixels", _count),
@@ -71,15 +79,19 @@ PREPROCESSING: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "value_range": ("1 or 255", _one_of(1, 255)),
     "transform": ("a function of uint8 frames [T, H, W, 3], of each by itself", _callable),
 }
-_TAKE_RANDOM = "give it a parameter 'random', which is True where untrained weights are asked for"
-# What a transform does itself.
+_NEVER_RANDOM = (
+    "{} decides its weights: leave it out, or give the function a parameter 'random', for which it "
+    "gets True where untrained weights are asked for"
+)
+# Keys for what a transform does itself.
 _TRANSFORMED = ("short_side", "mean", "std", "channels", "value_range")
 
 
 def resolve(name: str, num_classes: int | None) -> tuple[Network, nn.Module]:
-    """The network that the function in `name` ("FILE.py:FUNCTION") returns, as it returns it.
+    """The record of the network that the function in `name` ("FILE.py:FUNCTION") returns, and the
+    module itself.
 
-    Raises UserError if there is no such file or function, or if what it returns is no network.
+    Raises UserError if there is no such file or function, or if it does not return a network.
     """
     file, _, function = name.rpartition(":")
     path = Path(file)
@@ -92,16 +104,17 @@ def resolve(name: str, num_classes: int | None) -> tuple[Network, nn.Module]:
     def build(spec: OwnSpec, classes: int) -> nn.Module:
         return _called(name, factory if spec.trained else partial(factory, random=True))[0]
 
+    values = _checked(name, wanted)
     network = record(
         module.eval(),
-        name=_name(name, wanted) or f"{path.name}:{function}",
+        name=values.pop("name", "") or f"{path.name}:{function}",
         family="own",
         build=build,
-        clip=geometry(name, wanted),
+        clip=_geometry(name, values),
         weights=Weights(
-            f"{name} decides its weights" + ("" if takes_random else f" ({_TAKE_RANDOM})"),
+            f"{name} decides its weights",
             built=digest(module),
-            can_be_random=takes_random,
+            never_random="" if takes_random else _NEVER_RANDOM.format(name),
         ),
         any_frames=True,
         any_stages=True,
@@ -110,67 +123,64 @@ def resolve(name: str, num_classes: int | None) -> tuple[Network, nn.Module]:
     return network, module
 
 
-def _name(name: str, wanted: Mapping[str, Any]) -> str:
-    """What results are called, "" where nothing is said. Raises UserError if it is no text."""
-    given = wanted.get("name", "")
-    if not isinstance(given, str):
-        raise UserError(f"{name}: preprocessing 'name' is {given!r}, not a text")
-    return given
-
-
-def geometry(name: str, wanted: Mapping[str, Any]) -> ClipGeometry:
-    """The clips that a factory asks for; frames or crop are 0 where it does not say.
-
-    Raises UserError for a key or a value that is none.
-    """
+def _checked(name: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What a factory says, converted. Raises UserError for an unknown key or an unusable value."""
     values = {}
     for key, value in wanted.items():
-        if key == "name":
-            continue
-        if key not in PREPROCESSING:
+        if key not in KEYS:
             raise UserError(
-                f"{name}: preprocessing {key!r} is not known. Expected: "
-                f"{', '.join(PREPROCESSING)}.{suggestion(str(key), PREPROCESSING)}"
+                f"{name}: preprocessing {key!r} is not known. Expected: {', '.join(KEYS)}."
+                f"{suggestion(str(key), KEYS)}"
             )
-        expected, check = PREPROCESSING[key]
+        expected, check = KEYS[key]
         try:
             values[key] = check(value)
         except (TypeError, ValueError):
             raise UserError(f"{name}: preprocessing {key!r} is {value!r}, not {expected}") from None
+    return values
+
+
+def _geometry(name: str, values: dict[str, Any]) -> ClipGeometry:
+    """The clips that checked values ask for; frames or crop are 0 if they do not say.
+
+    Raises UserError for a transform that does not fit.
+    """
     if "transform" in values:
-        _require_alone(name, values)
+        _check_transform_keys(name, values)
         _try_transform(name, values)
-    frames, rate, crop = (values.pop(k, default) for k, default in _SIZES)
-    values.setdefault("short_side", crop)
-    return ClipGeometry(
-        (("video", frames),), rate, frames * rate, crop=crop, exact_rate=True, **values
-    )
+    frames, rate, crop = (values.get(key, default) for key, default in _SIZES.items())
+    others = {key: value for key, value in values.items() if key not in _SIZES}
+    inputs = (("video", frames),)
+    clips = {"crop": crop, "short_side": crop, "exact_rate": True, **others}
+    return ClipGeometry(inputs, rate, frames * rate, **clips)
 
 
-_SIZES = (("frames", 0), ("rate", 1), ("crop", 0))
+_SIZES = {"frames": 0, "rate": 1, "crop": 0}
 
 
-def _require_alone(name: str, values: Mapping[str, Any]) -> None:
-    """Raise UserError for a transform without the size it gives, or with what it stands for."""
+def _check_transform_keys(name: str, values: Mapping[str, Any]) -> None:
+    """Raise UserError for a transform without its crop, or with a key for what it does itself."""
     if "crop" not in values:
         raise UserError(f"{name}: 'transform' needs 'crop', the height and width of its frames")
     others = [key for key in _TRANSFORMED if key in values]
     if others:
-        raise UserError(f"{name}: 'transform' stands for {others[0]!r} too: leave that out")
+        raise UserError(f"{name}: 'transform' does the work of {others[0]!r} too: leave that out")
 
 
 def _try_transform(name: str, values: Mapping[str, Any]) -> None:
-    """Raise UserError for a transform that fails, or gives another shape than it should."""
+    """Raise UserError for a transform that fails, or whose result has the wrong shape or type."""
     crop, transform = values["crop"], values["transform"]
     frames = torch.zeros(values.get("frames", 4), 2 * crop, 3 * crop, 3, dtype=torch.uint8)
     try:
         apply_transform(transform, frames, crop)
+    except UserError as error:
+        raise UserError(f"{name}: 'transform': {error}") from None
     except Exception as error:  # it may raise anything
-        raise UserError(f"{name}: 'transform': {type(error).__name__}: {error}") from error
+        raise UserError(f"{name}: 'transform': {described(error)}") from error
 
 
 def _called(name: str, factory: Callable[[], Any]) -> tuple[nn.Module, Mapping[str, Any]]:
-    """What the factory returns: the network, and its preprocessing if it says one."""
+    """What the factory returns: the network, and its preprocessing, empty if there is none."""
     result = factory()
     network, wanted = result if isinstance(result, tuple) and len(result) == 2 else (result, {})
     if not isinstance(network, nn.Module) or not isinstance(wanted, Mapping):

@@ -1,11 +1,11 @@
-"""A user's own network, by a name that says where it comes from.
+"""A user's own network, by a name that says where it is from.
 
     torchvision:r3d_18     a video network of torchvision
     hf:FOLDER_OR_ID        a video network of the transformers library
     my_net.py:build        whatever the function `build` in my_net.py returns
 
-All become a `Network` whose stages can be any module path. The module is built here once, to look
-at it, and again when its weights are loaded: the record holds none.
+Each becomes a `Network` whose stages can be any module path. The module is built here once, to
+inspect it, and again when its weights are loaded: the record holds none.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from models.outline import measurable
 from models.seeding import seeded
 from utils import UserError, suggestion
 
-# How a name begins, and what makes a network of the rest of it.
+# By what precedes the colon in a name: the function that resolves what follows it.
 SOURCES = {
     "torchvision": "models.own.torchvision:resolve",
     "hf": "models.own.transformers:resolve",
@@ -32,8 +32,8 @@ SOURCES = {
 def resolve(
     name: str, num_classes: int | None, seed: int, clips: ClipOptions, unit_dim: int | None
 ) -> Network:
-    """The network that `name` stands for, for the clips and the axis of units asked for; where it
-    has random weights, they follow `seed`.
+    """The network that `name` stands for, for the requested clips and axis of units; if it has
+    random weights, they follow `seed`.
 
     Raises UserError if there is none, or if it cannot be built.
     """
@@ -56,10 +56,12 @@ def resolve(
 def record(
     module: nn.Module, *, stages: tuple[str, ...] = (), inside: str = "", **fields: Any
 ) -> Network:
-    """The `Network` of a module that was built to look at it.
+    """The `Network` of a module that was built to inspect it, and that it does not hold.
 
-    stages: what `stg` all takes, by default the top-level blocks. inside: path of the user's
-    network in the module, where an adapter is around it; stages are named without it.
+    stages: what `stg` all stands for; default: the top-level blocks.
+    inside: path of the user's network in the module if that is an adapter; stages are named
+        without it.
+    fields: others of `Network`.
     """
     inner = module.get_submodule(inside)
     prefix = f"{inside}." if inside else ""
@@ -75,10 +77,10 @@ def record(
 
 
 def top_level_blocks(module: nn.Module, prefix: str = "") -> Iterator[str]:
-    """Paths of the blocks that a network is made of, in order.
+    """Paths of the blocks that a network consists of, in order.
 
-    These are the children with parameters; lists are not modules that run, so their items stand
-    for them, and what has a single child is only a wrapper around it.
+    These are the children with parameters. A list does not run itself, so its items take its place;
+    a module with a single child is only a wrapper around it.
     """
     named = ((f"{prefix}{name}", child) for name, child in module.named_children())
     children = [(path, child) for path, child in named if _first(child.parameters()) is not None]

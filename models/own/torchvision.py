@@ -21,10 +21,14 @@ PAGE = "https://docs.pytorch.org/vision/stable/models.html#video-classification"
 
 @dataclass(frozen=True)
 class Family:
-    """What torchvision says of its networks in prose only, by a pattern of their names.
+    """What torchvision documents of its networks only in prose.
 
-    frames, rate: of the clips they were evaluated on, at 30 frames a second. blocks: the module
-    whose children are the stages, empty for the network itself.
+    pattern: of their names.
+    frames: of the clips that they were evaluated on.
+    rate: raw frames from one of these to the next, at 30 frames a second.
+    blocks: the module whose children are the stages; empty for the network itself.
+    any_frames: whether they take clips of any number of frames.
+    units: what a unit is.
     """
 
     pattern: str
@@ -39,15 +43,18 @@ FAMILIES = (
     Family("s3d", 128, 2, "features"),
     Family("mvit_*", 16, 4, "blocks", any_frames=False),
     Family("swin3d_*", 32, 2, "features", units=UnitRule(maps_last=True, folded=True)),
-    # The residual networks, and what torchvision may add.
+    # The residual networks, and any that torchvision may add.
     Family("*", 16, 2),
 )
 
 
 @dataclass(frozen=True)
 class PublishedTransform:
-    """The preprocessing that torchvision keeps beside some weights, e.g.
-    "R3D_18_Weights.KINETICS400_V1": frames uint8 [T, H, W, 3] to float32 [3, T, crop, crop]."""
+    """The preprocessing that torchvision publishes with weights: frames uint8 [T, H, W, 3] to
+    float32 [3, T, crop, crop].
+
+    weights: their name, such as "R3D_18_Weights.KINETICS400_V1".
+    """
 
     weights: str
 
@@ -58,7 +65,7 @@ class PublishedTransform:
 def resolve(name: str, num_classes: int | None) -> tuple[Network, nn.Module]:
     """The video network that torchvision calls `name`, with random weights.
 
-    Raises UserError with the names there are for an unknown one.
+    Raises UserError with the known names for an unknown one.
     """
     known = zoo.list_models(module=torchvision.models.video)
     if name not in known:
@@ -92,7 +99,7 @@ def resolve(name: str, num_classes: int | None) -> tuple[Network, nn.Module]:
 
 
 def geometry(weights: str, family: Family) -> ClipGeometry:
-    """The clips that go with some published weights; their size is that of the transform."""
+    """The clips for published weights; the crop is what their preprocessing gives."""
     transform = PublishedTransform(weights)
     crop = transform(torch.zeros(1, 256, 256, 3, dtype=torch.uint8)).shape[-1]
     frames, rate = family.frames, family.rate
@@ -118,5 +125,5 @@ def _stages(module: nn.Module, family: Family) -> tuple[str, ...]:
 
 
 def _head(module: nn.Module) -> str:
-    """How the names of the classifier's parameters begin: it is the last child."""
+    """Prefix of the names of the classifier's parameters: it is the last child."""
     return f"{list(module.named_children())[-1][0]}."

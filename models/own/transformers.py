@@ -1,6 +1,6 @@
 """`model` hf:FOLDER_OR_ID`: video networks of the transformers library, an optional extra.
 
-The base network is taken, without a classifier: `encoder.layer.3` is a stage of every family.
+The base network is taken, without a classifier; `encoder.layer.3` is a stage of most families.
 """
 
 from __future__ import annotations
@@ -21,15 +21,20 @@ from models.network import Network, OwnSpec, Weights
 from models.own.resolve import record
 from utils import UserError
 
+# Characters of an error of the library.
+_MOST_SHOWN = 200
+
 
 @dataclass(frozen=True)
 class Family:
-    """What tells one family of the library from another.
+    """What distinguishes one family of the library from another.
 
-    rate: raw frames between two frames of the published trainings; the files don't hold it.
-    video: the name of the input. frames, size: how its configuration calls those of its clips.
-    build, forward: arguments without which a base network has parts that no checkpoint fills, or
-    that no stage needs.
+    rate: raw frames from one frame to the next in the published trainings; no file holds it.
+    video: name of the input.
+    frames: name of the number of frames in its configuration.
+    size: name of their size there.
+    build: arguments that leave out parts which checkpoints do not fill.
+    forward: arguments that leave out parts which no stage needs.
     """
 
     rate: int
@@ -51,7 +56,7 @@ FAMILIES = {
 
 
 class FramesFirst(nn.Module):
-    """A network of the library as one that takes clips [B, 3, T, H, W]."""
+    """Adapts a network of the library to clips [B, 3, T, H, W]."""
 
     def __init__(self, network: nn.Module, family: Family):
         super().__init__()
@@ -64,7 +69,10 @@ class FramesFirst(nn.Module):
 
 @dataclass(frozen=True)
 class SavedTransform:
-    """The preprocessing saved beside a network: uint8 [T, H, W, 3] to float32 [3, T, H', W']."""
+    """The preprocessing saved with a network: uint8 [T, H, W, 3] to float32 [3, T, H', W'].
+
+    folder: of the network, or its id.
+    """
 
     folder: str
 
@@ -77,42 +85,51 @@ class SavedTransform:
 
 @functools.cache
 def _processor(folder: str) -> Any:
-    """The library's own preprocessing object for a network; once per process."""
+    """The library's own preprocessing object for a network, read once per process.
+
+    Raises UserError if there is none.
+    """
     import transformers
 
-    reasons = []
-    # In this order: the other one reads files of image processors too, but scales otherwise.
+    errors: list[Exception] = []
+    # In this order: the second reads files of image processors too, but scales differently.
     for auto in ("AutoImageProcessor", "AutoVideoProcessor"):
         try:
             return getattr(transformers, auto).from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError, AttributeError, ImportError) as error:
-            reasons.append(str(error).strip().splitlines()[0])
+            errors.append(error)
     raise UserError(
-        f"`model` hf:{folder}: the network's preprocessing cannot be read ({'; '.join(reasons)}). "
-        "Save the one it was trained with beside it: processor.save_pretrained(FOLDER)"
+        f"`model` hf:{folder}: the network's preprocessing cannot be read ({_reason(errors[0])}). "
+        "Save the processor that it was trained with: processor.save_pretrained(FOLDER)"
     )
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, cut if it is long: the library's can be paragraphs."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if len(line) <= _MOST_SHOWN else f"{line[:_MOST_SHOWN]}..."
 
 
 def resolve(folder: str, num_classes: int | None) -> tuple[Network, nn.Module]:
     """The network in `folder` (or of that id), with the weights there.
 
     Raises UserError if the library is missing, if the family is unknown, or if the weights or the
-    preprocessing cannot be read or are not complete.
+    preprocessing cannot be read or are incomplete.
     """
     transformers = _library()
     if num_classes:
         raise UserError("`num_classes`: networks of the transformers library are taken without one")
-    if Path(folder).is_dir():  # in full: a run may be resumed from elsewhere
+    if Path(folder).is_dir():  # absolute: a run may be resumed from elsewhere
         folder = str(Path(folder).absolute())
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"`model` hf:{folder}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"`model` hf:{folder}: {_reason(error)}") from None
     family = FAMILIES.get(config.model_type)
     if family is None:
         raise UserError(
             f"`model` hf:{folder} is of the family {config.model_type!r}; known: "
-            f"{', '.join(FAMILIES)}. Others work by a few lines of adapter (README, own networks)"
+            f"{', '.join(FAMILIES)}. Others need a few lines of adapter (docs/networks.md)"
         )
 
     def build(spec: OwnSpec, classes: int) -> nn.Module:
@@ -154,7 +171,10 @@ def _library() -> Any:
 
 
 def _trained(transformers: Any, folder: str, family: Family) -> nn.Module:
-    """The base network with its weights, all of them; what only a classifier uses is left out."""
+    """The base network with all its weights, without what only a classifier uses.
+
+    Raises UserError if they cannot be read, or are incomplete.
+    """
     try:
         network, loaded = transformers.AutoModel.from_pretrained(
             folder,
@@ -164,8 +184,9 @@ def _trained(transformers: Any, folder: str, family: Family) -> nn.Module:
             **family.build,
         )
     except Exception as error:  # a damaged file can raise anything
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"`model` hf:{folder}: the weights cannot be read: {reason}") from None
+        raise UserError(
+            f"`model` hf:{folder}: the weights cannot be read: {_reason(error)}"
+        ) from None
     absent = [*loaded["missing_keys"], *(str(key) for key in loaded["mismatched_keys"])]
     if absent:
         raise UserError(
@@ -176,9 +197,9 @@ def _trained(transformers: Any, folder: str, family: Family) -> nn.Module:
 
 
 def geometry(folder: str, config: Any, family: Family) -> ClipGeometry:
-    """The clips of a network: frames as its configuration says, pixels as its preprocessing does.
+    """The clips of a network: frames from its configuration, pixels from its preprocessing.
 
-    Raises UserError where the two contradict each other.
+    Raises UserError if the two contradict each other.
     """
     frames, transform = getattr(config, family.frames), SavedTransform(folder)
     height, width = transform(torch.zeros(2, 128, 160, 3, dtype=torch.uint8)).shape[-2:]
@@ -201,7 +222,7 @@ def geometry(folder: str, config: Any, family: Family) -> ClipGeometry:
 
 
 def _largest_list(network: nn.Module) -> tuple[str, ...]:
-    """Paths of the blocks in the list of modules with most parameters."""
+    """Paths of the blocks in the list of modules that has the most parameters."""
     lists = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.ModuleList)]
     if not lists:
         return ()

@@ -1,4 +1,4 @@
-"""Code of a user: functions loaded from a file, which may import the file's neighbours."""
+"""A user's code: functions loaded from a file, which may import the file's neighbours."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import importlib.machinery
 import importlib.util
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -17,21 +18,22 @@ from utils import UserError, suggestion
 
 _TOOLKIT = Path(__file__).resolve().parent.parent.parent
 # The folders and files that the toolkit consists of.
-OWN_PARTS = (
+TOOLKIT_PARTS = (
     *("main.py", "config.py", "utils.py", "common", "measure", "models", "vos", "datasets"),
     *("estimation", "results", "misc"),
 )
-# Of a user's code that led to an error.
+# Lines of a user's code that are shown with an error.
 LINES_SHOWN = 3
-# The folders that code was loaded from in this process.
+_STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
+# The folders from which code was loaded in this process.
 _FOLDERS: set[Path] = set()
 
 
 def load_function(path: Path, name: str) -> Callable[..., Any]:
     """The function `name` in the file `path`; what it raises becomes a UserError.
 
-    The file finds its neighbours first, also those called like parts of this toolkit (models,
-    utils, ...), while it is read and while the function runs.
+    While the file is read and while the function runs, imports find the file's neighbours first,
+    even those with names of this toolkit's parts (models, utils, ...).
 
     Raises UserError if there is no such file or function, or for an error in the file.
     """
@@ -44,7 +46,7 @@ def load_function(path: Path, name: str) -> Callable[..., Any]:
     module = importlib.util.module_from_spec(spec)
     theirs: dict[str, ModuleType] = {}
     with neighbours_first(folder, theirs):
-        # What is defined in the file can then be sent to other processes.
+        # So that what the file defines can be sent to other processes.
         sys.modules.setdefault(path.stem, module)
         guarded(f"{path}", lambda: loader.exec_module(module))
     function = getattr(module, name, None)
@@ -64,15 +66,15 @@ def load_function(path: Path, name: str) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def neighbours_first(folder: Path, theirs: dict[str, ModuleType]) -> Iterator[None]:
-    """Imports inside the block find what lies in `folder` first, whatever this toolkit, or the
-    folder of another file, has of the same name; the toolkit's own parts are back in their place
-    afterwards, however the block ends.
+    """Imports inside the block find what lies in `folder` first, before anything of the same name
+    in this toolkit or in another file's folder; afterwards the toolkit's own parts are back in
+    their place, however the block ends.
 
-    theirs: the modules of the folder that go by a name of the toolkit: kept here after the block,
-    and there again in the next one.
+    theirs: the folder's modules that share a name with one of the toolkit's: they are kept here
+    after the block, and put back in the next one.
     """
     names = _importable(folder)
-    # Also those that are not loaded yet: later they must be the toolkit's.
+    # Even if they are not loaded yet: later they must be the toolkit's.
     reserved = set() if folder == _TOOLKIT else _with_code(folder, names & _importable(_TOOLKIT))
     strangers = _FOLDERS - {folder, _TOOLKIT}
     path, aside = list(sys.path), _taken(reserved)
@@ -83,7 +85,7 @@ def neighbours_first(folder: Path, theirs: dict[str, ModuleType]) -> Iterator[No
     try:
         yield
     finally:
-        # Behind all others, for what the user's code imports later.
+        # After all others, for what the user's code imports later.
         added = dict.fromkeys([str(folder), *sys.path])
         sys.path[:] = [*path, *(entry for entry in added if entry not in path)]
         theirs.update(_taken(reserved))
@@ -96,13 +98,13 @@ def _importable(folder: Path) -> set[str]:
 
 
 def _with_code(folder: Path, names: set[str]) -> set[str]:
-    """Those of the names that stand for code in a folder, not for data alone."""
+    """Those of the names that stand for code in a folder, rather than only for data."""
     patterns = ("{}.py", "{}/*.py", "{}/*/__init__.py")
     return {n for n in names if any(any(folder.glob(p.format(n))) for p in patterns)}
 
 
 def _without_init(folder: Path, names: set[str]) -> dict[str, ModuleType]:
-    """Packages without __init__.py; the path would give the toolkit's, which have one, for them."""
+    """Packages without __init__.py: searching the path would find the toolkit's, which have one."""
     packages = {}
     for name in names:
         if not (folder / f"{name}.py").is_file() and not (folder / name / "__init__.py").is_file():
@@ -113,19 +115,19 @@ def _without_init(folder: Path, names: set[str]) -> dict[str, ModuleType]:
 
 
 def _home(module: ModuleType | None) -> Path | None:
-    """The folder in which a module or package lies, None for one without."""
+    """The folder that contains a module or package; None if there is none."""
     own = [*getattr(module, "__path__", ()), getattr(module, "__file__", None)][0]
     return Path(own).resolve().parent if own else None
 
 
 def _taken(tops: Collection[str]) -> dict[str, ModuleType]:
-    """The loaded modules of these names and all inside them, which are no longer loaded then."""
+    """The loaded modules of these names and everything in them; they are unloaded."""
     found = [name for name in sys.modules if name.partition(".")[0] in tops]
     return {name: sys.modules.pop(name) for name in found}
 
 
 def guarded(name: str, call: Callable[[], Any]) -> Any:
-    """The result of a user's code. Raises UserError with an error of it, and where it arose."""
+    """The result of a user's code. Raises UserError with its error, and where that arose."""
     try:
         return call()
     except UserError:
@@ -135,26 +137,26 @@ def guarded(name: str, call: Callable[[], Any]) -> Any:
 
 
 def described(error: BaseException) -> str:
-    """An error, and the last lines of a user's own code that led to it, innermost last.
+    """An error, and below it the last lines of the user's own code that led to it, innermost last.
 
-    The toolkit's lines and those of installed packages are left out, unless there are no others.
+    Lines of the toolkit, of Python and of installed packages are left out.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if _is_users(Path(frame.filename))]
     lines = [
         f"  {frame.filename}, line {frame.lineno}, in {frame.name}: {frame.line}"
-        for frame in (own or frames)[-LINES_SHOWN:]
+        for frame in frames
+        if _is_users(Path(frame.filename))
     ]
-    return "\n".join([f"{type(error).__name__}: {error}", *lines])
+    return "\n".join([f"{type(error).__name__}: {error}", *lines[-LINES_SHOWN:]])
 
 
 def _is_users(file: Path) -> bool:
-    parts = file.resolve().parts
-    installed = "site-packages" in parts or "dist-packages" in parts or file.name.startswith("<")
-    return not installed and not (_TOOLKIT in file.resolve().parents and _is_toolkits(file))
-
-
-def _is_toolkits(file: Path) -> bool:
-    """Whether a file in the toolkit's folder is one of its own, and not a user's beside them."""
-    top = file.resolve().relative_to(_TOOLKIT).parts[0]
-    return top in OWN_PARTS
+    """Whether a file is a user's own, rather than Python's, an installed package's or ours."""
+    path = file.resolve()
+    installed = {"site-packages", "dist-packages"} & {*path.parts}
+    return not (
+        file.name.startswith("<")
+        or installed
+        or _STANDARD_LIBRARY in path.parents
+        or any(_TOOLKIT / part in (path, *path.parents) for part in TOOLKIT_PARTS)
+    )

@@ -18,10 +18,10 @@ TRAININGS = ("davis", "taovos", "imgnetvid", "davisrdc")
 
 @dataclass(frozen=True)
 class FusionSegSpec:
-    """What tells one FusionSeg from another; the options of its configuration.
+    """What distinguishes one FusionSeg from another: the options of its configuration.
 
     output_stride: pixels of the input per position of the last stage.
-    fuse_early: whether the fusion belongs to the backbone or to the head; a matter of names.
+    fuse_early: whether the fusion is named as part of the backbone, or of the classifier.
     fuse_bnorm: whether a batch norm follows it.
     trained_on: training set of the weights.
     """

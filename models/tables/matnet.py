@@ -12,12 +12,12 @@ from models.tables.two_stream import FUSED, LAYERS, STREAMS, TWO_STREAM, in_arch
 
 @dataclass(frozen=True)
 class CoAttentionKind:
-    """What tells one cross connection of MATNet from another.
+    """What distinguishes one cross connection of MATNet from another.
 
     gated: whether sigmoid gates add the streams' own features.
     reciprocal: whether the flow stream gets features too.
-    add: whether the image stream gets those of the flow stream as they are, after the last cascade.
-    norm_fn: the norm of the affinities where it cannot be chosen.
+    add: whether the image stream gets those of the flow stream unchanged, after the last cascade.
+    norm_fn: the norm of the affinities if it cannot be chosen.
     """
 
     gated: bool = False
@@ -37,7 +37,7 @@ CO_ATTENTION = {
 
 @dataclass(frozen=True)
 class MATNetSpec:
-    """What tells one MATNet from another; the `extra_args` of its configuration.
+    """What distinguishes one MATNet from another: the `extra_args` of its configuration.
 
     cc_type: cross connection of the streams, a key of `CO_ATTENTION`.
     fusion_type: how their features are brought together.
@@ -68,7 +68,7 @@ def _taps(spec: MATNetSpec) -> dict[str, tuple[Tap, ...]]:
 
 
 def _name(name: str, options: Mapping[str, Any], spec: MATNetSpec) -> str:
-    """As in the study: the options that were given stand in the name."""
+    """As in the study, the given options are part of the name."""
     return "_".join((name, *(f"{option}_{value}" for option, value in options.items())))
 
 

@@ -21,7 +21,7 @@ PATHS = ("slow", "fast", "cat")
 class Pathway:
     """One stream of residual stages.
 
-    number: its index in the parameter names (0 slow or only, 1 fast).
+    number: its index in the parameter names (0: slow, or the only one; 1: fast).
     width: channels of the stem; res2 has 4 times as many, and each later stage doubles.
     stem_kernel: temporal extent of the stem's convolution.
     kernels: temporal extents of the blocks of res2..res5; a short pattern repeats.
@@ -35,7 +35,11 @@ class Pathway:
 
 @dataclass(frozen=True)
 class Fusion:
-    """The lateral connections, fast to slow: temporal kernel, and stride alpha."""
+    """The lateral connections from fast to slow.
+
+    kernel: their temporal extent.
+    alpha: their temporal stride.
+    """
 
     kernel: int
     alpha: int
@@ -43,12 +47,15 @@ class Fusion:
 
 @dataclass(frozen=True)
 class ResNetSpec:
-    """What tells one network of the family from another.
+    """What distinguishes one network of the family from another.
 
+    pathways: one, or slow and fast.
+    fusion: their lateral connections, if there are two.
+    blocks: their number in each stage res2..res5.
     pool_after_res2: temporal kernel and stride of the max pool there (1: none).
     nonlocal_after: per stage res2..res5, the blocks that a non-local block follows.
-    head_window: side of the head's average-pool window, None for one global position.
-    naming: "pyslowfast" or "pytorchvideo", the parameter names of its published weights.
+    head_window: side of the head's average-pool window; None for a global average.
+    naming: of the parameters of its published weights: "pyslowfast" or "pytorchvideo".
     path: which of two pathways is measured: "slow", "fast" or "cat", the units of both.
     fuse: whether stages 1 to 4 of two pathways are taken after the lateral connection.
     """
@@ -114,7 +121,7 @@ def _always_fused_pathway(spec: ResNetSpec) -> str:
     return spec.path
 
 
-# What networks with two pathways have beside those with one.
+# What networks with two pathways have in addition to those with one.
 TWO_PATHWAYS: dict[str, Any] = {
     "taps": _two_pathway_taps,
     "pathway": _pathway,

@@ -35,7 +35,7 @@ class AttentionSpec:
 
 @dataclass(frozen=True)
 class RTNetSpec:
-    """What tells one RTNet from another.
+    """What distinguishes one RTNet from another.
 
     trunk: torchvision's name of the streams' network.
     widths: channels of its four layers.

@@ -28,7 +28,13 @@ TIMESFORMER_FILES = "https://www.dropbox.com/s"
 
 @dataclass(frozen=True)
 class MViTSpec:
-    """MViT-B: size of its clips, and how many of its blocks pool keys and values."""
+    """The spec of an MViT-B.
+
+    frames: of its clips.
+    crop: of its clips, in pixels.
+    pooled_blocks: how many of its blocks pool keys and values.
+    depth: number of blocks.
+    """
 
     frames: int = 16
     crop: int = 224
@@ -38,9 +44,15 @@ class MViTSpec:
 
 @dataclass(frozen=True)
 class TimeSformerSpec:
-    """TimeSformer with divided space-time attention: size of its clips and of its parts.
+    """The spec of a TimeSformer with divided space-time attention.
 
+    frames: of its clips.
+    crop: of its clips, in pixels.
     stretched: whether a checkpoint of fewer frames is stretched to these.
+    patch: side of a patch in pixels.
+    width: of a token.
+    depth: number of blocks.
+    heads: of the attention.
     """
 
     frames: int
@@ -60,7 +72,7 @@ def _block_taps(prefix: str):
 
 
 def _fixed_mvit(spec: MViTSpec, state: Mapping[str, Tensor]) -> Variant:
-    """The embeddings tell which clips it was trained for; it takes no others."""
+    """The network as it is. Raises UserError if the embeddings are those of other clips."""
     frames = 2 * _rows(state, "pos_embed_temporal", spec.frames // 2)
     if frames != spec.frames:
         raise _other_frames(frames, spec.frames)
@@ -74,7 +86,7 @@ def _fixed_mvit(spec: MViTSpec, state: Mapping[str, Tensor]) -> Variant:
 
 
 def _recognise_mvit(spec: MViTSpec, state: Mapping[str, Tensor]) -> Variant:
-    """The study ran a narrower form, without the pooling of keys and values in two blocks."""
+    """The published form, or the study's, which does not pool keys and values in two blocks."""
     _fixed_mvit(spec, state)
     if any("blocks.14.attn.pool_k." in name for name in state):
         return Variant(spec, state)
@@ -83,11 +95,11 @@ def _recognise_mvit(spec: MViTSpec, state: Mapping[str, Tensor]) -> Variant:
 
 
 def _recognise_timesformer(spec: TimeSformerSpec, state: Mapping[str, Tensor]) -> Variant:
-    """The embeddings tell which clips it was trained for.
+    """The form that the embeddings fit, which tell on which clips they were trained.
 
-    Larger clips get the nearest of its positions, as the published code and the study do; other
-    numbers of frames and smaller clips are refused. As in the study, a file of 8 frames serves
-    `stretched` networks: each row of its time embedding stands for several frames.
+    Larger clips take the nearest positions, as in the published code and in the study; other
+    numbers of frames and smaller clips are refused. As in the study, `stretched` networks also take
+    a file of 8 frames: each row of its time embedding then stands for several frames.
     """
     frames = _rows(state, "time_embed", spec.frames)
     positions = _rows(state, "pos_embed", (spec.crop // spec.patch) ** 2 + 1) - 1
@@ -111,7 +123,7 @@ def _recognise_timesformer(spec: TimeSformerSpec, state: Mapping[str, Tensor]) -
 
 
 def _rows(state: Mapping[str, Tensor], embedding: str, otherwise: int) -> int:
-    """The number of positions of an embedding [1, positions, width]; `otherwise` if not there."""
+    """The number of positions of an embedding [1, positions, width]; `otherwise` without one."""
     found = (value for name, value in state.items() if name.endswith(embedding))
     return next((value.shape[1] for value in found if value.ndim == 3), otherwise)
 

@@ -17,10 +17,12 @@ FILES = "https://dl.fbaipublicfiles.com/pyslowfast/x3d_models"
 
 @dataclass(frozen=True)
 class X3DSpec:
-    """What tells one X3D from another.
+    """What distinguishes one X3D from another.
 
-    widths, blocks: of the residual stages 2..5; the stem is as wide as the first of them.
-    frames, crop: of the training clips, which fix the window of the classifier's average pool.
+    frames: of the training clips, which fix the window of the classifier's average pool.
+    crop: of the training clips, as well.
+    blocks: of the residual stages 2..5.
+    widths: of these stages; the stem is as wide as the first of them.
     """
 
     frames: int

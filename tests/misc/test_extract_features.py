@@ -10,10 +10,11 @@ import torch
 
 from misc.extract_features import main
 from models.capture import stage_features
-from models.network import find
+from models.catalogue import find
 from models.tables import resnet as resnet_family
 from tests.helpers import (
     assert_close,
+    at_path,
     golden_inputs,
     golden_network,
     golden_stage,
@@ -81,8 +82,9 @@ def test_fast_resolves_by_the_data_set(published):
     name, folder = published
     options = ("--dataset", "Diving48")
     features = extract(folder, "fast", folder / "weights.pyth", *options)
-    assert list(features) == ["5"]  # the last stage is the default
-    assert_close(features["5"], golden_stage(name, "5"))
+    assert list(features) == ["1", "2", "3", "4", "5"]  # all of them are the default
+    for stage, values in features.items():
+        assert_close(values, golden_stage(name, stage))
     with pytest.raises(UserError, match="Only the classifier differs"):
         extract(folder, "fast", folder / "weights.pyth")  # Kinetics-400 has other classes
 
@@ -116,11 +118,12 @@ def tiny(request, tmp_path, monkeypatch):
 
 def test_features_are_those_of_the_network(tiny):
     network, folder = tiny
-    features = extract(folder, "tiny", folder / "weights.pyth", "--stg", "5,2", "--path", "cat")
+    path = ("--path", "cat") if "path" in network.options else ()
+    features = extract(folder, "tiny", folder / "weights.pyth", "--stg", "5,2", *path)
     module = network.module()
     module.load_state_dict(known_state(network))
     inputs = tiny_inputs(network, clips=5)
-    expected = stage_features(module, inputs, network.stage_taps("5,2", "cat", True))
+    expected = stage_features(module, inputs, at_path(network, "cat").stage_taps("5,2"))
     assert list(features) == list(expected) == ["2", "5"]
     for stage, values in expected.items():
         assert_close(features[stage], values, 1e-5)

@@ -9,7 +9,7 @@ from torch import nn
 
 from models.capture import LOGITS, capture, pool_units, stage_features, unit_axis
 from models.network import Tap
-from tests.helpers import tiny_inputs, tiny_network
+from tests.helpers import at_path, tiny_inputs, tiny_network
 
 
 @pytest.fixture(params=["one", "two", "two published"])
@@ -48,7 +48,7 @@ def test_pool_units_averages_all_but_clips_and_units(shape, axes):
 
 
 def test_stages_have_their_units_and_are_the_means_of_their_maps(network, module):
-    stages, inputs = network.stage_taps("all", "cat", False), tiny_inputs(network)
+    stages, inputs = at_path(network, "cat", False).stage_taps("all"), tiny_inputs(network)
     maps = {}
     handles = [
         module.get_submodule(tap.module).register_forward_hook(
@@ -80,14 +80,14 @@ def test_stages_have_their_units_and_are_the_means_of_their_maps(network, module
 )
 def test_pathway_and_fusion_choose_the_units(path, fuse, units):
     network = tiny_network("two")
-    taps = network.stage_taps("all", path, fuse)
+    taps = at_path(network, path, fuse).stage_taps("all")
     features = stage_features(network.module(), tiny_inputs(network), taps)
     assert [values.shape for values in features.values()] == [(2, n) for n in units]
 
 
 def test_each_module_runs_once_however_many_stages_are_asked_for(network, module):
     calls = count_calls(module)
-    stages = network.stage_taps("all", "cat", True)
+    stages = at_path(network, "cat").stage_taps("all")
     stage_features(module, tiny_inputs(network), {**stages, "again": stages["2"]}, logits=True)
     assert set(calls.values()) == {1}
     assert calls["head"] == 1
@@ -99,20 +99,20 @@ def test_each_module_runs_once_however_many_stages_are_asked_for(network, module
 )
 def test_later_stages_are_not_computed(network, module, stage, not_run):
     calls = count_calls(module)
-    stage_features(module, tiny_inputs(network), network.stage_taps(stage, "cat", True))
+    stage_features(module, tiny_inputs(network), at_path(network, "cat").stage_taps(stage))
     assert calls[f"s{stage}"] == 1
     assert [name for name in not_run if calls[name]] == []
 
 
 def test_order_of_the_request_does_not_change_where_the_forward_stops(network, module):
     calls = count_calls(module)
-    taps = network.stage_taps("4,2", "fast", True)
+    taps = at_path(network, "fast").stage_taps("4,2")
     assert list(stage_features(module, tiny_inputs(network), taps)) == ["2", "4"]
     assert (calls["s4"], calls["s5"]) == (1, 0)
 
 
 def test_logits_come_with_the_stages_and_equal_a_plain_forward(network, module):
-    inputs, taps = tiny_inputs(network), network.stage_taps("2,5", "cat", True)
+    inputs, taps = tiny_inputs(network), at_path(network, "cat").stage_taps("2,5")
     together = stage_features(module, inputs, taps, logits=True)
     assert list(together) == ["2", "5", LOGITS]
     with torch.inference_mode():
@@ -122,7 +122,7 @@ def test_logits_come_with_the_stages_and_equal_a_plain_forward(network, module):
 
 
 def test_features_carry_no_gradient(network, module):
-    features = stage_features(module, tiny_inputs(network), network.stage_taps("5", "cat", True))
+    features = stage_features(module, tiny_inputs(network), at_path(network, "cat").stage_taps("5"))
     assert not features["5"].requires_grad
 
 
@@ -140,13 +140,13 @@ def test_no_hook_is_left_after_an_error_in_the_forward_and_the_error_arrives(net
 
     module.s3.forward = fail
     with pytest.raises(RuntimeError, match="out of memory"):
-        stage_features(module, tiny_inputs(network), network.stage_taps("2,5", "fast", True))
+        stage_features(module, tiny_inputs(network), at_path(network, "fast").stage_taps("2,5"))
     assert hooks(module) == []
 
 
 def test_hooks_of_others_stay(network, module):
     handle = module.s2.register_forward_hook(lambda *args: None)
-    stage_features(module, tiny_inputs(network), network.stage_taps("all", "fast", True))
+    stage_features(module, tiny_inputs(network), at_path(network, "fast").stage_taps("all"))
     assert list(module.s2._forward_hooks) == [handle.id]
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from models.catalogue import find
 from models.cost import cost
-from models.network import find
 from tests.helpers import tiny_inputs, tiny_network
 from tests.helpers_cost import Apply, flops_of
 from utils import UserError

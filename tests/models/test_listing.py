@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 
-import pytest
-
 import main
 from models import listing
-from models.network import networks
-from tests.helpers import tiny_network
+from models.catalogue import networks
+from models.tables.two_stream import ARCHIVE_URL
+from tests.helpers import at_path, tiny_network
 
 
 def lines(capsys, *argv):
@@ -15,37 +14,34 @@ def lines(capsys, *argv):
     return capsys.readouterr().out.splitlines()
 
 
-@pytest.fixture
-def few(monkeypatch):
-    """The table with networks that are quick to build."""
-    names = ("fast", "slowfast_r50_4x16", "x3d_s", "timesformer_ssv2", "demo_motion")
-    known = {name: networks()[name] for name in names}
-    monkeypatch.setattr(listing, "networks", lambda: known)
+# Units and millions of parameters as in the reference facts of tests/data.
+ROWS = """
+    fast | ResNet | 32 x 2 | 256 | 1-5 | 8, 32, 64, 128, 256 | 0.62 M | none published
+    slowfast_r50_4x16 | ResNet | 32 x 2 | 256 | 1-5 | 88, 352, 704, 1408, 2304 | 34.48 M | url
+    x3d_s | X3D | 13 x 6 | 160 | 1-5 | 2 x 24, 48, 96, 192 | 3.79 M | url
+    timesformer_ssv2 | TimeSformer | 16 x 8 | 224 | 0-11 | 12 x 768 | 121.40 M | url
+    demo_motion | ResNet | 8 x 2 | 64 | 1-5 | 8, 32, 64, 128, 256 | 0.16 M | comes with the toolkit
+    rtnet34 | RTNet | 2 with flow | 480x854 | 14 of two streams and their fusion |
+        2 x 64, 128, 256, 512, 2 x 64, 128, 256, 512, 64, 128, 2 x 256 | 105.55 M | none published
+    matnet_bidir | MATNet | 1 with flow | 480x854 | 15 of two streams and their fusion |
+        64, 256, 512, 1024, 2048, 64, 256, 512, 1024, 2048, 512, 1024, 2048, 4096, 256 |
+        142.69 M | archive
+"""
 
 
-def test_models_are_listed_with_clips_stages_units_and_weights(few, capsys):
+def test_every_network_of_both_tasks_is_listed(capsys):
     head, *rows = lines(capsys, "--list_models")
-    cells = [[cell.strip() for cell in row.split("  ") if cell.strip()] for row in (head, *rows)]
-    assert cells[0] == [
-        *("name", "family", "frames x rate", "crop", "stages", "units per stage", "parameters"),
+    titles, *cells = ([c.strip() for c in row.split("  ") if c.strip()] for row in (head, *rows))
+    assert titles == [
+        *("name", "task", "family", "frames", "crop", "stages", "units per stage", "parameters"),
         "weights",
     ]
-    # Units and millions of parameters as in the reference facts of tests/data.
-    expected = """
-        fast | ResNet | 32 x 2 | 256 | 1-5 | 8, 32, 64, 128, 256 | 0.62 M
-        slowfast_r50_4x16 | ResNet | 32 x 2 | 256 | 1-5 | 88, 352, 704, 1408, 2304 | 34.48 M
-        x3d_s | X3D | 13 x 6 | 160 | 1-5 | 2 x 24, 48, 96, 192 | 3.79 M
-        timesformer_ssv2 | TimeSformer | 16 x 8 | 224 | 0-11 | 12 x 768 | 121.40 M
-        demo_motion | ResNet | 8 x 2 | 64 | 1-5 | 8, 32, 64, 128, 256 | 0.16 M
-    """
-    assert [row[:-1] for row in cells[1:]] == [
-        [cell.strip() for cell in line.split("|")] for line in expected.strip().splitlines()
-    ]
-    assert [row[-1] for row in cells[1:]] == [
-        "none published",
-        *(networks()[row[0]].weights.url for row in cells[2:5]),
-        "comes with the toolkit",
-    ]
+    assert [(row[0], row[1]) for row in cells] == [(n.name, n.task) for n in networks().values()]
+    listed = {row[0]: [row[0], *row[2:]] for row in cells}
+    for line in ROWS.replace("|\n        ", "| ").strip().splitlines():
+        name, *expected = [cell.strip() for cell in line.split("|")]
+        weights = {"url": networks()[name].weights.url, "archive": ARCHIVE_URL}
+        assert listed[name] == [name, *expected[:-1], weights.get(expected[-1], expected[-1])]
 
 
 def test_stages_of_a_network_of_the_study(capsys):
@@ -63,7 +59,15 @@ def test_stages_of_a_network_of_the_study(capsys):
     ]
 
 
-def test_axis_that_no_stage_has_is_said(capsys):
+def test_stages_of_a_segmentation_network_with_a_row_for_each_frame(capsys):
+    title, _, *rows = lines(capsys, "--model", "rtnet34", "--list_stages", "--image_size", "32,64")
+    assert title.startswith("rtnet34 (random), one clip of 2 frames of 32x64 pixels; ")
+    assert len(rows) == 14
+    assert rows[1].split(maxsplit=3) == ["*", "layer1,app_stream", "64", "[2, 64, 8, 16]"]
+    assert all(row.endswith("]") for row in rows)  # there is nothing to note
+
+
+def test_axis_that_no_stage_has_is_noted(capsys):
     argv = ("--model", "demo_motion", "--list_stages", "--crop", "32", "--unit_dim")
     _, _, *rows = lines(capsys, *argv, "2")
     assert [row.split()[2] for row in rows] == ["8"] * 5  # frames
@@ -73,9 +77,9 @@ def test_axis_that_no_stage_has_is_said(capsys):
 
 
 def test_both_pathways_are_counted():
-    network = tiny_network("two")
+    network = at_path(tiny_network("two"), "cat")
     small = replace(network, clip=replace(network.clip, crop=32))
-    table = listing.stages_table(small, "cat", True).splitlines()
+    table = listing.stages_table(small).splitlines()
     assert "8 + 32 frames of 32x32 pixels" in table[0]
     assert [row.split()[2] for row in table[2:]] == ["10", "40", "80", "160", "192"]
 
@@ -107,11 +111,11 @@ def test_what_cannot_be_measured_is_said(tmp_path, capsys, monkeypatch):
     (tmp_path / "notes.py").write_text(NOTES)
     argv = ["--model", f"{tmp_path}/notes.py:build", "--clip_frames", "3", "--crop", "8"]
     _, _, *rows = lines(capsys, *argv, "--list_stages")
-    said = {row.split("  *  ")[-1].split()[0]: row.split("]")[-1].strip() for row in rows}
+    notes = {row.split("  *  ")[-1].split()[0]: row.split("]")[-1].strip() for row in rows}
     stars = {row.split()[1] for row in rows if row.split()[0] == "*"}
     assert stars == {"a", "frames"}
-    assert said["a"] == ""
-    assert said["frames"] == "3 rows a clip: needs --batch_size 1"
-    assert said["twice"] == "used 2 times, cannot be measured"
-    assert "not reached by the forward" in said["spare"]
-    assert "no units, cannot be measured" in said["total"]
+    assert notes["a"] == ""
+    assert notes["frames"] == "3 rows per clip: needs --batch_size 1"
+    assert notes["twice"] == "used 2 times, cannot be measured"
+    assert "not reached by the forward" in notes["spare"]
+    assert "no units, cannot be measured" in notes["total"]

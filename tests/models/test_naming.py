@@ -5,8 +5,8 @@ import re
 import pytest
 import torch
 
+from models.catalogue import find
 from models.naming import caffe2_name, pytorchvideo_name, translate_caffe2
-from models.network import find
 from tests.helpers import read_json, tiny_network
 
 CAFFE2 = read_json("caffe2_names.json")

@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from datasets.geometry import ClipGeometry
-from models.network import Tap, UnitRule, Weights, find
+from models.catalogue import find
+from models.network import Tap, UnitRule, Weights
 from models.outline import count_units, list_stages, measurable, outline, require_stages, zeros
 from models.own.resolve import record
-from tests.helpers import tiny_network
+from tests.helpers import at_path, tiny_network
 from utils import UserError
 
 CLIP = ClipGeometry((("video", 4),), 1, 4, crop=8)
@@ -50,6 +51,19 @@ def module():
     return Odd().eval()
 
 
+def own(module, **more):
+    """The record of a module as if it were a user's own network."""
+    return record(
+        module,
+        name="odd",
+        family="own",
+        build=lambda spec, classes: Odd(),
+        clip=CLIP,
+        weights=Weights("here", built="0"),
+        **more,
+    )
+
+
 def hooks(module):
     return [name for name, part in module.named_modules() if part._forward_hooks]
 
@@ -75,19 +89,29 @@ def test_outline_is_the_use_of_every_module(module):
     assert hooks(module) == []
 
 
-def test_zeros_are_one_clip_for_every_input():
-    assert [tuple(x.shape) for x in zeros(CLIP)] == [(1, 3, 4, 8, 8)]
-    two = zeros(find("slowfast_r50_4x16").clip)
-    assert [tuple(x.shape) for x in two] == [(1, 3, 4, 256, 256), (1, 3, 32, 256, 256)]
+@pytest.mark.parametrize(
+    ("clip", "clips", "shapes"),
+    [
+        (CLIP, 1, [(1, 3, 4, 8, 8)]),
+        (CLIP, 5, [(5, 3, 4, 8, 8)]),
+        (find("slowfast_r50_4x16").clip, 1, [(1, 3, 4, 256, 256), (1, 3, 32, 256, 256)]),
+        (find("matnet").clip, 2, [(2, 3, 480, 854), (2, 3, 480, 854)]),
+        (find("rtnet").clip, 1, [(1, 2, 3, 480, 854), (1, 2, 6, 480, 854)]),
+    ],
+    ids=["one", "several", "two pathways", "flow", "two frames"],
+)
+def test_zeros_are_clips_for_every_input(clip, clips, shapes):
+    found = zeros(clip, clips=clips)
+    assert [tuple(x.shape) for x in found] == shapes
+    assert {x.dtype for x in found} == {torch.float32}
+    assert not any(x.any() for x in found)
 
 
 # ---- Tables.
 
 
 def test_rows_of_a_network_of_ones_own(module):
-    weights = Weights("here", built="0")
-    network = record("odd", "own", module, lambda spec, classes: Odd(), CLIP, weights)
-    rows = list_stages(network, module, "fast", True)
+    rows = list_stages(own(module), module)
     shown = [(row.stage, row.shape, row.units, row.calls) for row in rows]
     assert shown == [
         ("stem", (1, 6, 4, 8, 8), 6, 1),
@@ -109,15 +133,14 @@ def test_all_takes_what_can_be_measured():
     for name in ("frames", "total", "split"):  # blocks with parameters, as those that count
         module.get_submodule(name).weight = nn.Parameter(torch.zeros(1))
     module.relu = nn.PReLU()
-    weights = Weights("here", built="0")
-    network = record("odd", "own", module, lambda spec, classes: Odd(), CLIP, weights)
+    network = own(module)
     assert network.stages == (
         *("stem", "relu", "blocks.0", "frames", "split", "total", "spare", "head"),
     )
-    network = measurable(network)
+    network = measurable(network, module)
     # Not: used twice, several tensors, a number, not reached.
     assert network.stages == ("stem", "blocks.0", "frames", "head")
-    rows = list_stages(network, module, "fast", True)
+    rows = list_stages(network, module)
     assert tuple(row.stage for row in rows if row.default) == network.stages
 
 
@@ -130,9 +153,8 @@ def test_all_takes_what_can_be_measured():
     ],
 )
 def test_rows_of_a_network_of_the_study(kind, path, fuse, units):
-    network = tiny_network(kind)
-    module = network.module()
-    rows = list_stages(network, module, path, fuse)
+    network = at_path(tiny_network(kind), path, fuse)
+    rows = list_stages(network, network.module())
     assert [row.stage for row in rows] == ["1", "2", "3", "4", "5"]
     assert {row.default for row in rows} == {True}
     assert [row.units for row in rows] == units
@@ -157,8 +179,9 @@ def test_number_of_units(shape, rule, units):
 # ---- Refusals.
 
 
-def require(module, name, batch_size=8, rule=UnitRule(folded=True)):  # noqa: B008
-    require_stages(module, zeros(CLIP), {name: (Tap.named(name),)}, rule, batch_size)
+def require(module, name, batch_size=8, rows=1):
+    taps = {name: (Tap.named(name),)}
+    require_stages(module, zeros(CLIP, clips=batch_size), taps, UnitRule(folded=True), rows)
 
 
 @pytest.mark.parametrize("name", ["stem", "blocks.0", "split#image", "head"])
@@ -172,7 +195,7 @@ def test_stage_that_can_be_measured(name, module):
         ("relu", "'relu': the network uses this module more than once"),
         ("spare", "stage 'spare': the forward does not reach this module"),
         ("split", "'split' is not one tensor: the module's output holds split#all, split#image"),
-        ("frames", "'frames' has 4 rows a clip.*give `batch_size` 1"),
+        ("frames", "'frames' has 32 rows for 8 clips.*give `batch_size` 1"),
     ],
 )
 def test_stage_that_cannot_be_measured(name, words, module):
@@ -185,6 +208,27 @@ def test_folded_frames_are_fine_in_batches_of_one(module):
     require(module, "frames", batch_size=1)
 
 
+def test_rows_that_clips_have_are_fine_in_any_batch(module):
+    require(module, "frames", rows=4)
+    with pytest.raises(UserError, match="'stem' has 8 rows for 8 clips"):
+        require(module, "stem", rows=4)
+
+
+def test_batch_is_that_which_will_be_run(module):
+    """A network that works with one clip, and fails with more, is found out."""
+    module.head = OneClip()
+    require(module, "stem", batch_size=1)
+    with pytest.raises(UserError, match=r"cannot take clips \[8, 3, 4, 8, 8\]: ValueError: too"):
+        require(module, "stem")
+    assert hooks(module) == []
+
+
+class OneClip(nn.Module):
+    def forward(self, x):
+        (clip,) = x
+        return clip
+
+
 def test_number_without_units_is_refused(module):
     with pytest.raises(UserError, match=r"stage 'total' is of shape \[\], without units"):
         require(module, "total")
@@ -193,6 +237,6 @@ def test_number_without_units_is_refused(module):
 @pytest.mark.parametrize("look", [outline, lambda m, x: require(m, "stem")], ids=["list", "check"])
 def test_error_in_the_forward_leaves_no_hook(look, module):
     module.head = nn.Linear(7, 5)
-    with pytest.raises(UserError, match=r"cannot take a clip \[1, 3, 4, 8, 8\]: RuntimeError"):
+    with pytest.raises(UserError, match=r"cannot take clips \[\d, 3, 4, 8, 8\]: RuntimeError"):
         look(module, [torch.zeros(1, 3, 4, 8, 8)])
     assert hooks(module) == []

@@ -107,17 +107,17 @@ def test_resume_of_nothing_begins_a_store(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"weights": "def"}, ["another weights", "'abc' there, 'def' now"]),
-        ({"clip": {"crop": 224}}, ["another clip", "256", "224"]),
-        ({"network": "c2d", "weights": "def"}, ["another network, weights", "'i3d' there"]),
-        ({"path": "fast"}, ["another path", "None there, 'fast' now"]),
+        ({"weights": "def"}, ["another weights:"]),
+        ({"clip": {"crop": 224}}, ["another clip:"]),
+        ({"network": "c2d", "weights": "def"}, ["another network, weights:"]),
+        ({"path": "fast"}, ["another path:"]),
     ],
     ids=["weights", "nested", "two", "new key"],
 )
 def test_other_identity_is_refused_in_words(store, changes, words):
     with pytest.raises(UserError) as caught:
         reopen(store, **changes)
-    words = [*words, "Go on with the options", str(store.folder), "start a new one"]
+    words = [*words, str(store.folder), "start a new run"]
     assert [word for word in words if word not in str(caught.value)] == []
 
 

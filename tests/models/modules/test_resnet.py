@@ -6,7 +6,7 @@ from torch import nn
 
 from models.capture import LOGITS, stage_features
 from models.modules.resnet import FastToSlow, Head, NonLocal
-from tests.helpers import clip, tiny_inputs, tiny_network
+from tests.helpers import at_path, clip, tiny_inputs, tiny_network
 from utils import UserError
 
 
@@ -87,7 +87,7 @@ def test_temporal_pool_follows_stage_2_and_precedes_stage_3():
 @pytest.mark.parametrize("kind", ["one", "two", "one published", "two published"])
 def test_clips_of_a_batch_do_not_influence_each_other(kind):
     network = tiny_network(kind)
-    module, taps = network.module(), network.stage_taps("all", "cat", True)
+    module, taps = network.module(), at_path(network, "cat").stage_taps("all")
     inputs = tiny_inputs(network, clips=3)
     together = stage_features(module, inputs, taps, logits=True)
     alone = stage_features(module, [x[1:2] for x in inputs], taps, logits=True)
@@ -107,7 +107,7 @@ def test_inputs_are_left_as_they_are():
 def test_order_of_frames_matters_to_temporal_kernels_only():
     """Frames reversed: a network with temporal kernels sees it, a single frame's stem does not."""
     network = tiny_network("one")  # temporal kernels from stage 4 on, a 1x7x7 stem
-    module, taps = network.module(), network.stage_taps("1,5", "fast", True)
+    module, taps = network.module(), at_path(network, "fast").stage_taps("1,5")
     x = clip("order", (1, 3, 8, 32, 32))
     there = stage_features(module, [x], taps)
     back = stage_features(module, [x.flip(2)], taps)

@@ -7,8 +7,8 @@ import torch
 
 from datasets.geometry import ClipOptions
 from models.capture import LOGITS, stage_features
+from models.catalogue import find
 from models.checkpoints import load
-from models.network import find
 from models.tables.transformers import MViTSpec
 from tests.helpers import assert_close, clip, fill, read_json, read_npz
 from utils import UserError
@@ -58,7 +58,7 @@ def test_timesformer_takes_larger_clips_with_the_nearest_positions():
     module = network.module()
     module.load_state_dict(fill(module.state_dict()))
     inputs = [clip("golden:timesformer:256", (1, 3, 8, 256, 256))]
-    features = stage_features(module, inputs, network.stage_taps("0", "", True))
+    features = stage_features(module, inputs, network.stage_taps("0"))
     golden = read_npz("golden_x3d_transformers.npz")
     assert_close(features["0"], golden["timesformer/stage0@256"])
 
@@ -92,7 +92,13 @@ def embeddings(frames, crop):
         ("timesformer", {}, 96, 224, r"of 96 frames, not 8: give `clip_frames` 96 \(and the `sam"),
         ("timesformer", {"frames": 16}, 8, 224, "of 8 frames, not 16: give `clip_frames` 8"),
         ("timesformer", {}, 8, 448, "of 448 pixels, not 224: give `image_size` 448"),
-        ("timesformer", {"crop": 160}, 8, 224, "of 224 pixels, not 160: give `image_size` 224"),
+        (
+            "timesformer",
+            {"crop": (160, 160)},
+            8,
+            224,
+            "of 224 pixels, not 160: give `image_size` 224",
+        ),
         # 16 is no multiple of 6, and a longer file is never cut.
         ("timesformer_ssv2", {}, 6, 224, "of 6 frames, not 16: give `clip_frames` 6"),
         ("timesformer_ssv2", {}, 32, 224, "of 32 frames, not 16: give `clip_frames` 32"),
@@ -109,16 +115,16 @@ def test_file_of_other_clips_says_which_to_give(name, options, frames, crop, wor
     ("name", "options", "frames", "crop", "note"),
     [
         ("timesformer", {"frames": 96}, 96, 224, ""),
-        ("timesformer", {"crop": 448}, 8, 448, ""),
+        ("timesformer", {"crop": (448, 448)}, 8, 448, ""),
         (
             "timesformer",
-            {"crop": 256},
+            {"crop": (256, 256)},
             8,
             224,
             "positions of 224 pixels, the nearest taken for 256",
         ),
         (
-            *("timesformer_ssv2", {"crop": 448}, 8, 224),
+            *("timesformer_ssv2", {"crop": (448, 448)}, 8, 224),
             "time embedding of 8 frames stretched to 16; "
             "positions of 224 pixels, the nearest taken for 448",
         ),
@@ -170,7 +176,7 @@ class TestMViT:
 
     def test_crop_of_another_size_is_refused_before_the_network_is_built(self):
         with pytest.raises(UserError, match=r"takes clips of 224 pixels.*`image_size` 224"):
-            find("mvit").with_clip(ClipOptions(crop=256))
+            find("mvit").with_clip(ClipOptions(crop=(256, 256)))
 
     def test_clips_of_another_size_are_refused_with_the_right_one(self):
         with pytest.raises(UserError, match="`image_size` 224"):

@@ -1,7 +1,5 @@
 """A user's own network by its name: whose it is, its stages, and what stands for its weights."""
 
-import copy
-import sys
 from dataclasses import replace
 
 import pytest
@@ -10,9 +8,11 @@ from torch import nn
 
 from datasets.geometry import ClipGeometry, ClipOptions
 from models.capture import stage_features
+from models.catalogue import find
 from models.checkpoints import load
-from models.network import BUILT, Weights, find
-from models.own.resolve import digest, record, top_level_blocks
+from models.digest import digest
+from models.network import BUILT, Tap, Weights
+from models.own.resolve import record, top_level_blocks
 from tests.helpers import clip
 from utils import UserError
 
@@ -52,8 +52,16 @@ class Wrapped(nn.Module):
 
 
 def own(module, **more):
-    more = {"weights": Weights("here", built=digest(module)), "clip": CLIP, **more}
-    return record("mine", "own", module, lambda spec, classes: little(1), **more)
+    """The record of a module; the network's weights are those of `little()`."""
+    fields = {
+        "name": "mine",
+        "family": "own",
+        "build": lambda spec, classes: little(0 if spec.trained else torch.initial_seed()),
+        "clip": CLIP,
+        "weights": Weights("here", built=digest(little())),
+        **more,
+    }
+    return record(module, **fields)
 
 
 # ---- Whose a name is.
@@ -105,25 +113,24 @@ def test_blocks_that_all_stands_for(module, blocks):
 
 
 def test_every_path_is_a_stage_without_the_name_of_the_adapter():
-    network = own(Wrapped(little()), inside="network")
+    module = Wrapped(little())
+    network = own(module, inside="network")
     assert network.requested_stages("all") == ("stem", "blocks.0", "blocks.1", "head")
-    assert network.requested_stages(None) == ("head",)
     assert network.requested_stages("blocks.1.0,drop,stem") == ("stem", "blocks.1.0", "drop")
-    features = stage_features(
-        network.own, [clip("x", (2, 3, 4, 8, 8))], network.stage_taps("stem,blocks.1", "fast", True)
-    )
-    plain = network.own.network.stem(clip("x", (2, 3, 4, 8, 8)))
+    taps = network.stage_taps("stem,blocks.1")
+    features = stage_features(module, [clip("x", (2, 3, 4, 8, 8))], taps)
+    plain = module.network.stem(clip("x", (2, 3, 4, 8, 8)))
     torch.testing.assert_close(features["stem"], plain.mean((2, 3, 4)))
-    plain = network.own.network.blocks[1](network.own.network.blocks[0](plain))
+    plain = module.network.blocks[1](module.network.blocks[0](plain))
     torch.testing.assert_close(features["blocks.1"], plain.mean((2, 3, 4)))
 
 
 def test_elements_of_one_module_come_in_the_order_they_were_asked_in():
     network = own(little())
     assert network.requested_stages("head#b,stem#1,head#a") == ("stem#1", "head#b", "head#a")
-    (tap,) = network.taps("blocks.0#logits", "fast", True)
-    assert (tap.module, tap.index) == ("blocks.0", "logits")
-    assert network.taps("stem#-1", "fast", True)[0].index == "-1"
+    taps = network.stage_taps("blocks.0#logits,stem#-1")
+    assert taps["blocks.0#logits"] == (Tap("blocks.0", "logits"),)
+    assert taps["stem#-1"] == (Tap("stem", "-1"),)
 
 
 @pytest.mark.parametrize(
@@ -146,69 +153,35 @@ def test_unknown_stage_gets_the_nearest_paths(stage, words):
 # ---- Its weights.
 
 
-def test_digest_is_that_of_names_and_values():
-    one = little()
-    assert digest(one) == digest(little()) == digest(copy.deepcopy(one))
-    assert len(digest(one)) == 64
-    changed = copy.deepcopy(one)
-    with torch.no_grad():
-        changed.stem.weight[0, 0] += 1e-6
-    assert len({digest(one), digest(changed), digest(little(1)), digest(Wrapped(one))}) == 4
-
-
-def test_digest_takes_every_kind_of_value():
-    module = nn.BatchNorm1d(2).to(torch.bfloat16)
-    module.register_buffer("flags", torch.tensor([True, False]))
-    module.register_buffer("nothing", torch.zeros(0))
-    before = digest(module)
-    module.flags[1] = True
-    assert digest(module) != before
-
-
-class Extra(nn.Linear):
-    """Keeps something beside its parameters."""
-
-    def get_extra_state(self):
-        return {"scale": self.scale}
-
-    def set_extra_state(self, state):
-        self.scale = state["scale"]
-
-
-def test_digest_takes_a_module_s_extra_state():
-    module = Extra(2, 2)
-    module.scale = 1.5
-    before = digest(module)
-    assert digest(module) == before
-    module.scale = 2.5
-    assert digest(module) != before
-
-
 def test_weights_are_those_that_it_was_built_with():
     network = own(little())
     assert network.checkpoint(None) == BUILT
     module, loaded = load(network, BUILT)
-    assert module is network.own
+    assert digest(module) == digest(little())
+    assert not module.training
     assert (loaded.source, loaded.sha256) == ("as built", digest(little()))
+
+
+def test_weights_that_are_others_each_time_are_refused():
+    network = own(little(), build=lambda spec, classes: little(torch.seed()))
+    with pytest.raises(UserError, match="mine comes with other weights each time it is built"):
+        load(network, BUILT)
+
+
+def test_untrained_weights_follow_the_seed():
+    network = own(little())
+    assert network.checkpoint("random") == "random"
+    one, same, other = (digest(load(network, "random", seed=seed)[0]) for seed in (1, 1, 2))
+    assert one == same != other
+    assert one != network.weights.built
 
 
 def test_other_weights_can_be_loaded_into_a_new_module(tmp_path):
     network, path = own(little()), tmp_path / "other.pth"
     torch.save(little(2).state_dict(), path)
     module, loaded = load(network, str(path))
-    assert module is not network.own
     assert (digest(module), loaded.source) == (digest(little(2)), str(path))
-    assert digest(network.own) == digest(little())
-
-
-def test_random_weights_follow_the_seed_and_leave_other_draws_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    (tmp_path / "drawn.py").write_text("from torch import nn\nbuild = lambda: nn.Linear(2, 2)")
-    before = torch.random.get_rng_state()
-    name = f"{tmp_path}/drawn.py:build"
-    one, same, other = (digest(find(name, seed=seed).own) for seed in (1, 1, 2))
-    assert one == same != other
-    assert torch.equal(torch.random.get_rng_state(), before)
+    assert digest(load(network, BUILT)[0]) == digest(little())
 
 
 # ---- Its clips.
@@ -216,7 +189,8 @@ def test_random_weights_follow_the_seed_and_leave_other_draws_alone(tmp_path, mo
 
 def test_clip_options_change_what_they_name_and_the_window_with_it():
     network = own(little(), any_frames=True)
-    clip = network.with_clip(ClipOptions(frames=6, rate=3, crop=16, mean=(0.5,), std=(1, 2, 3)))
+    wanted = ClipOptions(frames=6, rate=3, crop=(16, 16), mean=(0.5,), std=(1, 2, 3))
+    clip = network.with_clip(wanted)
     assert clip.clip == ClipGeometry(
         (("video", 6),), 3, 18, short_side=16, crop=16, mean=(0.5,) * 3, std=(1, 2, 3)
     )
@@ -226,7 +200,7 @@ def test_clip_options_change_what_they_name_and_the_window_with_it():
 
 def test_short_side_is_scaled_with_the_crop():
     network = own(little(), clip=replace(CLIP, short_side=12))
-    assert network.with_clip(ClipOptions(crop=20)).clip.short_side == 30
+    assert network.with_clip(ClipOptions(crop=(20, 20))).clip.short_side == 30
 
 
 def test_number_of_frames_that_cannot_be_chosen():
@@ -241,11 +215,11 @@ def test_number_of_frames_that_cannot_be_chosen():
     [
         (ClipOptions(mean=(0.5,)), "`mean`: this network brings its own preprocessing"),
         (ClipOptions(std=(0.5,)), "`std`"),
-        (ClipOptions(crop=9), "`crop`: .*clips of 8 pixels"),
+        (ClipOptions(crop=(9, 9)), "`image_size`: .*clips of 8 pixels"),
     ],
 )
 def test_own_preprocessing_cannot_be_changed_in_part(options, words):
     network = own(little(), clip=replace(CLIP, transform=lambda frames: frames))
     with pytest.raises(UserError, match=words):
         network.with_clip(options)
-    assert network.with_clip(ClipOptions(crop=8)).clip.crop == 8
+    assert network.with_clip(ClipOptions(crop=(8, 8))).clip.crop == 8

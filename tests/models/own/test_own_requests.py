@@ -1,30 +1,23 @@
 """What a user's own network is asked for: clips, weights, and a transform that must fit."""
 
 import json
-import random
-import sys
 
 import numpy as np
 import pytest
+import torch
 
 import main
 from config import Config
 from datasets.clips import preprocess
 from datasets.geometry import ClipGeometry, ClipOptions
+from measure.folder import find_folder
 from measure.prepare import prepare
-from models.network import find
-from models.own.resolve import digest
+from models.catalogue import find
 from tests import helpers_runs
-from tests.helpers_runs import options
-from utils import UserError
+from tests.models.own.helpers import chosen, computed
+from utils import UserError, file_name
 
 data = helpers_runs.videos
-
-
-@pytest.fixture(autouse=True)
-def path_restored(monkeypatch):
-    """A file may import its neighbours, so its folder comes onto the path."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
 
 
 CODE = """
@@ -40,33 +33,19 @@ def fails(frames):
     return {{}}["size"]
 
 def build():
-    return nn.Sequential(nn.Conv3d(3, 4, 1), nn.Flatten(), nn.Linear(4 * 256, 2)), {wanted}
-
-def drawn():
-    network = nn.Linear(1, 2)
-    nn.init.constant_(network.weight, np.random.rand())
-    nn.init.constant_(network.bias, random.random())
-    return network
+    return nn.Sequential(nn.Conv3d(3, 4, 1), nn.AdaptiveAvgPool3d(1)), {wanted}
 """
 TRANSFORM = "{'frames': 4, 'crop': 8, 'transform': transform}"
 
 
 @pytest.fixture
-def written(tmp_path):
+def asked(written):
     """A function that writes the file of code and names the network of `build` in it."""
 
     def write(wanted="{}", change=""):
-        code = CODE.format(wanted=wanted, change=change)
-        (tmp_path / "asked_net.py").write_text(code)
-        return f"{tmp_path / 'asked_net.py'}:build"
+        return written(CODE.format(wanted=wanted, change=change), "asked_net.py")
 
     return write
-
-
-def chosen(data, tmp_path, model, **more):
-    """Options of a run of one's own network as it was built."""
-    own = options(data, tmp_path, model=model, stg="0", **more)
-    return {k: v for k, v in own.items() if k in more or k not in ("image_size", "checkpoint")}
 
 
 # ---- Its clips.
@@ -81,23 +60,32 @@ def chosen(data, tmp_path, model, **more):
         ({"short_side": 32}, 32, 32),
     ],
 )
-def test_short_side_of_a_factory(clip, crop, found, written):
-    network = find(written(repr({"frames": 4, **clip})))
-    assert network.with_clip(ClipOptions(crop=crop)).clip.short_side == found
+def test_short_side_of_a_factory(clip, crop, found, asked):
+    network = find(asked(repr({"frames": 4, **clip})), clips=ClipOptions(crop=(crop, crop)))
+    assert network.clip.short_side == found
 
 
 @pytest.mark.parametrize(
-    ("clip", "crop"), [({"short_side": 16}, 32), ({"short_side": 16, "crop": 32}, None)]
+    ("clip", "crop"), [({"short_side": 16}, (32, 32)), ({"short_side": 16, "crop": 32}, None)]
 )
-def test_frames_smaller_than_the_crop_are_refused(clip, crop, written):
-    network = find(written(repr({"frames": 4, **clip})))
+def test_frames_smaller_than_the_crop_are_refused(clip, crop, asked):
+    name = asked(repr({"frames": 4, **clip}))
     with pytest.raises(UserError, match="short side of 16 pixels are smaller than the crop of 32"):
-        network.with_clip(ClipOptions(crop=crop))
+        find(name, clips=ClipOptions(crop=crop))
+
+
+@pytest.mark.parametrize("given", [{}, {"sampling_rate": 2}, {"clip_frames": 6}])
+def test_window_below_the_frames_is_refused(given, asked, data, tmp_path):
+    model = asked("{'frames': 4, 'crop': 8}")
+    window = given.get("clip_frames", 4) - 1
+    with pytest.raises(
+        UserError, match=f"`n_sample_frames` {window}: .* give at least {window + 1}"
+    ):
+        prepare(Config(**chosen(data, tmp_path, model, n_sample_frames=window, **given)))
+    prepare(Config(**chosen(data, tmp_path, model, n_sample_frames=window + 1, **given)))
 
 
 def test_colours_on_the_command_line_are_those_of_pixels_in_0_to_1():
-    import torch
-
     clip = ClipGeometry((("video", 2),), 1, 2, short_side=4, crop=4, value_range=255)
     changed = clip.changed(ClipOptions(mean=(0.2,), std=(0.1, 0.2, 0.4)))
     assert (changed.mean, changed.std) == ((51.0,) * 3, (25.5, 51.0, 102.0))
@@ -109,9 +97,9 @@ def test_colours_on_the_command_line_are_those_of_pixels_in_0_to_1():
 
 @pytest.mark.parametrize("key", ["mean", "std"])
 @pytest.mark.parametrize("value", ["float('nan')", "(1, float('inf'), 1)"])
-def test_colours_that_are_no_numbers(key, value, written, capsys):
+def test_colours_that_are_no_numbers(key, value, asked, capsys):
     with pytest.raises(UserError, match=f"preprocessing '{key}' is .*, not one number or three"):
-        find(written(f"{{'{key}': {value}}}"))
+        find(asked(f"{{'{key}': {value}}}"))
     with pytest.raises(SystemExit) as caught:
         main.main([f"--{key}", "nan", "--list_stages"])
     assert caught.value.code == 2
@@ -121,7 +109,10 @@ def test_colours_that_are_no_numbers(key, value, written, capsys):
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ("{'frames': 4, 'crop': 8, 'transform': fails}", ": KeyError: 'size'"),
+        (
+            "{'frames': 4, 'crop': 8, 'transform': fails}",
+            r": KeyError: 'size'\n  .*asked_net\.py, line 11, in fails: return \{\}\[.size.\]$",
+        ),
         (
             "{'frames': 4, 'crop': 9, 'transform': transform}",
             r"gives torch\.float32 \[3, 4, 8, 8\] for 4 frames; .*float32 \[3, 4, 9, 9\]",
@@ -135,10 +126,10 @@ def test_colours_that_are_no_numbers(key, value, written, capsys):
     ids=["error", "shape", "kind", "list"],
 )
 def test_transform_that_does_not_fit_is_refused_before_there_is_a_folder(
-    wanted, words, written, data, tmp_path
+    wanted, words, asked, data, tmp_path
 ):
     with pytest.raises(UserError, match=rf"asked_net\.py:build: 'transform'.*{words}"):
-        main.measure(Config(**chosen(data, tmp_path, written(wanted), run_name="run")))
+        main.measure(Config(**chosen(data, tmp_path, asked(wanted), run_name="run")))
     assert not (tmp_path / "run").exists()
 
 
@@ -148,7 +139,11 @@ def test_transform_that_does_not_fit_is_refused_before_there_is_a_folder(
 @pytest.mark.parametrize(
     ("checkpoint", "words"),
     [
-        ("random", r"`checkpoint` random: .*asked_net\.py:build decides its weights; leave it out"),
+        (
+            "random",
+            r"`checkpoint` random: .*asked_net\.py:build decides its weights: leave it out, or "
+            "give the function a parameter 'random', for which it gets True",
+        ),
         ("auto", "`checkpoint` auto: no address of a file .*: leave `checkpoint` out"),
         (
             "absent.pth",
@@ -156,42 +151,63 @@ def test_transform_that_does_not_fit_is_refused_before_there_is_a_folder(
         ),
     ],
 )
-def test_checkpoints_that_it_cannot_have(checkpoint, words, written, data, tmp_path):
-    model = written("{'frames': 4, 'crop': 8}")
+def test_checkpoints_that_it_cannot_have(checkpoint, words, asked, data, tmp_path):
+    model = asked("{'frames': 4, 'crop': 8}")
     with pytest.raises(UserError, match=words) as caught:
         prepare(Config(**chosen(data, tmp_path, model, checkpoint=checkpoint)))
     assert "random measures" not in str(caught.value)
 
 
-def test_draws_of_every_library_follow_the_seed_and_leave_others_alone(written):
-    name = written().replace(":build", ":drawn")
-    np.random.seed(5)
-    random.seed(5)
-    expected = np.random.rand(), random.random()
-    np.random.seed(5)
-    random.seed(5)
-    one, same, other = (digest(find(name, seed=seed).own) for seed in (1, 1, 2))
-    assert one == same != other
-    assert (np.random.rand(), random.random()) == expected
+# ---- Its name.
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "name"),
+    [
+        ("{}", {}, "asked_net.py:build"),
+        ("{'name': 'mine'}", {}, "mine"),
+        ("{'name': ''}", {}, "asked_net.py:build"),
+        ("{'name': 'mine'}", {"name": "yours"}, "yours"),
+        ("{}", {"name": "yours"}, "yours"),
+    ],
+)
+def test_name_of_results(wanted, given, name, asked, data, tmp_path):
+    model = asked(f"{{'frames': 4, 'crop': 8, **{wanted}}}")
+    run = prepare(Config(**chosen(data, tmp_path, model, **given)))
+    assert run.model == run.identity["network"] == name
+    assert find_folder(run).name == f"{file_name(name)}_plain_seed1"
+    assert run.describe().startswith(f"network: {name}, weights as built")
+
+
+@pytest.mark.parametrize("value", ["5", "None", "['mine']", "b'mine'"])
+def test_name_that_is_no_text_is_refused(value, asked):
+    with pytest.raises(UserError, match=r"preprocessing 'name' is .*, not a text"):
+        find(asked(f"{{'frames': 4, 'crop': 8, 'name': {value}}}"))
+
+
+def test_name_can_be_given_to_a_network_of_the_study(data, tmp_path):
+    given = {"model": "demo_motion", "checkpoint": "random", "image_size": "32", "name": "base"}
+    run = prepare(Config(**chosen(data, tmp_path, **given)))
+    assert (run.model, find_folder(run).name) == ("base", "base_plain_seed1")
 
 
 # ---- Its code.
 
 
-def test_features_of_other_code_are_not_mixed(written, data, tmp_path):
-    model = written(TRANSFORM)
-    plan = prepare(Config(**chosen(data, tmp_path, model, run_name="run")))
-    folder, _, _ = main.compute_features(plan)
+def test_features_of_other_code_are_not_mixed(asked, data, tmp_path):
+    model = asked(TRANSFORM)
+    own = chosen(data, tmp_path, model, stg="0", run_name="run")
+    run, folder, _ = computed(Config(**own))
     record = json.loads((folder / "config.json").read_text())
-    assert record["source"] == plan.network.source
+    assert record["source"] == run.network.source
     done = np.load(folder / "features" / "done.npy")
     done[-1] = False
     np.save(folder / "features" / "done.npy", done)
 
     # The same weights, other pixels.
-    written(TRANSFORM, change="/ 255")
-    with pytest.raises(UserError, match=r"made with another source \(source: "):
+    asked(TRANSFORM, change="/ 255")
+    with pytest.raises(UserError, match=r"made with another source \(.*asked_net\.py:build has ch"):
         main.main(["--resume", str(folder)])
-    written(TRANSFORM)
+    asked(TRANSFORM)
     main.main(["--resume", str(folder)])
     assert (folder / "layerwise.csv").exists()

@@ -9,20 +9,18 @@ import torch
 import torchvision.models.video
 from torchvision import models as zoo
 
-import main
 from config import Config
-from datasets.clips import preprocess, read_frame, subsample
+from datasets.clips import preprocess
 from datasets.geometry import ClipOptions
-from measure.prepare import prepare
 from models.capture import stage_features
+from models.catalogue import find
 from models.checkpoints import load
-from models.network import find
 from models.outline import list_stages
 from models.own import torchvision as own_torchvision
 from tests import helpers_runs
 from tests.datasets.helpers import noise
 from tests.helpers import clip, fill
-from tests.helpers_runs import options, read_rows
+from tests.models.own.helpers import chosen, computed, first_pixels
 from utils import UserError
 
 data = helpers_runs.videos
@@ -57,7 +55,7 @@ KNOWN = {
 
 @pytest.fixture
 def shapes_only(monkeypatch):
-    """A function like `find` whose networks have shapes alone (on the device "meta")."""
+    """A function like `find` that builds networks of shapes alone (on the device "meta")."""
     geometry = own_torchvision.geometry
 
     def on_cpu(*args):
@@ -69,10 +67,15 @@ def shapes_only(monkeypatch):
     def build(name, **more):
         # Older torchvision cannot build MViT without memory.
         with torch.device("cpu" if name.startswith("mvit") else "meta"):
-            network = find(f"torchvision:{name}", **more)
-        return replace(network, own=network.own.to("meta"))
+            return find(f"torchvision:{name}", **more)
 
     return build
+
+
+def module_of(network):
+    """The module of a network, of shapes alone."""
+    with torch.device("cpu" if "mvit" in network.name else "meta"):
+        return network.module().to("meta")
 
 
 # ---- All of them.
@@ -90,12 +93,14 @@ def test_clips_stages_and_units(name, shapes_only):
         known.rate,
         known.rate * known.frames,
     )
+    assert network.clip.exact_rate
     weights = zoo.get_model_weights(name).DEFAULT
     assert [network.clip.crop] * 2 == weights.transforms().crop_size
     assert (network.weights.url, network.num_classes) == (weights.url, 400)
 
+    module = module_of(network)
     with torch.device("meta"):
-        rows = list_stages(network, network.own, "fast", True, device="meta")
+        rows = list_stages(network, module, device="meta")
     default = [row for row in rows if row.default]
     assert tuple(row.stage for row in default) == network.stages
     assert {row.stage.startswith(known.stage) for row in default} == {True}
@@ -104,8 +109,8 @@ def test_clips_stages_and_units(name, shapes_only):
     # What is listed can be asked for.
     asked = ",".join(row.stage for row in rows)
     assert len(network.requested_stages(asked)) == len(rows) > len(default)
-    head = [n for n in network.own.state_dict() if n.startswith(network.head)]
-    assert network.own.state_dict()[head[-1]].shape == (400,)
+    head = [n for n in module.state_dict() if n.startswith(network.head)]
+    assert module.state_dict()[head[-1]].shape == (400,)
 
 
 @pytest.mark.parametrize("name", ["r3d_18", "s3d", "swin3d_t"])
@@ -120,7 +125,9 @@ def test_preprocessing_is_that_of_the_library(name, height, width, shapes_only):
 
 
 def test_classes_of_the_checkpoint_can_be_given(shapes_only):
-    assert shapes_only("r3d_18", num_classes=7).own.fc.out_features == 7
+    network = shapes_only("r3d_18", num_classes=7)
+    assert network.num_classes == 7
+    assert module_of(network).fc.out_features == 7
 
 
 # ---- Two of them for real, on small clips.
@@ -130,8 +137,9 @@ def test_classes_of_the_checkpoint_can_be_given(shapes_only):
 def known(name):
     """The record of a network, and a module with weights that are known."""
     network = find(f"torchvision:{name}", num_classes=5)
-    network.own.load_state_dict(fill(network.own.state_dict()))
-    return network
+    module = network.module()
+    module.load_state_dict(fill(module.state_dict()))
+    return network, module
 
 
 @pytest.mark.parametrize(
@@ -143,20 +151,20 @@ def known(name):
     ],
 )
 def test_features_are_the_means_of_what_a_plain_hook_sees(name, stages, axes):
-    network, seen = known(name), {}
+    (network, module), seen = known(name), {}
     handles = [
-        network.own.get_submodule(stage).register_forward_hook(
+        module.get_submodule(stage).register_forward_hook(
             lambda module, inputs, output, stage=stage: seen.update({stage: output})
         )
         for stage in stages
     ]
     inputs = [clip("own", (2, 3, 4, 32, 32))]
     with torch.inference_mode():
-        network.own(*inputs)
+        module(*inputs)
     for handle in handles:
         handle.remove()
-    taps = network.stage_taps(",".join(stages), "fast", True)
-    features = stage_features(network.own, inputs, taps, rule=network.units)
+    taps = network.stage_taps(",".join(stages))
+    features = stage_features(module, inputs, taps, rule=network.units)
     assert list(features) == list(stages)
     for stage in stages:
         assert seen[stage].ndim == 5
@@ -164,9 +172,9 @@ def test_features_are_the_means_of_what_a_plain_hook_sees(name, stages, axes):
 
 
 def test_checkpoint_in_the_library_s_names_is_loaded(tmp_path):
-    state = known("r3d_18").own.state_dict()
+    network, filled = known("r3d_18")
+    state = filled.state_dict()
     torch.save(state, tmp_path / "r3d.pth")
-    network = find("torchvision:r3d_18", num_classes=5)
     module, loaded = load(network, str(tmp_path / "r3d.pth"), num_classes=5)
     assert loaded.random_parameters == ()
     assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
@@ -174,28 +182,24 @@ def test_checkpoint_in_the_library_s_names_is_loaded(tmp_path):
 
 def test_weights_are_not_made_up():
     with pytest.raises(UserError, match=r"`checkpoint` auto, or download r3d_18-.*\.pth from"):
-        known("r3d_18").checkpoint(None)
+        known("r3d_18")[0].checkpoint(None)
 
 
 def test_run(data, tmp_path):
     """From frames to a store: a row is the network's answer to the library's preprocessing."""
-    chosen = options(data, tmp_path, model="torchvision:r3d_18", stg="layer1,layer3", clip_frames=4)
-    del chosen["image_size"]  # the network brings its own
-    plan = prepare(Config(**chosen, sampling_rate=2, num_classes=5, n_examples=4))
-    assert plan.geometry.window == 8
-    folder, store, _ = main.compute_features(plan)
-    first = read_rows(folder / "features" / "clips.csv")[0]
-    frames = plan.frames[first["video"], first["style"]]
-    shown = [int(first["start"]) + i for i in subsample(8, 4).tolist()]
-    pixels = torch.from_numpy(np.stack([read_frame(frames.path(i)) for i in shown]))
+    clips = {"clip_frames": 4, "sampling_rate": 2, "num_classes": 5, "n_examples": 4}
+    own = chosen(data, tmp_path, "torchvision:r3d_18", stg="layer1,layer3", **clips)
+    run, folder, store = computed(Config(**own, checkpoint="random"))
+    assert run.geometry.window == 8
+    pixels = torch.from_numpy(first_pixels(folder, data, (0, 2, 4, 6)))
     transforms = zoo.get_model_weights("r3d_18").DEFAULT.transforms()
-    module, _ = load(plan.network, "random", num_classes=5, seed=1)
+    module, _ = load(run.network, "random", num_classes=5, seed=1)
     with torch.inference_mode():
         x = module.layer1(module.stem(transforms(pixels.permute(0, 3, 1, 2))[None]))
     np.testing.assert_allclose(
         np.asarray(store.features("layer1"))[0], x.mean((0, 2, 3, 4)), rtol=1e-4, atol=1e-6
     )
-    assert store.features("layer3").shape == (len(plan.rows), 256)
+    assert store.features("layer3").shape == (len(run.rows), 256)
 
 
 # ---- Refusals.
@@ -205,10 +209,10 @@ def test_run(data, tmp_path):
     ("name", "wanted", "words"),
     [
         ("mvit_v2_s", ClipOptions(frames=8), "`clip_frames` 8: .*mvit_v2_s' takes 16 frames"),
-        ("swin3d_t", ClipOptions(crop=112), r"`crop`: .*preprocessing \(clips of 224 pixels\)"),
+        ("swin3d_t", ClipOptions(crop=(112, 112)), r"`image_size`: .*\(clips of 224 pixels\)"),
         ("swin3d_t", ClipOptions(mean=(0.5,)), "`mean`: this network brings its own"),
     ],
 )
 def test_clips_that_the_network_cannot_take(name, wanted, words, shapes_only):
     with pytest.raises(UserError, match=words):
-        shapes_only(name).with_clip(wanted)
+        shapes_only(name, clips=wanted)

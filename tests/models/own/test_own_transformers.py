@@ -1,6 +1,7 @@
 """Networks of the transformers library, from tiny folders of every family."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -9,17 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-import main
 from config import Config
-from datasets.clips import preprocess, read_frame, subsample
-from measure.prepare import prepare
+from datasets.clips import preprocess
 from models.capture import stage_features
+from models.catalogue import find
 from models.checkpoints import load
-from models.network import BUILT, find
+from models.network import BUILT
 from models.own import transformers as own_transformers
 from tests import helpers_runs
 from tests.datasets.helpers import noise
-from tests.helpers_runs import options, read_rows
+from tests.models.own.helpers import built, chosen, computed, first_pixels
 from utils import UserError
 
 transformers = pytest.importorskip("transformers")
@@ -93,10 +93,10 @@ def test_preprocessing_is_that_of_the_library(folder):
 
 
 def test_features_are_the_means_of_the_library_s_hidden_states(folder):
-    network = find(f"hf:{folder}")
+    network, module = find(f"hf:{folder}"), built(f"hf:{folder}")
     clips = torch.randn(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(1))
-    taps = network.stage_taps("all", "fast", True)
-    features = stage_features(network.own, [clips], taps, rule=network.units)
+    taps = network.stage_taps("all")
+    features = stage_features(module, [clips], taps, rule=network.units)
     frames = clips.transpose(1, 2)
     video = "pixel_values_videos" if folder.name == "vjepa2" else "pixel_values"
     with torch.inference_mode():
@@ -113,30 +113,25 @@ def test_features_are_the_means_of_the_library_s_hidden_states(folder):
 
 
 def test_run_of_all_stages(folder, data, tmp_path):
-    chosen = options(data, tmp_path, model=f"hf:{folder}", stg="all", sampling_rate=2)
-    del chosen["image_size"], chosen["checkpoint"]
-    plan = prepare(Config(**chosen))
-    assert (plan.geometry.window, plan.checkpoint, len(plan.weights)) == (8, BUILT, 64)
-    run, store, _ = main.compute_features(plan)
+    own = chosen(data, tmp_path, f"hf:{folder}", sampling_rate=2)
+    run, run_folder, store = computed(Config(**own))
+    assert (run.geometry.window, run.checkpoint, len(run.weights)) == (8, BUILT, 64)
     last, seen = find(f"hf:{folder}").stages[-1], []
     network = from_library(folder)
     network.get_submodule(last).register_forward_hook(
         lambda module, inputs, output: seen.append(output)
     )
-    first = read_rows(run / "features" / "clips.csv")[0]
-    frames = plan.frames[first["video"], first["style"]]
-    shown = [int(first["start"]) + i for i in subsample(8, 4).tolist()]
-    pixels = np.stack([read_frame(frames.path(i)) for i in shown])
+    pixels = first_pixels(run_folder, data, (0, 2, 4, 6))
     with torch.inference_mode():
         network(**processor(folder.name)([list(pixels)], return_tensors="pt"))
     expected = seen[0] if isinstance(seen[0], torch.Tensor) else seen[0][0]  # [1, N, 24]
     np.testing.assert_allclose(
         np.asarray(store.features(last))[0], expected.mean(1)[0], rtol=1e-4, atol=1e-5
     )
-    record = json.loads((run / "config.json").read_text())
+    record = json.loads((run_folder / "config.json").read_text())
     assert record["checkpoint"] == {
         "source": "as built",
-        "sha256": plan.weights,
+        "sha256": run.weights,
         "random_parameters": [],
         "note": "",
     }
@@ -149,12 +144,12 @@ def test_clips_are_those_of_the_configuration(folder):
     assert network.clip.inputs == (("video", 4),)
     assert (network.clip.sampling_rate, network.clip.window) == (rate, 4 * rate)
     assert (network.clip.crop, network.name) == (32, f"hf:{folder.name}")
+    assert network.clip.exact_rate
 
 
 def test_random_weights_are_others(folder):
-    network = find(f"hf:{folder}")
-    module, _ = load(network, "random", seed=5)
-    own, random = network.own.state_dict(), module.state_dict()
+    module, _ = load(find(f"hf:{folder}"), "random", seed=5)
+    own, random = built(f"hf:{folder}").state_dict(), module.state_dict()
     assert list(own) == list(random)
     assert not all(torch.equal(own[name], random[name]) for name in own)
 
@@ -229,10 +224,10 @@ def test_code_in_a_folder_is_never_run(kind, changed, tmp_path, monkeypatch, pro
 
 
 def test_output_without_logits(folder):
-    network = find(f"hf:{folder}")
-    features = stage_features(
-        network.own, [torch.zeros(1, 3, 4, 32, 32)], {}, logits=True, rule=network.units
-    )
+    network_name = f"hf:{folder}"
+    network = find(network_name)
+    clips = [torch.zeros(1, 3, 4, 32, 32)]
+    features = stage_features(built(network_name), clips, {}, logits=True, rule=network.units)
     assert "logits#last_hidden_state" in features
 
 
@@ -245,8 +240,41 @@ def test_folder_without_its_preprocessing(changed, processor_forgotten):
     for path in changed.glob("*preprocessor_config.json"):
         path.unlink()
     message = refusal(changed)
-    assert "the network's preprocessing cannot be read" in message
-    assert "processor.save_pretrained(FOLDER)" in message
+    found = re.search(r"the network's preprocessing cannot be read \((.*)\)\. Save", message)
+    assert found[1].startswith("Can't load image processor for")
+    assert len(found[1]) <= 203
+    assert "\n" not in message
+    assert message.endswith("processor.save_pretrained(FOLDER)")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError("short"), "(short)"),
+        (OSError("first\nsecond"), "(first)"),
+        (OSError(""), "(OSError)"),
+        (ValueError("x" * 200), f"({'x' * 200})"),
+        (ValueError("x" * 201), f"({'x' * 200}...)"),
+    ],
+)
+def test_reason_of_the_library_is_cut_to_what_can_be_read(
+    error, reason, tmp_path, monkeypatch, processor_forgotten
+):
+    def fail(*args, **more):
+        raise error
+
+    for auto in ("AutoImageProcessor", "AutoVideoProcessor"):
+        monkeypatch.setattr(getattr(transformers, auto), "from_pretrained", fail)
+    with pytest.raises(UserError, match=re.escape(f"cannot be read {reason}. Save the processor")):
+        own_transformers._processor(str(tmp_path))
+
+
+def test_empty_error_of_the_library_is_named(tmp_path, monkeypatch):
+    def fail(*args, **more):
+        raise ValueError
+
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", fail)
+    assert refusal(tmp_path) == f"`model` hf:{tmp_path}: ValueError"
 
 
 def test_preprocessing_of_another_size(changed, processor_forgotten):
@@ -259,7 +287,7 @@ def test_family_that_is_not_known(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit"}))
     message = refusal(tmp_path)
     assert "'vit'; known: timesformer, videomae, vivit, vjepa2" in message
-    assert "adapter (README" in message
+    assert "a few lines of adapter (docs/networks.md)" in message
 
 
 def test_folder_without_a_network(tmp_path):

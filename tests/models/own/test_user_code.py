@@ -1,5 +1,6 @@
 """Functions from a user's file: what its imports find, what stays behind, where an error was."""
 
+import inspect
 import pickle
 import subprocess
 import sys
@@ -85,7 +86,8 @@ from models.own.user_code import load_function
 assert not {{"config", "main"}} & set(sys.modules)
 assert load_function(Path({str(own)!r}), "build")() == (1, 2)
 import config, main
-from vos.registry import find
+from models.catalogue import find
+find("matnet")
 print(main.__file__)
 """
     command = [sys.executable, "-c", script]
@@ -110,9 +112,9 @@ def build():
 
 def test_what_is_no_neighbour_is_the_toolkits(write):
     # A folder of data alone is no neighbour either.
-    files = {"my_net.py": "from models.network import find\nbuild = lambda: find", "utils.py": ""}
-    path = write({**files, "models/weights.txt": ""})
-    from models.network import find
+    code = "from models.catalogue import find\nbuild = lambda: find"
+    path = write({"my_net.py": code, "utils.py": "", "models/weights.txt": ""})
+    from models.catalogue import find
 
     assert load_function(path, "build")() is find
 
@@ -209,6 +211,13 @@ def build():
 """
 
 
+def shown(error):
+    """The lines of code that a message shows, without the folders of their files."""
+    lines = [line.strip() for line in str(error).splitlines() if line.startswith("  ")]
+    places = [line.partition(", line ") for line in lines]
+    return [f"{Path(file).name}{word}{rest}" for file, word, rest in places]
+
+
 @pytest.mark.parametrize("given", ["absolute", "relative", "link"])
 def test_place_of_an_error_is_in_the_users_code(given, write, tmp_path, monkeypatch):
     path = write({"my_net.py": FAILS})
@@ -218,8 +227,12 @@ def test_place_of_an_error_is_in_the_users_code(given, write, tmp_path, monkeypa
     if given == "link":
         (tmp_path / "link").symlink_to(path.parent)
         path = tmp_path / "link" / "my_net.py"
-    with pytest.raises(UserError, match=r"RuntimeError: .*\(line 5 of .*my_net\.py\)$"):
+    with pytest.raises(UserError, match="RuntimeError: ") as caught:
         load_function(path, "build")()
+    assert shown(caught.value) == [
+        "my_net.py, line 5, in build: return torch.nn.Linear(2, 3)(torch.zeros(5))"
+    ]
+    assert f"  {path.absolute()}, line 5" in str(caught.value)
 
 
 BESIDE = """
@@ -235,18 +248,79 @@ def test_packages_installed_beside_the_file_are_not_the_users_code(write, tmp_pa
     packages = tmp_path / "theirs" / ".venv" / "lib" / "site-packages"
     package = {str(packages / "a_package.py"): "def fail():\n    return 1 / 0"}
     path = write({"my_net.py": BESIDE.format(packages), **package})
-    with pytest.raises(UserError, match=r"ZeroDivisionError.*\(line 6 of .*my_net\.py\)$"):
+    with pytest.raises(UserError, match="ZeroDivisionError") as caught:
         load_function(path, "build")()
+    assert shown(caught.value) == ["my_net.py, line 6, in build: return a_package.fail()"]
+
+
+def test_python_itself_is_not_the_users_code(write):
+    code = "import json\ndef build():\n    return json.loads('no')"
+    with pytest.raises(UserError, match="JSONDecodeError: Expecting value") as caught:
+        load_function(write({"my_net.py": code}), "build")()
+    assert shown(caught.value) == ["my_net.py, line 3, in build: return json.loads('no')"]
+
+
+def test_code_without_a_file_is_not_shown(write):
+    code = "def build():\n    return eval('1 / 0')"
+    with pytest.raises(UserError, match="ZeroDivisionError") as caught:
+        load_function(write({"my_net.py": code}), "build")()
+    assert shown(caught.value) == ["my_net.py, line 2, in build: return eval('1 / 0')"]
+
+
+@pytest.mark.parametrize("place", ["models", "beside"])
+def test_toolkit_is_not_the_users_code_but_files_beside_it_are(place, write, monkeypatch):
+    """As where a user's file lies in the toolkit's own folder."""
+    code = "import part\ndef build():\n    return part.fail()"
+    folder = "theirs/models" if place == "models" else "theirs/beside"
+    part = write({"part.py": "def fail():\n    return 1 / 0"}, below=folder)
+    path = write({"my_net.py": f"import sys\nsys.path.append({str(part.parent)!r})\n{code}"})
+    monkeypatch.setattr(user_code, "_TOOLKIT", path.parent)
+    with pytest.raises(UserError, match="ZeroDivisionError") as caught:
+        load_function(path, "build")()
+    last = {
+        "models": "my_net.py, line 5, in build: return part.fail()",
+        "beside": "part.py, line 2, in fail: return 1 / 0",
+    }
+    assert shown(caught.value)[-1] == last[place]
 
 
 def test_place_is_the_last_line_of_the_users_code(write):
     part = FAILS.replace("build", "fail")
     path = write({"my_net.py": "import my_part\nbuild = my_part.fail", "my_part.py": part})
-    with pytest.raises(UserError, match=r"\(line 5 of .*my_part\.py\)$"):
+    with pytest.raises(UserError, match="RuntimeError: ") as caught:
         load_function(path, "build")()
+    assert shown(caught.value) == [
+        "my_part.py, line 5, in fail: return torch.nn.Linear(2, 3)(torch.zeros(5))"
+    ]
+
+
+def test_last_three_lines_are_shown(write):
+    calls = "".join(f"def f{n}():\n    return f{n + 1}()\n" for n in range(5))
+    path = write({"my_net.py": f"{calls}build = f0\nf5 = lambda: {{}}['size']"})
+    with pytest.raises(UserError, match="KeyError: 'size'") as caught:
+        load_function(path, "build")()
+    assert shown(caught.value) == [
+        "my_net.py, line 8, in f3: return f4()",
+        "my_net.py, line 10, in f4: return f5()",
+        "my_net.py, line 12, in <lambda>: f5 = lambda: {}['size']",
+    ]
 
 
 def test_script_that_ends_the_process_is_refused(write):
     path = write({"my_net.py": "import sys\nsys.exit(0)"})
-    with pytest.raises(UserError, match=r"SystemExit: 0 \(line 2 of .*my_net\.py\)"):
+    with pytest.raises(UserError, match=r"SystemExit: 0\n  .*my_net\.py, line 2, in <module>: sys"):
         load_function(path, "build")
+
+
+# ---- What it is called with.
+
+
+@pytest.mark.parametrize(
+    "code", ["def build(a, *, b=2):", "class build:\n  def __init__(self, a, b=2):"]
+)
+def test_options_reach_the_function_and_its_parameters_can_be_seen(code, write):
+    function = load_function(write({"my_net.py": f"{code}\n    print(a, b)"}), "build")
+    assert list(inspect.signature(function).parameters) == ["a", "b"]
+    with pytest.raises(UserError, match="unexpected keyword argument 'c'"):
+        function(c=1)
+    function(a=1, b=3)
