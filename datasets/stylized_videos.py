@@ -106,8 +106,8 @@ class StylizedVideos:
         helps = window >= max(frames for _, frames in geometry.inputs)
         return [
             f"wrapped: {len(wrapped)} of {len(past)} clips run past the end of their video, by "
-            f"{max(wrapped)} frames at most, and go on from where they started, which looks like "
-            "other motion"
+            f"{max(wrapped)} frame{'s' * (max(wrapped) > 1)} at most, and go on from where they "
+            "started, which looks like other motion"
             + (f"; a new run with `n_sample_frames` {window} avoids that" if helps else "")
         ]
 
