@@ -1,4 +1,4 @@
-"""The pair plan: what is drawn, from what alone, and how a plan is written and read."""
+"""The pair plan of action recognition: what is sampled, and from what alone."""
 
 from __future__ import annotations
 
