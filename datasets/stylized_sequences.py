@@ -119,7 +119,7 @@ def _given(name: str, folder: Path | None) -> Path:
     if folder is None:
         raise UserError(
             f"`{name}` is missing: the folder of {_FOLDERS[name]}. Give it, or name it in the "
-            f"environment variable {ENVIRONMENT[name]} or in the file of `cfg_file`"
+            f"environment ({ENVIRONMENT[name]}) or in the file of `cfg_file`"
         )
     return folder
 

@@ -68,7 +68,7 @@ class StylizedVideos:
         shown = {clip.style for clip in plan.clips}
         if rules.unstylized_static and UNSTYLIZED not in shown:
             raise UserError(
-                f"`use_normal_app` True: the plan {path} has no unstylized clip; leave it out"
+                f"`use_normal_app` True: {path} shows stylized videos alone; leave it out"
             )
         return plan
 

@@ -141,8 +141,8 @@ class TestFind:
     @pytest.mark.parametrize(
         ("field", "words"),
         [
-            ("original", "`original_data_root` is missing: .*DAVIS 2016 .* ORIGINAL_DATA_ROOT"),
-            ("stylized", "`stylized_data_dir` is missing: .*Stylized DAVIS.* STYLIZED_DATA_ROOT"),
+            ("original", "`original_data_root` is missing: .*DAVIS 2016 .*ORIGINAL_DATA_ROOT"),
+            ("stylized", "`stylized_data_dir` is missing: .*Stylized DAVIS.*STYLIZED_DATA_ROOT"),
         ],
     )
     def test_missing_folder_is_asked_for(self, root, dataset, field, words):
