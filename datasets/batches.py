@@ -1,4 +1,4 @@
-"""From clips to batches of input tensors, read in processes beside the main one."""
+"""From clips to batches of input tensors, which other processes may read."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class FrameError(DataError):
 
 @dataclass(frozen=True)
 class BadVideo:
-    """A video that turned out to be unreadable.
+    """A video with a frame that cannot be read.
 
     video: its name.
-    reason: the frame, and what is wrong with it.
+    reason: path of the frame, and what is wrong with it.
     """
 
     video: str
@@ -36,20 +36,24 @@ class BadVideo:
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips, and their inputs in the network's order, e.g. [B, 3, T, H, W] float32 each."""
+    """Some clips and their inputs.
+
+    clips: B clips.
+    inputs: in the network's order, float32 [B, ...] each, such as [B, 3, T, H, W].
+    """
 
     clips: list[Any]
     inputs: list[Tensor]
 
 
 class Reader(Protocol):
-    """How a data set reads clips. Sent to other processes."""
+    """What reads the clips of a data set; it is copied to other processes."""
 
     def read(self, clips: Sequence[Any]) -> Any:
-        """What is read, once, for clips of the same frames. Raises FrameError if it cannot be."""
+        """All that clips of one source need. Raises FrameError for a frame that cannot be read."""
 
     def inputs(self, reading: Any, position: int, clip: Any) -> list[Tensor]:
-        """The inputs of a clip of what was read, given the clip's position in its group."""
+        """The inputs of a clip of those read, given its position among them."""
 
 
 def read_frame(path: Path) -> np.ndarray:
@@ -65,7 +69,7 @@ def read_frame(path: Path) -> np.ndarray:
 
 
 class _Readings(Dataset):
-    """Item i: what `groups[i]` was read as, or what could not be read."""
+    """Item i: what was read for the clips in `groups[i]`, or the video that cannot be read."""
 
     def __init__(self, groups: Sequence[Sequence[AnyClip]], reader: Reader):
         self.groups, self.reader = groups, reader
@@ -78,7 +82,7 @@ class _Readings(Dataset):
         try:
             return self.reader.read(group)
         except FrameError as error:
-            # Returned, not raised: what to do about it is decided where the batches are used.
+            # Returned, not raised: those who use the batches decide what to do about it.
             return BadVideo(group[0].video, str(error))
 
 
@@ -90,10 +94,11 @@ def iter_batches(
     num_workers: int = 0,
     pin_memory: bool = False,
 ) -> Iterator[Batch | BadVideo]:
-    """Batches of up to `batch_size` clips in the given order, or the video that is unreadable.
+    """Batches of up to `batch_size` clips in the given order, and a `BadVideo` for each group of
+    clips that cannot be read.
 
-    Clips of the same frames must stand together; their files are read once, in `num_workers`
-    processes beside this one. With `pin_memory` they go to a GPU faster.
+    Clips of one source must be next to each other; their files are read once, by `num_workers`
+    processes beside this one. With `pin_memory`, batches go to a GPU faster.
     """
     groups = [list(group) for _, group in itertools.groupby(clips, key=lambda clip: clip.source)]
     loader = DataLoader(

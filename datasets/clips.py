@@ -1,7 +1,7 @@
 """From clips of videos to input tensors: only the frames that the network sees, each decoded once.
 
-Sampling and preprocessing are those of the study: a window of raw frames, of which every input
-takes a uniform subsample; /255, mean and std, short side (bilinear), centre crop.
+Preprocessing is that of the study: of a window of raw frames every input takes some, evenly spread;
+/255, mean and std, short side (bilinear), centre crop.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def subsample(length: int, n: int) -> Tensor:
 
 
 def permutation(shuffle: int, input_index: int, n: int) -> Tensor:
-    """The order of the `n` frames of one input of a shuffled clip, int64 [n]; own per input."""
+    """The order of the `n` frames of an input of a shuffled clip, int64 [n]; one for each input."""
     if shuffle == 0:
         return torch.arange(n)
     return torch.from_numpy(np.random.default_rng([shuffle, input_index]).permutation(n))
 
 
 def preprocess(frames: Tensor, geometry: ClipGeometry) -> Tensor:
-    """Frames uint8 [T, H, W, 3] (RGB) as a network input float32 [3, T, crop, crop]."""
+    """A network input, float32 [3, T, crop, crop], from frames uint8 [T, H, W, 3] (RGB)."""
     if geometry.transform:
         return _transformed(frames, geometry)
     x = frames.permute(3, 0, 1, 2).float() / (255 / geometry.value_range)  # [3, T, H, W]
@@ -70,7 +70,7 @@ def _transformed(frames: Tensor, geometry: ClipGeometry) -> Tensor:
 
 
 def raw_frames(geometry: ClipGeometry) -> list[list[int]]:
-    """The raw frames of a window that each input takes, counted from the window's first.
+    """The raw frames that each input takes of a window, as positions from its first frame.
 
     >>> raw_frames(ClipGeometry((("video", 4),), 2, window=8))
     [[0, 2, 4, 7]]
@@ -83,7 +83,7 @@ def raw_frames(geometry: ClipGeometry) -> list[list[int]]:
 
 
 class VideoReader:
-    """Reads the frames that a network sees of a clip, each once; they are shuffled afterwards."""
+    """Reads the frames of clips that a network sees, each once; shuffles them afterwards."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class VideoReader:
         self.taken = raw_frames(geometry)
 
     def read(self, clips: Sequence[Clip]) -> list[Tensor]:
-        """The inputs of clips of the same frames, in their natural order: [3, T, H, W] each.
+        """The inputs of clips of the same frames in natural order, float32 [3, T, H, W] each.
 
         Raises FrameError for an unreadable frame.
         """

@@ -1,4 +1,4 @@
-"""What a data set is to a run: which clips there are, how they are read, what tells them apart."""
+"""What a run asks for (`DataRequest`), and what a data set answers (`DataSet`)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataRequest:
-    """Which videos a run is to show.
+    """The videos that a run asks for.
 
-    stylized: folder of the stylized videos; None where it is to be made or was not given.
+    stylized: folder of the stylized videos; None if it was not given.
     styles: ids of the styles.
     subset: annotated subset or image set; None for the usual one.
-    unstylized: folder of the unstylized videos; None where they are not shown or lie as usual.
-    shows_unstylized: whether they are shown.
-    original: folder of flow, lists and masks of a segmentation data set.
+    unstylized: folder of the unstylized videos; None for the usual one.
+    shows_unstylized: whether unstylized videos are shown.
+    original: folder of flow, lists and masks of a segmentation data set; None if it was not given.
     start: where windows start: "first", "middle" or "random"; None for the usual place.
-    shared_classes: whether only videos are wanted that are not alone in their class.
+    shared_classes: whether videos that are alone in their class are left out.
     backward: whether backward flow is needed.
-    made_in: folder for videos that are made on the spot.
+    made_in: folder of the synthetic videos where `stylized` was not given.
     """
 
     stylized: Path | None
@@ -42,7 +42,7 @@ class DataRequest:
 
 
 class DataSet(Protocol):
-    """The videos of a data set, and all that a run asks of them."""
+    """The videos of a data set: everything that a run needs to know of them."""
 
     @property
     def name(self) -> str:
@@ -58,10 +58,10 @@ class DataSet(Protocol):
 
     @property
     def left_out(self) -> Mapping[str, int]:
-        """Reasons why videos are left out by rule, and how many."""
+        """Number of videos left out by rule, by reason."""
 
     def sample(self, rules: PlanRules) -> PairPlan:
-        """A plan. Raises UserError where the rules cannot be met."""
+        """A pair plan. Raises UserError where the rules cannot be met."""
 
     def read_plan(self, path: Path, rules: PlanRules) -> PairPlan:
         """The plan in a file. Raises DataError with the line of a row that cannot be used."""
@@ -70,8 +70,8 @@ class DataSet(Protocol):
         """What is wrong with the files of the plan's videos, by video."""
 
     def store_rows(self, clip: Any, geometry: Any) -> Iterator[dict[str, Any]]:
-        """The rows of a clip in `clips.csv`: the clip, and `bytes`, which tells other files of the
-        same names apart."""
+        """The rows of a clip in the feature store's list: its fields, and `bytes`, the sizes of its
+        files, so that other files of the same names are noticed."""
 
     def reader(self, geometry: Any) -> Reader:
         """What reads the clips."""

@@ -1,4 +1,4 @@
-"""DAVIS as the study of segmentation networks uses it: stylized frames, flow images, masks.
+"""DAVIS as the study of segmentation networks used it: stylized frames, flow images, masks.
 
 Two trees (the released Stylized DAVIS, and DAVIS 2016 with flow images):
 
@@ -21,21 +21,23 @@ from pathlib import Path, PurePosixPath
 
 from utils import DataError
 
-# The image set that the study took.
+# The image set of the study.
 SPLIT = "val"
 IMAGES, MASKS = "JPEGImages/480p", "Annotations/480p"
 FORWARD, BACKWARD = "FlowImages_gap1", "FlowImages_gap-1"
-# Folders of the styles whose ids the study gave; any other id is the name of its folder.
+# Folders of the styles that have ids in the study; any other id is the name of a folder.
 STYLE_FOLDERS = {"1": "Lynx", "2": "Maruska640", "3": "Zuzka1", "4": "Zuzka2"}
-# Frames of a cinematogram or stereogram: each is a video of its own.
+# Frames of the short video that a cinematogram or stereogram is.
 _GENERATED_FRAMES = 10
 
 
 @dataclass(frozen=True)
 class Sequence:
-    """A video of the set: its folder in every tree, and its frames (file names without ending).
+    """A video of the set.
 
-    frames: those that a network is shown, in order.
+    name: its id.
+    folder: its folder in every tree.
+    frames: the frames that a network is shown, in order; file names without their ending.
     """
 
     name: str
@@ -43,16 +45,21 @@ class Sequence:
     frames: tuple[str, ...]
 
     def neighbour(self, frame: str, offset: int) -> str:
-        """The frame `offset` further on, round the end of the sequence."""
+        """The frame `offset` further on; the first one follows the last."""
         return self.frames[(self.frames.index(frame) + offset) % len(self.frames)]
 
 
 @dataclass(frozen=True)
 class SequenceSet:
-    """The sequences of a split by name, in the list's order, and where their files are.
+    """The sequences of a split, and where their files are.
 
-    styles: ids of `styles`. flows: names of the folders of flow that the network needs, forward
-    first. left_out: reason -> number of listed videos not used by rule.
+    name: that of the data set.
+    original: the tree of DAVIS 2016 and its flow.
+    stylized: the tree of Stylized DAVIS.
+    videos: the sequences by name, in the order of the list.
+    styles: ids of the styles.
+    flows: names of the folders of flow that the network needs, forward first.
+    left_out: number of listed videos left out by rule, by reason.
     """
 
     name: str
@@ -77,7 +84,7 @@ class SequenceSet:
         return self.original / MASKS / self.videos[video].folder / f"{frame}.png"
 
     def unstylized(self, flows: tuple[str, ...]) -> SequenceSet:
-        """The same frames in one style, that of the camera, with some of the flows."""
+        """The same frames unstylized, as the only style, and some of the flows."""
         style = PurePosixPath(IMAGES).name
         return replace(self, stylized=self.original, styles=(style,), flows=flows)
 
@@ -86,26 +93,28 @@ class SequenceSet:
 class Layout:
     """What one data set does with a line of the image set.
 
-    place: from sequence and frame, the name and the folder of the video that the frame belongs to,
-        and the frames it stands for. all_styles: False leaves out the last style.
+    place: returns, given a sequence and a frame, the name and the folder of the video that the
+        frame belongs to, and the frames that it stands for.
+    all_styles: whether the last style is used too.
     """
 
     place: Callable[[str, str], tuple[str, str, tuple[str, ...]]]
     all_styles: bool = True
 
 
-def _filmed(sequence: str, frame: str) -> tuple[str, str, tuple[str, ...]]:
+def _listed(sequence: str, frame: str) -> tuple[str, str, tuple[str, ...]]:
+    """Every listed frame is one of its sequence."""
     return sequence, sequence, (frame,)
 
 
 def _generated(sequence: str, frame: str) -> tuple[str, str, tuple[str, ...]]:
-    """Every frame was made into a short video of its own, in a folder of its name."""
+    """Every listed frame was made into a short video of its own, in a folder of its name."""
     frames = tuple(f"{index:05d}" for index in range(_GENERATED_FRAMES))
     return f"{sequence}_{frame}", f"{sequence}/{frame}", frames
 
 
 LAYOUTS = {
-    "StylizedDAVIS": Layout(_filmed),
+    "StylizedDAVIS": Layout(_listed),
     "StylizedDAVISCinematograms": Layout(_generated, all_styles=False),
     "StylizedDAVISStereograms": Layout(_generated),
 }
@@ -119,10 +128,10 @@ def find_sequences(
     styles: tuple[str, ...],
     backward: bool,
 ) -> SequenceSet:
-    """The sequences of a split, each without the frames that lack a flow by rule.
+    """The sequences of a split, without the frames that have no flow.
 
-    The last listed frame has no forward flow; where `backward` flow is needed, the first one has
-    none of that. Generated videos that were not made are left out, as in the study.
+    The last listed frame of a sequence has no forward flow, and the first one no backward flow,
+    where that is needed. Generated videos that were not made are left out, as in the study.
 
     Raises DataError for a missing tree, list or style, or where no sequence is left.
     """
@@ -186,7 +195,7 @@ def _read_list(original: Path, split: str) -> list[tuple[str, str]]:
 
 
 def _require_styles(stylized: Path, styles: tuple[str, ...]) -> None:
-    """Raise DataError for styles that are not there, or are one folder under two names."""
+    """Raise DataError for styles that are not there, and for two that are the same folder."""
     root = stylized / "JPEGImages"
     folders = [STYLE_FOLDERS.get(style, style) for style in styles]
     if len(set(folders)) < len(folders):
@@ -202,7 +211,7 @@ def _require_styles(stylized: Path, styles: tuple[str, ...]) -> None:
 
 
 def check_files(data: SequenceSet, wanted: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """What is wrong with the (video, style) wanted, by video: files that are not there.
+    """Which files of the (video, style) wanted are missing, by video.
 
     Raises DataError where whole trees of flow are missing, with the commands that make them.
     """
@@ -233,7 +242,7 @@ def check_files(data: SequenceSet, wanted: Iterable[tuple[str, str]]) -> dict[st
 
 
 def flow_command(original: Path, flow: str) -> str:
-    """The command that makes a tree of flow, or what is missing in it."""
+    """The command that makes a tree of flow, or the missing part of it."""
     folders = [shlex.quote(str(original / name)) for name in (IMAGES, flow)]
     gap = " --gap -1" if flow == BACKWARD else ""
     return f"python misc/make_flow.py {' '.join(folders)}{gap}"

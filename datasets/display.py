@@ -1,4 +1,4 @@
-"""What a network sees, as pictures for people."""
+"""Clips as pictures for people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datasets.geometry import ClipGeometry, FlowGeometry, Geometry
 
 
 def displayable(geometry: Geometry) -> Geometry:
-    """The same frames and crop with pixels in 0..1, RGB, in place of the network's own values."""
+    """The same frames and crop, but RGB values in 0..1 in place of those that the network wants."""
     if isinstance(geometry, FlowGeometry):
         return geometry
     return replace(
@@ -28,9 +28,9 @@ def displayable(geometry: Geometry) -> Geometry:
 
 
 def pictures(inputs: Sequence[Tensor], geometry: Geometry) -> np.ndarray:
-    """The inputs of one clip of a displayable geometry as uint8 [N, H, W, 3].
+    """The inputs of one clip, made by a displayable geometry, as uint8 [N, H, W, 3].
 
-    The frames of the last input in their order, or each frame followed by its flow images.
+    These are the frames of the last input in order, or each frame followed by its flow images.
     """
     if isinstance(geometry, ClipGeometry):
         frames = inputs[-1].transpose(0, 1)  # [T, 3, H, W]

@@ -1,8 +1,8 @@
-"""From frames and flow images to the inputs of segmentation networks.
+"""From clips of sequences to the inputs of segmentation networks: images and flow images.
 
-Preprocessing is that of the study: bilinear to the crop size whatever the aspect ratio, /255, and
-one mean and standard deviation for image and flow; the flow of a static pair's second clip has its
-colours jittered. Letters in shape comments: H and W pixels of the crop.
+Preprocessing is that of the study: bilinear to the crop without keeping the aspect ratio, /255, and
+the same mean and standard deviation for image and flow. A jitter changes the colours of the flow.
+Letters in shape comments: H and W pixels of the crop.
 """
 
 from __future__ import annotations
@@ -24,13 +24,18 @@ from datasets.flow_plan import FlowClip
 from datasets.geometry import FlowGeometry
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# Ranges of the jitter's own ranges, from which its shift of hue and factor of saturation are drawn.
+# Where the ranges are drawn from that a frame's shift of hue and factor of saturation are in.
 HUE, SATURATION = (0.1, 0.5), (0.1, 1.0)
 
 
 @dataclass(frozen=True)
 class Jitter:
-    """A change of colours: shift of hue in turns, factor of saturation, and which comes first."""
+    """A change of colours.
+
+    hue: its shift, in turns.
+    saturation: its factor.
+    hue_first: whether hue is changed first.
+    """
 
     hue: float
     saturation: float
@@ -49,7 +54,7 @@ class Jitter:
 def sample_jitters(seed: int, video: str, frame: str, n: int) -> list[Jitter]:
     """The jitters of a frame's `n` flow images, a function of seed, sequence and frame alone.
 
-    As in the study, the ranges are drawn once per frame and the values from them per flow image.
+    As in the study, each frame has ranges of its own, and each flow image values in these.
     """
     names = [zlib.crc32(text.encode()) for text in (video, frame)]
     rng = np.random.default_rng([seed, *names])
@@ -71,16 +76,16 @@ def to_input(image: Image.Image) -> Tensor:
 
 
 class FlowReader:
-    """Reads the frames and flow images of one sample, each at most once."""
+    """Reads images and flow images of clips, each once."""
 
     def __init__(self, data: SequenceSet, geometry: FlowGeometry):
         self.data, self.geometry = data, geometry
 
     def read(self, clips: Sequence[FlowClip]) -> list[list[Tensor]]:
-        """The inputs of clips of the same frames: image and flow.
+        """Image and flow of each of the clips, which show the same frames, float32.
 
-        One frame: [3, H, W] each. Two: [2, 3, H, W] and [2, 6, H, W], forward and backward flow of
-        a frame one after the other on the channels. Raises FrameError for an unreadable file.
+        One frame: [3, H, W] each. Two: [2, 3, H, W] and [2, 6, H, W]; the channels are those of the
+        forward flow, then of the backward flow. Raises FrameError for an unreadable file.
         """
         video = clips[0].video
         order = clips[0].frames
@@ -89,22 +94,22 @@ class FlowReader:
         jitters = dict.fromkeys(clip.jitter for clip in clips)
         images = {(s, f): self._open(self.data.image(video, s, f)) for s in styles for f in frames}
         shown = {key: to_input(self._resized(image)) for key, image in images.items()}
-        # One flow for every size of image, so that what else is in the group does not matter.
+        # A flow for every size of image: the other clips of the group must not matter.
         sizes = {key: image.size for key, image in images.items()}
         flows = {(f, z): self._flows(video, f, z) for f in frames for z in set(sizes.values())}
-        moved = {
+        shown_flows = {
             (j, f, z): _flow_input(flows[f, z], j, video, f) for j in jitters for f, z in flows
         }
         return [
             [
                 self._stacked([shown[clip.style, f] for f in order]),
-                self._stacked([moved[clip.jitter, f, sizes[clip.style, f]] for f in order]),
+                self._stacked([shown_flows[clip.jitter, f, sizes[clip.style, f]] for f in order]),
             ]
             for clip in clips
         ]
 
     def inputs(self, reading: list[list[Tensor]], position: int, clip: FlowClip) -> list[Tensor]:
-        """The inputs of a clip, given its position in the group that was read."""
+        """Image and flow of the clip at a position among those that were read."""
         return reading[position]
 
     def _stacked(self, frames: list[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Optical flow as colour images, in the usual colour wheel: direction is hue, length saturation."""
+"""Optical flow as colour images: direction is hue, length is saturation."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torchvision.utils import flow_to_image
 def flow_image(flow: np.ndarray) -> np.ndarray:
     """The picture, uint8 [H, W, 3], of a flow in pixels, float32 [2, H, W] (x, y).
 
-    The longest vector of the image gets the full colours (Baker et al., IJCV 2011, as torchvision
-    has it). Raises ValueError for NaN or inf.
+    The colour wheel is that of Baker et al. (IJCV 2011) as torchvision has it; the longest vector
+    of the image gets the full colours. Raises ValueError for NaN or inf.
     """
     if not np.isfinite(flow).all():
         raise ValueError("a flow with NaN or inf has no picture")

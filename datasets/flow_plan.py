@@ -1,7 +1,7 @@
 """The pair plan of segmentation: sequences in two styles, or with the colours of flow jittered.
 
-A sequence pair compares a whole sequence, frame by frame: styles of the image, and the flow as it
-is or with its colours jittered. The plan file has a row for each.
+A sequence pair compares a whole sequence with itself, frame by frame; each side has a style, and
+its flow may be jittered. The plan file has a row for each sequence pair.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from datasets.davis import SequenceSet
 from datasets.pairs import Pair, PlanRow, PlanRules, plan_rows
 from utils import DataError, UserError
 
-# Domain of the seeds, apart from those of other plans.
+# Added to seeds, so that draws are independent of those of other plans.
 _DRAW = 11
-# The second frame of a two-frame sample is this far from the first, the upper end excluded.
+# How far the second frame of a clip is from the first, the upper end excluded.
 _OFFSETS = (-10, 10)
 
 
@@ -43,7 +43,7 @@ class FlowClip:
 
     @property
     def source(self) -> tuple[str, str, str]:
-        """What clips of the same frames, in whatever style, have in common."""
+        """What clips of the same frames, in any style, have in common."""
         return self.video, self.frame, self.other
 
     @property
@@ -54,13 +54,13 @@ class FlowClip:
 
 @dataclass(frozen=True)
 class SequencePair:
-    """A sequence twice, each time in a style and with its flow jittered or not.
+    """A sequence twice, each time in a style, with its flow jittered or not.
 
     factor: id of what the two share.
     video: name of the sequence.
     style_a, style_b: ids of the styles.
     jitter_a, jitter_b: seeds of the colour jitter, 0 for none.
-    offset: from a frame to the second one, for networks that take two.
+    offset: how far the second frame is from the first, for networks that take two.
     """
 
     factor: int
@@ -89,12 +89,13 @@ class SequencePair:
 def sample_sequence_pairs(data: SequenceSet, rules: PlanRules) -> list[SequencePair]:
     """The sequence pairs of a plan.
 
-    anchored: each draw gives one for every factor, which share their first half.
-    sampled: each draw gives one, of the factors in turn, as the study did.
+    anchored: every sequence gives one for each factor, and these share their first side; `nreps`
+    times.
+    sampled: every sequence gives one, the factors taking turns, as in the study; `nreps` times.
     exhaustive: every pair of styles (dynamic) and every style with its jitter (static), once.
 
     Dynamic: two styles, one flow. Static: one style, the flow's colours jittered. Different: both.
-    Same: neither. Raises UserError where that cannot be met.
+    Same: neither. Raises UserError where the rules cannot be met.
     """
     if len(data.styles) < 2:
         raise UserError(

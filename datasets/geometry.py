@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 class ClipOptions:
     """What a user asks of clips; None: as the network wants it.
 
-    frames: of the last input.
-    rate: raw frames between two of them.
+    frames: number of frames of the last input.
+    rate: raw frames from one of them to the next.
     window: raw frames that a clip spans.
     crop: height and width in pixels.
-    mean, std: of pixels in 0..1, one value or one per channel.
+    mean: mean of pixels in 0..1, one value or one per channel.
+    std: their standard deviation, likewise.
     """
 
     frames: int | None = None
@@ -40,14 +41,15 @@ class ClipGeometry:
     sampling_rate: raw frames from one input frame to the next in training (of the last input).
     window: raw frames that a clip spans.
     short_side: pixels that the shorter side of frames is scaled to.
-    crop: pixels of the centre crop's sides.
-    mean, std: per channel, in the network's channel order and value range.
+    crop: height and width of the centre crop in pixels.
+    mean: subtracted from each channel, in the network's channel order and value range.
+    std: what each channel is divided by.
     channels: "RGB" or "BGR".
-    value_range: pixels are in 0..value_range before mean and std (1 or 255).
-    transform: a preprocessing of the network's own, from uint8 [T, H, W, 3] (RGB) to float32
-        [3, T, crop, crop], each frame by itself, which stands for all of these numbers.
-    exact_rate: whether frames are exactly `sampling_rate` apart; else every input takes frames
-        spread evenly over the window from its first to its last, as in the study.
+    value_range: pixels are in 0..value_range before mean and std, 1 or 255.
+    transform: the network's own preprocessing, in place of the numbers above: from uint8
+        [T, H, W, 3] (RGB) to float32 [3, T, crop, crop], each frame by itself.
+    exact_rate: whether frames are exactly `sampling_rate` apart; else, as in the study, every
+        input takes frames that are evenly spread from the first of the window to the last.
     """
 
     inputs: tuple[tuple[str, int], ...]
@@ -74,7 +76,7 @@ class ClipGeometry:
 
     @property
     def rows(self) -> int:
-        """Rows of features that a clip has."""
+        """Rows of features of a clip."""
         return 1
 
     @property
@@ -84,7 +86,7 @@ class ClipGeometry:
 
     @property
     def normalisation(self) -> str:
-        """How pixels are brought to the network's values, in words."""
+        """How pixel values are normalised, in words."""
         if self.transform:
             return "the network's own preprocessing"
         mean, std = (" ".join(f"{v:g}" for v in x) for x in (self.mean, self.std))
@@ -101,18 +103,18 @@ class ClipGeometry:
         )
 
     def identity(self) -> dict[str, Any]:
-        """All of it in JSON types, functions by name."""
+        """All fields in JSON types, functions by name."""
         fields = dataclasses.asdict(self)
         if not self.exact_rate:  # as in records of runs from before there was a choice
             del fields["exact_rate"]
         return {name: _as_json(value) for name, value in fields.items()}
 
     def changed(self, wanted: ClipOptions) -> ClipGeometry:
-        """The same geometry but for what is wanted; another crop scales the short side with it,
-        and another number of frames or rate the window.
+        """The geometry with what is wanted in place of its own.
 
-        Raises UserError where the network's own preprocessing cannot be changed, or where clips
-        cannot be made so.
+        The short side changes with the crop, and the window with the number of frames and the
+        rate. Raises UserError where clips cannot be made so, or not with the network's own
+        preprocessing.
         """
         crop = self._square(wanted.crop) or self.crop
         self._require_own(wanted, crop)
@@ -147,7 +149,7 @@ class ClipGeometry:
         return changed._checked(wanted.window)
 
     def _checked(self, window: int | None) -> ClipGeometry:
-        """The same. Raises UserError for a window that does not hold the frames of a clip."""
+        """Itself. Raises UserError for a window that has fewer frames than a clip."""
         most = max(frames for _, frames in self.inputs)
         if window and window < most:
             raise UserError(
@@ -157,7 +159,7 @@ class ClipGeometry:
         return self
 
     def _square(self, crop: tuple[int, int] | None) -> int | None:
-        """The side of a square crop. Raises UserError for another one."""
+        """The side of a square crop. Raises UserError for any other crop."""
         if crop and crop[0] != crop[1]:
             raise UserError(
                 f"`image_size` {crop[0]},{crop[1]}: clips of this network are square; give "
@@ -166,7 +168,7 @@ class ClipGeometry:
         return crop[0] if crop else None
 
     def _require_own(self, wanted: ClipOptions, crop: int) -> None:
-        """Raise UserError where a preprocessing of the network's own would have to change."""
+        """Raise UserError where the network's own preprocessing would have to change."""
         given = {"image_size": wanted.crop, "mean": wanted.mean, "std": wanted.std}
         fixed = [name for name, value in given.items() if value is not None]
         if self.transform and fixed and (fixed != ["image_size"] or crop != self.crop):
@@ -176,7 +178,7 @@ class ClipGeometry:
             )
 
     def _scaled(self, values: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        """Values of pixels in 0..1, per channel, in the network's range."""
+        """Values for pixels in 0..1, in the network's value range, one per channel."""
         return values and tuple(value * self.value_range for value in per_channel(values))
 
 
@@ -185,7 +187,7 @@ class FlowGeometry:
     """How a segmentation network wants its clips: frames, and their flow as colour images.
 
     size: height and width in pixels.
-    frames: of a clip; features have a row for each.
+    frames: frames of a clip; features have a row for each.
     """
 
     size: tuple[int, int]
@@ -198,18 +200,18 @@ class FlowGeometry:
 
     @property
     def rows(self) -> int:
-        """Rows of features that a clip has."""
+        """Rows of features of a clip."""
         return self.frames
 
     @property
     def window(self) -> int:
-        """Frames that a clip spans: they are named, not counted from a start."""
+        """Frames of a clip: it names them, wherever they are."""
         return self.frames
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of image and flow of one clip: [3, H, W] each, or [2, 3, H, W] and, with
-        backward flow, [2, 6, H, W]."""
+        """The shapes of image and flow of one clip: [3, H, W] each, or, for two frames,
+        [2, 3, H, W] and [2, 6, H, W] with forward and backward flow."""
         if self.frames == 1:
             return {"image": (3, *self.size), "flow": (3, *self.size)}
         return {"image": (self.frames, 3, *self.size), "flow": (self.frames, 6, *self.size)}
@@ -226,11 +228,11 @@ class FlowGeometry:
         return f"{self.frames} frame{'s' * (self.frames > 1)} and flow, {height}x{width} pixels"
 
     def identity(self) -> dict[str, Any]:
-        """All of it in JSON types."""
+        """All fields in JSON types."""
         return {name: _as_json(value) for name, value in dataclasses.asdict(self).items()}
 
     def changed(self, wanted: ClipOptions) -> FlowGeometry:
-        """The same geometry with the size that is wanted."""
+        """The geometry with the size that is wanted."""
         return replace(self, size=wanted.crop or self.size)
 
 
@@ -245,9 +247,9 @@ def _as_json(value: Any) -> Any:
 
 
 def apply_transform(transform: Callable[[Tensor], Tensor], frames: Tensor, crop: int) -> Tensor:
-    """Frames uint8 [T, H, W, 3] through a network's own preprocessing, float32 [3, T, crop, crop].
+    """What a network's own preprocessing returns for frames uint8 [T, H, W, 3].
 
-    Raises UserError if that is not what it gives.
+    Raises UserError if that is not float32 [3, T, crop, crop].
     """
     x = transform(frames)
     expected = [3, len(frames), crop, crop]
@@ -261,5 +263,5 @@ def apply_transform(transform: Callable[[Tensor], Tensor], frames: Tensor, crop:
 
 
 def per_channel(values: tuple[float, ...]) -> tuple[float, ...]:
-    """Three values, of three or of one that holds for every channel."""
+    """Three values, from three or from one for all channels."""
     return values * 3 if len(values) == 1 else values

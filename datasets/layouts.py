@@ -1,7 +1,7 @@
-"""The data sets: where each keeps its annotation, what its folders are called, what it leaves out.
+"""The data sets of videos: where the annotation is, what folders are called, what is left out.
 
-Sources: the loaders of the study (StylizedActivityNet.py, ssv2.py, Diving48.py) for the layouts
-and the rules. A new data set is a function that lists videos and a line in `LAYOUTS`.
+Layouts and rules are those of the study's loaders (StylizedActivityNet.py, ssv2.py, Diving48.py). A
+new data set is a function that lists its videos, and a line in `LAYOUTS`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,19 @@ _ACTIVITYNET_MIN_SEGMENT = 16
 
 @dataclass
 class Listing:
-    """What a layout found: usable videos, annotated ones left out by rule, and broken ones."""
+    """What was found of a data set.
+
+    videos: those that can be used.
+    left_out: number of annotated videos left out by rule, by reason.
+    problems: what is wrong with videos that cannot be used, by video.
+    """
 
     videos: list[Video] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     problems: dict[str, str] = field(default_factory=dict)
 
     def count(self, name: str, folder: Path) -> int | None:
-        """Number of frames in a folder, None (and a problem noted) if they are unusable."""
+        """Number of frames in a folder; None, and a problem is noted, if they cannot be used."""
         try:
             return scan_frames(folder).count
         except DataError as error:
@@ -40,7 +45,7 @@ class Listing:
 
 
 def _activitynet(root: Path, styles: list[Path], subset: str) -> Listing:
-    """Videos of `activitynet_v13.json`: the first annotated segment, at 5 frames per second.
+    """The first annotated segment of each video in `activitynet_v13.json`, at 5 frames a second.
 
     As in the study, videos under 32 frames or with any segment under 16 frames are left out.
     """
@@ -112,7 +117,7 @@ def _ssv2(root: Path, styles: list[Path], subset: str) -> Listing:
 
 
 def _diving48(root: Path, styles: list[Path], subset: str) -> Listing:
-    """Videos of `Diving48_V2_test.json`; frames are those between its start and end frame."""
+    """Videos of `Diving48_V2_test.json`; their lengths are from start frame to end frame."""
     path = root / f"Diving48_V2_{subset}.json"
     listing = Listing()
     for entry in _entries(path):
@@ -135,7 +140,7 @@ def _diving48(root: Path, styles: list[Path], subset: str) -> Listing:
 
 
 def _plain(root: Path, styles: list[Path], subset: str) -> Listing:
-    """Every folder in a style is a video without a label; one missing in a style is a problem."""
+    """Every folder in any style is a video without a label; if a style lacks it, a problem."""
     listing = Listing()
     names = {path.name for style in styles for path in style.iterdir() if path.is_dir()}
     for name in sorted(names):
@@ -178,13 +183,13 @@ def _field(entry: object, key: str, path: Path, name: str = "") -> Any:
 
 @dataclass(frozen=True)
 class Layout:
-    """How one data set lies on disk.
+    """How one data set is stored, and how its clips are taken.
 
-    list_videos: from its folder, those of the styles and the subset, what is there.
+    list_videos: returns what is there, given its folder, those of the styles, and the subset.
     subset: the usual one.
-    start: where windows start (see `VideoSet`).
-    any_start: whether that can be chosen.
-    shortest_window: as in `VideoSet`.
+    start: where windows usually start, see `VideoSet`.
+    any_start: whether windows may start elsewhere.
+    shortest_window: see `VideoSet`.
     """
 
     list_videos: Callable[[Path, list[Path], str], Listing]
@@ -211,11 +216,11 @@ def find_videos(
     unstylized: Path | None = None,
     start: str | None = None,
 ) -> VideoSet:
-    """The videos of a data set under `root`, listed from its annotation and its first style.
+    """The videos of a data set under `root`, as its annotation and its first style say.
 
-    unstylized: folder of the unstylized videos, where they are shown.
+    unstylized: folder of the unstylized videos; None where they are not shown.
 
-    Raises DataError for a missing style folder, an unreadable annotation, or no video at all, and
+    Raises DataError for a missing folder, an unreadable annotation, or no video at all, and
     UserError where windows cannot start as asked for.
     """
     layout = LAYOUTS[dataset]

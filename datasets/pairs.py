@@ -1,6 +1,6 @@
-"""Pairs of clips and the plan of a run: which clips are compared, known before anything is read.
+"""Pairs of clips, and the pair plan of a run: which clips are compared, set before any is read.
 
-A plan is a CSV file that a person can read and give back.
+Its file is a CSV table that a person can read and give back.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PAIRINGS = ("anchored", "sampled", "exhaustive")
 
 
 class AnyClip(Protocol):
-    """One network input, of whatever kind; hashable."""
+    """One network input of any kind; hashable."""
 
     @property
     def video(self) -> str:
@@ -28,14 +28,14 @@ class AnyClip(Protocol):
 
     @property
     def source(self) -> tuple:
-        """What clips of the same frames have in common, whatever else is done to them."""
+        """What clips that are read together have in common."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two clips that share what a factor names.
+    """Two clips, and what they share.
 
-    factor: its id: 0 dynamic, 1 static, ...
+    factor: id of what they share: 0 dynamic, 1 static, ...
     a, b: the clips.
     """
 
@@ -46,19 +46,19 @@ class Pair:
 
 @dataclass(frozen=True)
 class PlanRules:
-    """What a plan is sampled from, beside the videos.
+    """How a plan is sampled.
 
-    seed: of every draw.
+    seed: of all random choices.
     factors: ids to sample pairs for.
     pairing: one of `PAIRINGS`.
     n_examples: number of pairs, None for one pass over the videos (3000 pairs at most).
     nreps: passes over the sequences of a segmentation data set.
     window: raw frames that a clip spans.
-    same_video: whether a dynamic pair shows one video (else two of one class).
-    shuffle_static: whether a static pair is a clip and its shuffle (else two videos of different
-        classes).
+    same_video: whether a dynamic pair shows one video, else two of one class.
+    shuffle_static: whether a static pair is a clip and its shuffle, else two videos of different
+        classes.
     unstylized_static: whether static pairs show unstylized videos.
-    two_frames: whether a clip has two frames, the second one some frames away from the first.
+    two_frames: whether a clip of a sequence has two frames.
     """
 
     seed: int
@@ -77,7 +77,7 @@ class PlanRules:
 class PlanRow:
     """A row of a plan file.
 
-    cells: its columns.
+    cells: its values, by column.
     pairs: the pairs that it stands for.
     """
 
@@ -89,12 +89,14 @@ class PlanRow:
 class PairPlan:
     """All pairs of a run, in order.
 
-    rows: of its file.
+    rows: the rows of its file.
     numbered: name of the column that numbers them.
+    given: whether it was read from a file; else it is sampled anew in another run.
     """
 
     rows: tuple[PlanRow, ...]
     numbered: str = "pair"
+    given: bool = False
 
     @cached_property
     def pairs(self) -> list[Pair]:
@@ -103,17 +105,17 @@ class PairPlan:
 
     @cached_property
     def clips(self) -> list[Any]:
-        """Every clip once; those of the same frames stand together."""
+        """Every clip once; clips of one source are next to each other."""
         return distinct_clips(self.pairs)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all pairs."""
+        """SHA-256 of all pairs in their order."""
         text = "\n".join(f"{pair.factor} {pair.a} {pair.b}" for pair in self.pairs)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def without(self, videos: Collection[str]) -> PairPlan:
-        """The plan without the rows that show any of these videos, for whatever factor."""
+        """The plan without the rows that show any of these videos."""
         kept = (
             row
             for row in self.rows
@@ -127,7 +129,7 @@ class PairPlan:
 
 
 def distinct_clips(pairs: Iterable[Pair]) -> list[Any]:
-    """Every clip of the pairs once; those of the same frames stand together."""
+    """Every clip of the pairs once; clips of one source are next to each other."""
     clips = dict.fromkeys(clip for pair in pairs for clip in (pair.a, pair.b))
     groups: dict[tuple, list[Any]] = {}
     for clip in clips:
@@ -136,9 +138,10 @@ def distinct_clips(pairs: Iterable[Pair]) -> list[Any]:
 
 
 def require_factors(pairs: Sequence[Pair], names: Sequence[str], estimated: Sequence[int]) -> None:
-    """Raise DataError if a factor to estimate has fewer than two pairs, or another has any.
+    """Raise DataError if a factor to estimate has fewer than two pairs, or another one has any.
 
-    names: of all factors that pairs can be of, in order of their ids.
+    names: those of all factors, in order of their ids.
+    estimated: ids of the factors to estimate.
     """
     for factor in estimated:
         found = sum(pair.factor == factor for pair in pairs)
@@ -159,7 +162,7 @@ def require_factors(pairs: Sequence[Pair], names: Sequence[str], estimated: Sequ
 def plan_rows(path: Path, columns: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
     """The line number and the cells of every row of a plan file that has at least `columns`.
 
-    Raises DataError if it is not such a file.
+    Raises DataError if it cannot be read or lacks a column.
     """
     try:
         rows = read_numbered_csv(path)

@@ -1,4 +1,4 @@
-"""The pair plan of action recognition: videos in styles, and their shuffled frames.
+"""The pair plan of action recognition: videos in two styles, or with their frames shuffled.
 
 Every draw is a function of (seed, index) alone.
 """
@@ -18,14 +18,17 @@ from datasets.videos import UNSTYLIZED, VideoSet
 from utils import DataError, UserError
 
 DEFAULT_EXAMPLES = 3000
-# Domains of the seeds, so that draws for different purposes are independent.
+# Added to seeds, so that draws for different purposes are independent.
 _ORDER, _DRAW = 1, 2
 
 
 @dataclass(frozen=True, order=True)
 class Clip:
-    """One network input: frames of a video in a style from `start` on.
+    """One network input: frames of a video in a style.
 
+    video: name of the video.
+    style: id of the style.
+    start: position of the first frame.
     shuffle: 0 for the natural order of frames, else the seed of their permutation.
     """
 
@@ -36,7 +39,7 @@ class Clip:
 
     @property
     def source(self) -> tuple[str, str, int]:
-        """What clips that show the same frames, in whatever order, have in common."""
+        """What clips that show the same frames, in any order, have in common."""
         return self.video, self.style, self.start
 
     def __str__(self) -> str:
@@ -47,8 +50,8 @@ class Clip:
 def sample_pairs(videos: VideoSet, rules: PlanRules) -> list[Pair]:
     """The pairs of a plan, in order.
 
-    anchored: every drawn video gives one pair of each factor, which share their first clip.
-    sampled: every drawn video gives one pair of one random factor, as the study drew.
+    anchored: every drawn video gives one pair of each factor; these share their first clip.
+    sampled: every drawn video gives one pair of one random factor, as in the study.
     exhaustive: every video gives every pair of styles (dynamic) and the shuffle of every style
     (static), each from one window.
 
@@ -89,7 +92,7 @@ def _check_rules(videos: VideoSet, rules: PlanRules) -> None:
 
 
 def _start(videos: VideoSet, name: str, window: int, rng: np.random.Generator) -> int:
-    """First frame of a window; what a window lacks at the video's end is filled by cycling."""
+    """Position of the first frame of a window; the window may reach past the video's end."""
     video = videos.videos[name]
     if videos.start == "first":
         return video.start
@@ -150,7 +153,7 @@ def _other_style(videos: VideoSet, rules: PlanRules, anchor: Clip, rng) -> Clip:
 
 
 def _other_class(videos: VideoSet, name: str, rng: np.random.Generator) -> str:
-    """A video of another class (drawn first), or simply another video where there are none."""
+    """A video of another class (drawn first), or any other video where there are no classes."""
     label = videos.videos[name].label
     if label is None:
         return str(rng.choice([other for other in videos.videos if other != name]))

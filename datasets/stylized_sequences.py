@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StylizedSequences:
-    """A data set of sequences; see `DataSet` for what it answers.
+    """A data set of sequences; `DataSet` says what its methods return.
 
-    sequences: the sequences, and where their files lie.
-    sizes: bytes of the files that were looked at.
+    sequences: the sequences, and where their files are.
+    sizes: bytes of the files looked at so far.
     """
 
     sequences: SequenceSet
@@ -47,16 +47,16 @@ class StylizedSequences:
 
     @property
     def problems(self) -> Mapping[str, str]:
-        """Nothing: what is wrong with sequences shows when their files are checked."""
+        """None yet: `check` finds what is wrong with sequences."""
         return {}
 
     @property
     def left_out(self) -> Mapping[str, int]:
-        """Reasons why listed sequences are left out by rule, and how many."""
+        """Number of listed sequences left out by rule, by reason."""
         return self.sequences.left_out
 
     def sample(self, rules: PlanRules) -> PairPlan:
-        """A plan, a row for each pair of whole sequences."""
+        """A plan, a row for each sequence pair. Raises UserError where the rules cannot be met."""
         return self._plan(sample_sequence_pairs(self.sequences, rules), rules)
 
     def read_plan(self, path: Path, rules: PlanRules) -> PairPlan:
@@ -74,7 +74,7 @@ class StylizedSequences:
         )
 
     def store_rows(self, clip: FlowClip, geometry: FlowGeometry) -> Iterator[dict[str, Any]]:
-        """A row for each frame of the clip, with the sizes of its image and flow files."""
+        """A row for each frame of the clip, with the bytes of its image and flow files."""
         data = self.sequences
         for frame in clip.frames:
             paths = [data.image(clip.video, clip.style, frame)]
@@ -94,7 +94,7 @@ class StylizedSequences:
         return FlowReader(self.sequences, geometry)
 
     def notes(self, plan: PairPlan, geometry: FlowGeometry) -> list[str]:
-        """How the pairs came about."""
+        """What a row of the plan stands for."""
         return [f"sequences: each of {len(plan.rows)} pairs of sequences gives a pair per frame"]
 
 
@@ -118,8 +118,8 @@ def _given(name: str, folder: Path | None) -> Path:
     """The folder. Raises UserError if it was not given."""
     if folder is None:
         raise UserError(
-            f"`{name}` is missing: the folder of {_FOLDERS[name]}. It may stand in the environment "
-            f"({ENVIRONMENT[name]}) or in the file of `cfg_file` as well"
+            f"`{name}` is missing: the folder of {_FOLDERS[name]}. Give it, or name it in the "
+            f"environment ({ENVIRONMENT[name]}) or in the file of `cfg_file`"
         )
     return folder
 
@@ -128,7 +128,7 @@ _FOLDERS = {
     "original_data_root": "DAVIS 2016 and its flow images",
     "stylized_data_dir": "Stylized DAVIS",
 }
-# Variables of the environment that say where the data are.
+# Environment variables that may name these folders.
 ENVIRONMENT = {
     "original_data_root": "ORIGINAL_DATA_ROOT",
     "stylized_data_dir": "STYLIZED_DATA_ROOT",

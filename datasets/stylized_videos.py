@@ -19,16 +19,16 @@ from utils import UserError
 if TYPE_CHECKING:
     from datasets.clips import VideoReader
 
-# Size of the set that is made where a synthetic one is asked for and there is none yet.
+# Videos of a synthetic set that is made because it was asked for and is not there.
 SYNTHETIC_VIDEOS = 64
 
 
 @dataclass(frozen=True)
 class StylizedVideos:
-    """A data set of videos; see `DataSet` for what it answers.
+    """A data set of videos; `DataSet` says what its methods return.
 
-    videos: the videos, and where their frames lie.
-    found: their frames by video and style, once they were looked at.
+    videos: the videos, and where their frames are.
+    found: the frames that `check` has found, by video and style.
     """
 
     videos: VideoSet
@@ -46,25 +46,25 @@ class StylizedVideos:
 
     @property
     def problems(self) -> Mapping[str, str]:
-        """What is wrong with videos that cannot be shown."""
+        """What is wrong with the videos that cannot be shown, by video."""
         return self.videos.problems
 
     @property
     def left_out(self) -> Mapping[str, int]:
-        """Reasons why annotated videos are left out by rule, and how many."""
+        """Number of annotated videos left out by rule, by reason."""
         return self.videos.left_out
 
     def frames(self, video: str, style: str) -> Frames:
-        """The frames of a video that `check` looked at."""
+        """The frames of a video in a style, once `check` has found them."""
         return self.found[video, style]
 
     def sample(self, rules: PlanRules) -> PairPlan:
-        """A plan, a row a pair. Raises UserError where the rules cannot be met."""
+        """A plan, a row for each pair. Raises UserError where the rules cannot be met."""
         return PairPlan(tuple(map(plan_row, sample_pairs(self.videos, rules))))
 
     def read_plan(self, path: Path, rules: PlanRules) -> PairPlan:
         """The plan in a file. Raises DataError with the line of a row that cannot be used."""
-        plan = PairPlan(tuple(map(plan_row, read_plan(path, self.videos))))
+        plan = PairPlan(tuple(map(plan_row, read_plan(path, self.videos))), given=True)
         shown = {clip.style for clip in plan.clips}
         if rules.unstylized_static and UNSTYLIZED not in shown:
             raise UserError(
@@ -73,7 +73,7 @@ class StylizedVideos:
         return plan
 
     def check(self, plan: PairPlan) -> dict[str, str]:
-        """What is wrong with the frames of the plan's videos, in all styles, by video."""
+        """What is wrong with the frames of the plan's videos in any style, by video."""
         shown = {clip.style for clip in plan.clips}
         styles = [s for s in self.videos.style_folders if s != UNSTYLIZED or s in shown]
         names = dict.fromkeys(clip.video for clip in plan.clips)
@@ -83,7 +83,7 @@ class StylizedVideos:
         return problems
 
     def store_rows(self, clip: Clip, geometry: ClipGeometry) -> Iterator[dict[str, Any]]:
-        """The clip, and the size of the first frame that it shows."""
+        """One row: the clip, and the bytes of its first frame."""
         first = self.frames(clip.video, clip.style).path(clip.start)
         yield {**dataclasses.asdict(clip), "bytes": first.stat().st_size}
 
@@ -98,28 +98,46 @@ class StylizedVideos:
         from datasets.clips import raw_frames
 
         span = 1 + max(max(taken) for taken in raw_frames(geometry))
-        past = {clip: clip.start + span - self.videos.videos[clip.video].end for clip in plan.clips}
-        wrapped = [frames for frames in past.values() if frames > 0]
+        past = [clip.start + span - self.videos.videos[clip.video].end for clip in plan.clips]
+        wrapped = [frames for frames in past if frames > 0]
         if not wrapped:
             return []
-        lengths = [self.videos.videos[clip.video].length for clip in plan.clips]
-        most = max(frames for _, frames in geometry.inputs)
-        advice = f"; `n_sample_frames` {min(lengths)} avoids that" if min(lengths) >= most else ""
+        window = self._safe_window(plan)
+        helps = window >= max(frames for _, frames in geometry.inputs)
         return [
             f"wrapped: {len(wrapped)} of {len(past)} clips run past the end of their video, by "
-            f"{max(wrapped)} frames at most, and go on from where they started, which looks like "
-            f"other motion{advice}"
+            f"{max(wrapped)} frame{'s' * (max(wrapped) > 1)} at most, and go on from where they "
+            "started, which looks like other motion"
+            + (f"; a new run with `n_sample_frames` {window} avoids that" if helps else "")
         ]
+
+    def _safe_window(self, plan: PairPlan) -> int:
+        """The longest window with which no clip of such a plan runs past the end of its video."""
+        videos = self.videos.videos
+        if plan.given:
+            return min(videos[clip.video].end - clip.start for clip in plan.clips)
+        # Where the two videos of a pair differ, others may be sampled with another window.
+        same = all(pair.a.video == pair.b.video for pair in plan.pairs)
+        shown = {clip.video for clip in plan.clips} if same else videos
+        shortest = min(videos[name].length for name in shown)
+        # A window as long as a video may begin late in it, where the study has it so.
+        return shortest - 1 if self.videos.shortest_window else shortest
 
 
 def find(dataset: str, request: DataRequest) -> StylizedVideos:
-    """The videos of a data set; the synthetic one is made where it is not there yet.
+    """The videos of a data set; the synthetic one is made if it is not there yet.
 
     Raises UserError for a request that the data set cannot meet, and DataError for missing folders
     and unreadable annotations.
     """
+    synthetic = dataset == "synthetic"
+    if request.stylized is None and not synthetic:
+        raise UserError(
+            "`stylized_data_dir` is missing: the folder that holds style_1, style_2, ... "
+            "(`dataset` synthetic needs none)"
+        )
     root = request.stylized or request.made_in
-    if dataset == "synthetic":
+    if synthetic:
         _make_synthetic(root)
     usual = root / UNSTYLIZED
     videos = find_videos(
@@ -138,14 +156,14 @@ def find(dataset: str, request: DataRequest) -> StylizedVideos:
 
 
 def _make_synthetic(root: Path) -> None:
-    """Make the set where there is none. Raises UserError if other videos are there."""
+    """Make the set if the folder is missing or empty. Raises UserError if it holds other things."""
     from datasets.synthetic import MARKER, make
 
-    if not root.exists():
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         make(root, SYNTHETIC_VIDEOS)
         print(f"made: {SYNTHETIC_VIDEOS} synthetic videos in {root}", flush=True)
     elif root.is_dir() and not (root / MARKER).is_file():
         raise UserError(
-            f"`dataset` synthetic: {root} has no {MARKER}, so its videos are not synthetic ones; "
-            "give `dataset` plain for videos of your own"
+            f"`dataset` synthetic: {root} has no {MARKER}, so its videos are not the synthetic "
+            "ones; give `dataset` plain for videos of your own"
         )

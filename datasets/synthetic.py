@@ -1,11 +1,10 @@
-"""A synthetic stylized data set whose truth is known, drawn on the spot with NumPy.
+"""A synthetic stylized data set whose truth is known, made with NumPy in seconds.
 
 A textured shape moves over a textured background. The motion class and the rest of the content
-(shape, size, start, speed) are a function of (seed, index) alone; a style is nothing but textures
-and colours. So what a video's styles share is dynamic, and what its shuffled frames share is
-static. The frame is a torus: a shape that leaves on one side enters on the other, which makes
-position and orientation uniform at all times, whatever the motion. One frame says nothing about
-the class.
+(shape, size, start, speed) are a function of (seed, index) alone; a style is only a texture and
+colours. So what the styles of a video share is dynamic, and what its shuffled frames share is
+static. A shape that leaves the frame on one side enters it on the other, so that position and
+orientation are uniform at all times whatever the motion is: one frame says nothing about the class.
 
 Lengths are in sides of the frame, x to the right and y downwards; angles are in turns, clockwise
 on the screen. Letters in shape comments: T frames, H and W pixels.
@@ -15,7 +14,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from datasets.synthetic_shapes import SHAPES, TEXTURES, Array
 from utils import UserError, progress, read_json, write_csv, write_json
 
-Array = NDArray[np.floating[Any]]
 Colour = tuple[int, int, int]
 
 MARKER = "synthetic.json"
@@ -36,7 +35,13 @@ JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class Motion:
-    """What happens in one frame at speed 1: a step in x and y, a part of an orbit or of a spin."""
+    """What happens from one frame to the next at speed 1.
+
+    x: step to the right.
+    y: step downwards.
+    orbit: part of an orbit.
+    spin: part of a turn of the shape about itself.
+    """
 
     x: float = 0.0
     y: float = 0.0
@@ -58,7 +63,12 @@ MOTIONS = {
 
 @dataclass(frozen=True)
 class Style:
-    """An appearance: a texture, and its two colours on the shape and on the background."""
+    """An appearance.
+
+    texture: a name in `TEXTURES`.
+    shape: its two colours on the shape.
+    background: its two colours on the background.
+    """
 
     texture: str
     shape: tuple[Colour, Colour]
@@ -83,9 +93,14 @@ BACKGROUND_PERIOD = 0.16
 class Video:
     """The content of one video, the same in every style.
 
-    motion: a name in MOTIONS; speed: its factor. shape: a name in SHAPES.
-    radius: of the shape, about half its extent. x, y: its place at the start, or an orbit's
-    centre. angle: its orientation at the start. phase: where on an orbit it starts.
+    name: its id.
+    motion: a name in `MOTIONS`.
+    speed: factor of the motion.
+    shape: a name in `SHAPES`.
+    radius: about half the extent of the shape.
+    x, y: place of the shape at the start, or centre of its orbit.
+    angle: orientation of the shape at the start.
+    phase: where on the orbit it starts.
     """
 
     name: str
@@ -100,7 +115,7 @@ class Video:
 
 
 def draw_video(seed: int, index: int) -> Video:
-    """The content of video `index`. Motions take turns, so that every stretch of 8 has them all."""
+    """The content of video `index`. Motions take turns: any 8 videos in a row have all of them."""
     rng = np.random.default_rng([seed, index])
     x, y, angle, phase = (round(float(value), 4) for value in rng.random(4))
     return Video(
@@ -117,7 +132,7 @@ def draw_video(seed: int, index: int) -> Video:
 
 
 def poses(video: Video, times: ArrayLike) -> tuple[Array, Array, Array]:
-    """Centre x and y in [0, 1) and angle in turns of the shape at frames `times`, [T] each."""
+    """x and y of the centre in [0, 1), and the angle, of the shape at frames `times`, [T] each."""
     motion, elapsed = MOTIONS[video.motion], video.speed * np.asarray(times, np.float64)
     x, y = video.x + motion.x * elapsed, video.y + motion.y * elapsed
     if motion.orbit:
@@ -146,7 +161,7 @@ def render_at(video: Video, style: int, times: ArrayLike, size: int) -> NDArray[
 
 
 def masks(video: Video, times: ArrayLike, size: int) -> Array:
-    """How much of each pixel the shape covers, float32 [T, H, W] in [0, 1]; no style enters."""
+    """How much of each pixel the shape covers in any style, float32 [T, H, W] in [0, 1]."""
     return _shape_maps(video, times, size)[2]
 
 
@@ -165,11 +180,11 @@ def make(
     size: int = 64,
     seed: int = 1,
 ) -> None:
-    """Write `style_K/VIDEO/00001.jpg ...`, the truth in `videos.csv` and the marker file.
+    """Write `style_K/VIDEO/00001.jpg ...`, the truth in `videos.csv`, and the marker file.
 
-    The folder appears when it is complete: an interrupted call leaves none. A folder that was
-    made with the same arguments is kept. Raises UserError for any other folder with content, and
-    for arguments out of range.
+    The folder appears when it is complete: an interrupted call leaves none. One that was made with
+    the same arguments is kept. Raises UserError for a folder with other content, and for arguments
+    out of range.
     """
     wanted = {
         "n_videos": n_videos,
@@ -209,7 +224,7 @@ def _check(wanted: dict[str, Any]) -> None:
 
 
 def _is_made(folder: Path, wanted: dict[str, Any]) -> bool:
-    """Whether the folder holds exactly this data set; raises UserError where it holds another."""
+    """Whether the folder holds exactly this data set. Raises UserError if it holds other things."""
     if not folder.exists():
         return False
     if not folder.is_dir():
@@ -246,13 +261,13 @@ def _write(folder: Path, wanted: dict[str, Any]) -> None:
 
 
 def _pixel_centres(size: int) -> tuple[Array, Array]:
-    """x [1, W] and y [H, 1] of the pixels."""
+    """x [1, W] and y [H, 1] of the centres of pixels."""
     centres = (np.arange(size, dtype=np.float32) + 0.5) / size
     return centres[None], centres[:, None]
 
 
 def _shape_maps(video: Video, times: ArrayLike, size: int) -> tuple[Array, Array, Array]:
-    """Each pixel in the shape's own axes, u and v, and its coverage; [T, H, W] each."""
+    """Each pixel along the shape's own axes, u and v, and how much of it is covered, [T, H, W]."""
     x, y, angle = (value.astype(np.float32)[:, None, None] for value in poses(video, times))
     pixel_x, pixel_y = _pixel_centres(size)
     dx = (pixel_x - x + 0.5) % 1 - 0.5  # [T, 1, W], the nearest copy on the torus
@@ -266,91 +281,7 @@ def _shape_maps(video: Video, times: ArrayLike, size: int) -> tuple[Array, Array
 def _paint(
     texture: str, colours: tuple[Colour, Colour], u: Array, v: Array, period: float, size: int
 ) -> Array:
-    """Colours [..., 3] in 0..255 of the texture at (u, v), its edges one pixel soft."""
+    """Colours [..., 3] in 0..255 of the texture at (u, v); its edges are one pixel wide."""
     first, second = np.array(colours, np.float32)
     share = np.clip(0.5 + TEXTURES[texture](u / period, v / period) * period * size, 0, 1)
     return second + share[..., None] * (first - second)
-
-
-# Shapes: the distance to the outline, negative inside, of a shape of radius 1. None of them is
-# its own image under a rotation, or a spin could not be told from its reverse.
-
-
-def _drop(u: Array, v: Array) -> Array:
-    along = np.clip((v + 0.4) / 1.4, 0, 1)
-    return np.hypot(u, v + 0.4 - 1.4 * along) - 0.65 * (1 - along)
-
-
-def _moon(u: Array, v: Array) -> Array:
-    return np.maximum(np.hypot(u, v) - 1, 0.75 - np.hypot(u - 0.55, v))
-
-
-def _wedge(u: Array, v: Array) -> Array:
-    return np.maximum(np.hypot(u, v) - 1, (u - np.abs(v)) * np.float32(np.sqrt(0.5)))
-
-
-def _ell(u: Array, v: Array) -> Array:
-    upright = np.maximum(np.abs(u + 0.45) - 0.35, np.abs(v) - 0.9)
-    return np.minimum(upright, np.maximum(np.abs(u) - 0.8, np.abs(v - 0.55) - 0.35))
-
-
-def _heart(u: Array, v: Array) -> Array:
-    x, y = np.abs(u) / 1.5, (0.85 - v) / 1.5
-    lobe = np.hypot(x - 0.25, y - 0.75) - np.float32(np.sqrt(0.125))
-    nearest = np.maximum(x + y, 0) / 2
-    tip = np.minimum(np.hypot(x, y - 1), np.hypot(x - nearest, y - nearest)) * np.sign(x - y)
-    return np.where(x + y > 1, lobe, tip) * 1.5
-
-
-# Textures: the distance to the edge between two colours in periods, positive in the first.
-
-
-def _stripe(x: Array) -> Array:
-    return np.abs(x % 1 - 0.5) - 0.25
-
-
-def _checks(u: Array, v: Array) -> Array:
-    a, b = _stripe(u), _stripe(v)
-    return np.sign(a * b) * np.minimum(np.abs(a), np.abs(b))
-
-
-def _dots(u: Array, v: Array) -> Array:
-    return np.hypot(u % 1 - 0.5, v % 1 - 0.5) - 0.32
-
-
-def _waves(u: Array, v: Array) -> Array:
-    return _stripe(v + 0.3 * np.sin(2 * np.pi * u / 1.6))
-
-
-def _chevrons(u: Array, v: Array) -> Array:
-    return _stripe(v + np.abs(u % 2 - 1)) * np.float32(np.sqrt(0.5))
-
-
-def _bricks(u: Array, v: Array) -> Array:
-    shifted = u / 1.8 + 0.5 * (np.floor(v) % 2)
-    return np.minimum(0.5 - np.abs(v % 1 - 0.5), 1.8 * (0.5 - np.abs(shifted % 1 - 0.5))) - 0.12
-
-
-def _weave(u: Array, v: Array) -> Array:
-    return np.maximum(_stripe(u + v), _stripe(u - v)) * np.float32(np.sqrt(0.5))
-
-
-Pattern = Callable[[Array, Array], Array]
-
-SHAPES: dict[str, Pattern] = {
-    "drop": _drop,
-    "moon": _moon,
-    "wedge": _wedge,
-    "ell": _ell,
-    "heart": _heart,
-}
-TEXTURES: dict[str, Pattern] = {
-    "stripes": lambda u, v: _stripe((u + v) * np.float32(np.sqrt(0.5))),
-    "dots": _dots,
-    "checks": _checks,
-    "waves": _waves,
-    "rings": lambda u, v: _stripe(np.hypot(u, v)),
-    "chevrons": _chevrons,
-    "bricks": _bricks,
-    "weave": _weave,
-}

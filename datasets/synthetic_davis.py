@@ -1,7 +1,8 @@
 """A small synthetic set in the two trees of Stylized DAVIS, with true flow and masks.
 
-A textured disc moves over a textured background that moves another way; both motions change from
-sequence to sequence. A style is textures and colours alone, so all styles share motion and flow.
+A textured disc moves over a textured background that moves in another direction; both motions
+differ from sequence to sequence. Styles differ in textures and colours alone: motion and flow are
+the same in all of them.
 Letters in shape comments: H and W pixels.
 """
 
@@ -24,7 +25,13 @@ _TREES = ("original", "stylized")
 
 @dataclass(frozen=True)
 class Scene:
-    """What moves in a sequence: lengths in pixels, x to the right, y downwards, per frame."""
+    """What moves in a sequence, in pixels, x to the right and y downwards.
+
+    start: centre of the disc in the first frame.
+    velocity: its motion from frame to frame.
+    background: that of the background.
+    radius: that of the disc.
+    """
 
     start: tuple[float, float]
     velocity: tuple[float, float]
@@ -37,7 +44,7 @@ def make_davis(
 ) -> None:
     """Write root/original and root/stylized, completely or not at all.
 
-    size: (height, width) in pixels. Raises UserError if `root` exists.
+    size: height and width in pixels. Raises UserError if `root` exists.
     """
     if root.exists():
         raise UserError(f"{root} exists and is not overwritten: give another folder, or remove it")
@@ -56,7 +63,7 @@ def make_davis(
 
 
 def draw_scene(seed: int, index: int, size: tuple[int, int]) -> Scene:
-    """The scene of sequence `index`, a function of the seed and it alone."""
+    """The scene of sequence `index`, a function of seed and index alone."""
     rng = np.random.default_rng([seed, index])
     height, width = size
     angle, other = rng.uniform(0, 2 * np.pi, 2)
@@ -70,13 +77,13 @@ def draw_scene(seed: int, index: int, size: tuple[int, int]) -> Scene:
 
 
 def mask_of(scene: Scene, frame: int, size: tuple[int, int]) -> np.ndarray:
-    """Where the disc is in a frame, bool [H, W]; it leaves on one side and enters on the other."""
+    """Where the disc is in a frame, bool [H, W]; where it leaves, it enters on the other side."""
     dx, dy = (_offsets(scene, frame, size, axis) for axis in (0, 1))
     return dy[:, None] ** 2 + dx[None, :] ** 2 <= scene.radius**2
 
 
 def _offsets(scene: Scene, frame: int, size: tuple[int, int], axis: int) -> np.ndarray:
-    """Distances of pixels from the disc's centre along an axis (0: x), the shorter way round."""
+    """Signed distances of pixels from the disc's centre along an axis (0: x), the shorter way."""
     length = size[1 - axis]
     centre = scene.start[axis] + frame * scene.velocity[axis]
     return (np.arange(length) - centre + length / 2) % length - length / 2
@@ -104,7 +111,7 @@ def _texture(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
 def _picture(
     scene: Scene, frame: int, size: tuple[int, int], rng: np.random.Generator
 ) -> np.ndarray:
-    """A frame in the style whose textures `rng` draws, uint8 [H, W, 3]."""
+    """A frame in the style whose textures come from `rng`, uint8 [H, W, 3]."""
     ground, disc = _texture(rng, size), _texture(rng, size)
     shift = [round(frame * v) for v in scene.background]
     moved = [round(frame * v) for v in scene.velocity]

@@ -1,16 +1,17 @@
-"""Videos as folders of frames, one per style: names, counts, and what is wrong with them."""
+"""Videos as folders of frames, one folder per style: names, counts, and what is wrong with them."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from utils import DataError, UserError
 
-# The unstylized videos, as a style of a clip, and the name of their folder.
+# What stands for a style where a clip is unstylized, and the usual name of the folder.
 UNSTYLIZED = "original"
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg")
 _FRAME = re.compile(r"^(?P<prefix>.*?)(?P<number>\d+)(?P<ext>\.(?:jpe?g|png))$", re.IGNORECASE)
@@ -18,7 +19,15 @@ _FRAME = re.compile(r"^(?P<prefix>.*?)(?P<number>\d+)(?P<ext>\.(?:jpe?g|png))$",
 
 @dataclass(frozen=True)
 class Frames:
-    """The frames of one folder: names are prefix, zero-filled number and extension."""
+    """The frames of one folder: their names are a prefix, a number and an extension.
+
+    folder: where they are.
+    prefix: what comes before the number.
+    first: number of the first frame.
+    digits: least number of digits, filled with zeros.
+    ext: extension, with its dot.
+    count: how many there are.
+    """
 
     folder: Path
     prefix: str
@@ -71,9 +80,12 @@ def scan_frames(folder: Path) -> Frames:
 
 @dataclass(frozen=True)
 class Video:
-    """One video: its id, its folder's name inside each style, and what may be shown of it.
+    """One video, and which of its frames may be shown.
 
-    start, end: frame positions [start, end) that clips are taken from.
+    name: its id.
+    folder: name of its folder inside each style.
+    start: position of the first frame that clips are taken from.
+    end: position after the last one.
     label: action class, None where the data set has none.
     """
 
@@ -91,18 +103,18 @@ class Video:
 
 @dataclass(frozen=True)
 class VideoSet:
-    """The videos of a data set, by name, and where their frames lie by style.
+    """The videos of a data set, and where their frames are.
 
-    name: of the data set.
-    videos: the videos that can be shown.
-    styles: the ids of `styles`, in order.
+    name: that of the data set.
+    videos: those that can be shown, by name.
+    styles: ids of the styles, in order.
     style_folders: folder of each style, and of the unstylized videos where they are shown.
-    start: where a window starts: "first" frame of the video's segment, "middle", or "random".
-    shortest_window: where a video is not longer than the window, a random start is drawn up to this
-        many frames before its end, as in the study; None: such a video is shown from its first
-        frame.
-    left_out: reason -> number of annotated videos not used by rule.
-    problems: video -> what is wrong with it; such videos are not in `videos`.
+    start: where a window starts: at the "first" frame that may be shown, in the "middle", or at a
+        "random" one.
+    shortest_window: a video that is not longer than the window is shown from a random frame on, up
+        to this many before its end, as in the study; None: from its first frame.
+    left_out: number of annotated videos left out by rule, by reason.
+    problems: what is wrong with the videos that are not in `videos` for that, by video.
     """
 
     name: str
@@ -119,16 +131,16 @@ class VideoSet:
         return self.style_folders[style] / self.videos[video].folder
 
     def positions(self, video: str, start: int, window: int) -> list[int]:
-        """The `window` raw frame positions of a clip: from `start`, repeated if the video ends.
+        """The `window` raw frame positions of a clip that begins at `start`.
 
-        Same as the original: short videos cycle over what follows `start`.
+        As in the study, a clip that runs past the end of its video goes on from `start`.
         """
         end = min(start + window, self.videos[video].end)
         span = range(start, end)
         return [span[i % len(span)] for i in range(window)]
 
     def of_shared_classes(self) -> VideoSet:
-        """The same without the videos that are alone in their class; unlabelled ones stay."""
+        """The set without videos that are alone in their class; those without a label stay."""
         classes = Counter(video.label for video in self.videos.values())
         alone = {v.name for v in self.videos.values() if v.label and classes[v.label] == 1}
         if not alone:
@@ -141,7 +153,7 @@ class VideoSet:
 def style_folders(root: Path, styles: Iterable[str], unstylized: Path | None) -> dict[str, Path]:
     """Folder of each style under `root`, and of the unstylized videos if they are shown.
 
-    Raises DataError for a missing one, with those that exist.
+    Raises DataError for a missing one, with what is there instead.
     """
     if not root.is_dir():
         problem = "is not a folder" if root.exists() else "does not exist"
@@ -161,33 +173,38 @@ def style_folders(root: Path, styles: Iterable[str], unstylized: Path | None) ->
 
 
 def _what_is_there(root: Path) -> str:
-    """What a folder without the styles that were asked for holds, and what to do."""
+    """What is in a folder that lacks some of the styles, and what to do."""
     present = sorted(path.name for path in root.glob("style_*") if path.is_dir())
     ids = [name.removeprefix("style_") for name in present]
     if len(ids) > 1:
         return f"Present in {root}: {', '.join(present)}; give `styles` {','.join(ids)}"
     if present:
-        return f"Present in {root}: {present[0]} alone, and pairs need two styles"
-    if root.name.startswith("style_"):
-        return f"Is {root} the folder of one style? Give the one above, {root.parent}"
-    films = [path.name for path in sorted(root.iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES]
-    if films:
+        return f"Present in {root}: only {present[0]}, and pairs need two styles"
+    if (here := root.absolute()).name.startswith("style_"):
+        return f"Is {root} the folder of one style? Give the one above, {here.parent}"
+    names = sorted(path.name for path in root.iterdir())
+    files = [name for name in names if name.lower().endswith(VIDEO_SUFFIXES)]
+    if files:
         return (
-            f"{root} holds video files ({', '.join(films[:3])}, ...): make frames in several "
-            f"styles of them first, with python misc/stylize.py {root} FOLDER"
+            f"{root} holds video files ({_some(files)}): make frames of them in several styles "
+            f"first, with python misc/stylize.py {shlex.quote(str(root))} FOLDER"
         )
-    names = [path.name for path in sorted(root.iterdir())]
+    return f"{root} holds {_some(names) or 'nothing'}; is it the right folder?"
+
+
+def _some(names: Sequence[str]) -> str:
+    """Up to six names, and how many more there are."""
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return f"{root} holds {', '.join(names[:6]) or 'nothing'}{more}; is it the right folder?"
+    return f"{', '.join(names[:6])}{more}"
 
 
 def check_frames(
     video_set: VideoSet, wanted: Iterable[tuple[str, str]]
 ) -> tuple[dict[tuple[str, str], Frames], dict[str, str]]:
-    """Frames by (video, style) for all wanted, and problems by video.
+    """The frames of all (video, style) wanted, and what is wrong with them, by video.
 
-    A problem is a missing or broken folder, styles with unequal frame counts, or fewer frames
-    than the annotated end.
+    A problem is a missing or broken folder, styles with unequal frame counts, or fewer frames than
+    the annotation says.
     """
     frames: dict[tuple[str, str], Frames] = {}
     problems: dict[str, str] = {}
@@ -219,7 +236,8 @@ MOST_SHOWN = 10
 
 
 def stop_or_skip(problems: Mapping[str, str], policy: str) -> None:
-    """With policy "stop" and any problem raise UserError that lists them; "skip" returns."""
+    """Raise UserError that lists the problems, ten at most, if there are any and the policy is
+    "stop"; with "skip" do nothing."""
     if problems and policy == "stop":
         shown = [f"  {video}: {problem}" for video, problem in list(problems.items())[:MOST_SHOWN]]
         hidden = len(problems) - MOST_SHOWN

@@ -51,11 +51,6 @@ def prepare(config: Config) -> Run:
 def find_data(config: Config, network: Network) -> DataSet:
     """The videos that resolved options ask for. Raises UserError as the data set does."""
     assert config.dataset
-    if config.stylized_data_dir is None and config.dataset not in ("synthetic", "StylizedDAVIS"):
-        raise UserError(
-            "`stylized_data_dir` is missing: the folder that holds style_1, style_2, ... "
-            "(`dataset` synthetic needs none)"
-        )
     request = DataRequest(
         stylized=config.stylized_data_dir,
         styles=config.styles,

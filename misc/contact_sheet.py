@@ -4,8 +4,9 @@
     python misc/contact_sheet.py --dataset plain --stylized_data_dir DIR --save pairs.png
     python misc/contact_sheet.py --cfg_file configs/matnet_davis.json --save pairs.png
 
-The frames are those that the network sees, cropped and in its order, in their own colours; of
-segmentation networks, each frame and its flow. Takes main.py's options.
+The frames are those that the network sees, cropped and in its order, in their own colours; for
+segmentation networks, each frame and its flow. Where a network brings its own preprocessing, the
+middle square of the frames stands for its crop. Takes main.py's options; no network is run.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 
 from common.factors import FACTORS
 from common.options import integer, script_parser
-from config import add_options, from_given
+from config import Config, add_options, from_given
 from datasets.pairs import Pair
 from measure.cfg_file import find_network, resolved
 from measure.prepare import prepare
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
 
 MAX_FRAMES = 8
+SHARES = {
+    "dynamic": "same motion, other appearance",
+    "static": "same appearance, other motion",
+    "different": "other motion, other appearance",
+    "same": "one clip twice",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -46,13 +53,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = vars(parser.parse_args(argv))
     rows, save = options.pop("rows"), options.pop("save")
     replaced = check_output(save)
-    config = resolved(from_given(options))
-    if not config.checkpoint and not find_network(config).weights.built:
-        config = replace(config, checkpoint=RANDOM)  # no weights are needed
-    plan = prepare(config)
-    pairs = choose_pairs(plan.plan.pairs, rows)
-    plot_sheet(save, pairs, clip_pictures(plan, pairs))
+    prepared = prepare(without_weights(from_given(options)))
+    pairs = choose_pairs(prepared.plan.pairs, rows)
+    plot_sheet(save, pairs, clip_pictures(prepared, pairs))
     print(f"{len(pairs)} pairs: {save}{replaced}")
+
+
+def without_weights(config: Config) -> Config:
+    """The options of a run that needs no weights: a checkpoint may be missing, or be elsewhere."""
+    built = find_network(resolved(config)).weights.built
+    return replace(config, checkpoint=None if built else RANDOM)
 
 
 def choose_pairs(pairs: Sequence[Pair], rows: int) -> list[Pair]:
@@ -66,16 +76,19 @@ def choose_pairs(pairs: Sequence[Pair], rows: int) -> list[Pair]:
     return chosen
 
 
-def clip_pictures(plan: Run, pairs: Sequence[Pair]) -> dict[Any, np.ndarray]:
-    """What is seen of every clip of the pairs, uint8 [N, H, W, 3]."""
+def clip_pictures(prepared: Run, pairs: Sequence[Pair]) -> dict[Any, np.ndarray]:
+    """The pictures of every clip of the pairs, uint8 [N, H, W, 3]: its frames, or frames and flow.
+
+    Raises DataError for a frame that cannot be read.
+    """
     from datasets.batches import BadVideo, iter_batches
     from datasets.display import displayable, pictures
 
     clips = {clip for pair in pairs for clip in (pair.a, pair.b)}
-    geometry = displayable(plan.geometry)
+    geometry = displayable(prepared.geometry)
     shown = {}
-    wanted = [clip for clip in plan.rows if clip in clips]
-    for batch in iter_batches(wanted, plan.data.reader(geometry), batch_size=1):
+    wanted = [clip for clip in prepared.rows if clip in clips]
+    for batch in iter_batches(wanted, prepared.data.reader(geometry), batch_size=1):
         if isinstance(batch, BadVideo):
             raise DataError(f"video {batch.video}: a frame cannot be read: {batch.reason}")
         shown[batch.clips[0]] = pictures([x[0] for x in batch.inputs], geometry)
@@ -83,7 +96,7 @@ def clip_pictures(plan: Run, pairs: Sequence[Pair]) -> dict[Any, np.ndarray]:
 
 
 def plot_sheet(path: Path, pairs: Sequence[Pair], shown: dict[Any, np.ndarray]) -> None:
-    """Write the PNG: a block per pair, clip a above clip b, at most eight frames each."""
+    """Write the PNG: a block for each pair, clip a above clip b, at most eight pictures each."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.2, 2.25 * len(pairs)), dpi=110, layout="constrained")
@@ -102,7 +115,8 @@ def _plot_pair(block: SubFigure, pair: Pair, shown: dict[Any, np.ndarray]) -> No
     for panel, clip in zip(block.subplots(2, 1), (pair.a, pair.b), strict=True):
         strip = shown[clip]
         strip = strip[np.linspace(0, len(strip) - 1, min(MAX_FRAMES, len(strip))).astype(int)]
-        gap = np.full((strip.shape[1], 3, 3), 255, np.uint8)
+        height, width = strip.shape[1:3]
+        gap = np.full((height, max(3, width // 32), 3), 255, np.uint8)
         panel.imshow(np.concatenate([part for frame in strip for part in (frame, gap)], axis=1))
         other = f"{clip.video}\n" if clip.video != pair.a.video else ""
         panel.set_ylabel(
@@ -118,12 +132,10 @@ def _plot_pair(block: SubFigure, pair: Pair, shown: dict[Any, np.ndarray]) -> No
 
 
 def title(pair: Pair, frames: int) -> str:
-    """What a pair shares, whose it is, and how many of its frames are shown."""
+    """What a pair shares, of which video, and how many of its frames are shown if not all."""
     name = FACTORS[pair.factor]
-    shares = {"dynamic": "same motion, other appearance", "static": "same appearance, other motion"}
-    said = f": {shares[name]}" if name in shares else ""
     number = f", {MAX_FRAMES} of {frames} frames" if frames > MAX_FRAMES else ""
-    return f"{name} pair{said} ({pair.a.video}{number})"
+    return f"{name} pair: {SHARES[name]} ({pair.a.video}{number})"
 
 
 def order(clip: Any) -> str:

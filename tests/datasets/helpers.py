@@ -51,7 +51,7 @@ def video_set(
         videos={video.name: video for video in videos},
         styles=tuple(styles),
         style_folders={style: Path(f"style_{style}") for style in styles},
-        random_start=options.pop("random_start", True),
+        start=options.pop("start", "random"),
         **options,
     )
 

@@ -1,8 +1,10 @@
-"""Batches of clips: which frames are read, how often, in which order, and what is unreadable."""
+"""Batches of clips: which frames are read, how often, in which order; what cannot be read."""
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,13 @@ import torch
 from PIL import Image
 
 from datasets import clips as clips_module
-from datasets.clips import BadVideo, Batch, iter_batches, permutation, preprocess, read_frame
+from datasets.batches import BadVideo, Batch, FrameError, iter_batches, read_frame
+from datasets.clips import permutation, preprocess
 from datasets.geometry import ClipGeometry
 from datasets.layouts import find_videos
-from datasets.plan import Clip, PlanRules, distinct_clips, draw_pairs
+from datasets.pairs import PlanRules
+from datasets.plan import Clip
+from datasets.stylized_videos import StylizedVideos
 from datasets.videos import check_frames
 from tests.datasets.helpers import noise, write_frames
 
@@ -37,7 +42,8 @@ def batches(root: Path, clips: list[Clip], geometry: ClipGeometry = ONE, **optio
     videos = find_videos("plain", root, "12")
     frames, problems = check_frames(videos, [(v, s) for v in videos.videos for s in "12"])
     assert not problems
-    return list(iter_batches(clips, videos, frames, geometry, **{"batch_size": 1, **options}))
+    reader = StylizedVideos(videos, frames).reader(geometry)
+    return list(iter_batches(clips, reader, **{"batch_size": 1, **options}))
 
 
 def expected(root: Path, video: str, style: str, positions: list[int]) -> torch.Tensor:
@@ -52,6 +58,13 @@ def test_clip_shows_a_subsample_of_its_window(root):
     (x,) = batch.inputs
     assert (x.shape, x.dtype) == ((1, 3, 4, 16, 16), torch.float32)
     torch.testing.assert_close(x[0], expected(root, "a", "2", [1, 4, 7, 10]))
+
+
+def test_clip_of_an_exact_rate_shows_every_third_frame(root):
+    # Evenly spread over the window of 12 they would be 0, 3, 7 and 11.
+    exact = replace(ONE, sampling_rate=3, window=12, exact_rate=True)
+    (batch,) = batches(root, [Clip("a", "2", 0)], exact)
+    torch.testing.assert_close(batch.inputs[0][0], expected(root, "a", "2", [0, 3, 6, 9]))
 
 
 def test_short_video_cycles(root):
@@ -137,7 +150,7 @@ def test_each_frame_is_decoded_once(root, monkeypatch, geometry, clip, positions
 class TestOrder:
     def plan(self, root: Path) -> list[Clip]:
         rules = PlanRules(seed=1, n_examples=14, window=10)
-        return distinct_clips(draw_pairs(find_videos("plain", root, "12"), rules))
+        return StylizedVideos(find_videos("plain", root, "12")).sample(rules).clips
 
     @pytest.mark.parametrize("batch_size", [1, 3, 4, 100])
     def test_clips_keep_their_order_and_the_last_batch_may_be_smaller(self, root, batch_size):
@@ -199,3 +212,72 @@ class TestUnreadable:
         Image.open(path).convert(mode).save(path)
         (batch,) = batches(root, [Clip("a", "1", 0)])
         torch.testing.assert_close(batch.inputs[0][0], expected(root, "a", "1", [0, 3, 6, 9]))
+
+
+class TestReadFrame:
+    @pytest.mark.parametrize(
+        ("mode", "pixel", "expected"),
+        [
+            pytest.param("RGB", (10, 20, 30), (10, 20, 30), id="RGB"),
+            pytest.param("L", 77, (77, 77, 77), id="grayscale"),
+            pytest.param("RGBA", (10, 20, 30, 40), (10, 20, 30), id="RGBA loses its alpha"),
+            pytest.param("LA", (9, 40), (9, 9, 9), id="grayscale with alpha"),
+            pytest.param("1", 1, (255, 255, 255), id="black and white"),
+        ],
+    )
+    def test_modes(self, tmp_path, mode, pixel, expected):
+        Image.new(mode, (6, 4), pixel).save(tmp_path / "1.png")
+        frame = read_frame(tmp_path / "1.png")
+        assert frame.dtype == np.uint8
+        assert frame.shape == (4, 6, 3)
+        assert (frame == expected).all()
+
+    @pytest.mark.parametrize("transparency", [None, 0, b"\x00\x80"], ids=["none", "index", "bytes"])
+    def test_palette(self, tmp_path, transparency):
+        # Pillow warns where it converts bytes of transparency to RGB; here warnings are errors.
+        image = Image.new("P", (6, 4), 1)
+        image.putpalette([0, 0, 0, 200, 100, 50])
+        options = {} if transparency is None else {"transparency": transparency}
+        image.save(tmp_path / "1.png", **options)
+        assert (read_frame(tmp_path / "1.png") == (200, 100, 50)).all()
+
+    def test_sixteen_bits_are_not_clipped(self, tmp_path):
+        # Pillow's convert("RGB") would make any such frame white. Half of white is 0x8000.
+        Image.fromarray(np.full((4, 6), 0x8000, dtype=np.uint16)).save(tmp_path / "1.png")
+        with contextlib.suppress(FrameError):
+            assert (read_frame(tmp_path / "1.png") == 128).all()
+
+    def test_jpeg_and_png_of_the_same_picture_are_alike(self, tmp_path):
+        Image.new("RGB", (16, 16), (200, 100, 50)).save(tmp_path / "1.png")
+        Image.new("RGB", (16, 16), (200, 100, 50)).save(tmp_path / "1.jpg", quality=95)
+        png, jpg = (read_frame(tmp_path / f"1.{ext}").astype(int) for ext in ("png", "jpg"))
+        assert abs(png - jpg).max() <= 3
+
+    @pytest.mark.parametrize("ext", ["png", "jpg"])
+    @pytest.mark.parametrize("damage", ["empty", "junk", "truncated", "header only"])
+    def test_damaged_file_is_refused_with_its_path(self, tmp_path, ext, damage):
+        path = tmp_path / f"frame_7.{ext}"
+        Image.fromarray(noise(1, 0, 64, 64)[0]).save(path)
+        content = path.read_bytes()
+        kept = {
+            "empty": b"",
+            "junk": b"no image at all",
+            "truncated": content[: len(content) // 2],
+            "header only": content[:40],
+        }
+        path.write_bytes(kept[damage])
+        with pytest.raises(FrameError, match=rf"frame_7\.{ext}: \w"):
+            read_frame(path)
+
+    def test_flipped_bytes_inside_a_png_are_refused(self, tmp_path):
+        path = tmp_path / "frame_7.png"
+        Image.fromarray(noise(1, 0, 64, 64)[0]).save(path)
+        content = bytearray(path.read_bytes())
+        content[2000:2010] = bytes(255 - b for b in content[2000:2010])
+        path.write_bytes(content)
+        with pytest.raises(FrameError, match=r"frame_7\.png"):
+            read_frame(path)
+
+    def test_missing_file_is_refused_with_its_path(self, tmp_path):
+        with pytest.raises(FrameError, match=r"nowhere\.png"):
+            read_frame(tmp_path / "nowhere.png")

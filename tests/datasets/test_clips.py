@@ -1,17 +1,15 @@
-"""From frames to one network input: sampling, preprocessing, and reading of frame files."""
+"""From frames to one network input: which frames are taken, their order, and preprocessing."""
 
 from __future__ import annotations
 
-import contextlib
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from datasets.clips import FrameError, permutation, preprocess, read_frame, subsample
-from datasets.geometry import ClipGeometry, ClipOptions
+from datasets.clips import permutation, preprocess, raw_frames, subsample
+from datasets.geometry import ClipGeometry
 from tests.datasets.helpers import noise
 
 
@@ -56,6 +54,25 @@ class TestPermutation:
         # Recorded once: a plan names its shuffles by seed alone.
         assert permutation(1, 0, 8).tolist() == [5, 0, 1, 4, 2, 6, 3, 7]
         assert permutation(2**31 - 1, 1, 8).tolist() == [1, 2, 3, 0, 6, 5, 4, 7]
+
+
+class TestRawFrames:
+    """Which raw frames of a window the inputs take."""
+
+    @pytest.mark.parametrize(
+        ("frames", "rate", "expected"),
+        [(4, 3, [0, 3, 6, 9]), (4, 1, [0, 1, 2, 3]), (1, 5, [0]), (3, 30, [0, 30, 60])],
+    )
+    def test_exact_rate_is_multiples_of_the_rate(self, frames, rate, expected):
+        # They used to be spread over frames * rate: 0, 3, 7, 11 for four frames, 3 apart.
+        own = ClipGeometry((("video", frames),), rate, frames * rate, exact_rate=True)
+        assert raw_frames(own) == [expected]
+
+    def test_else_every_input_is_spread_from_the_first_frame_to_the_last(self):
+        for window in (32, 61, 64):
+            both = ClipGeometry((("slow", 8), ("fast", 32)), 2, window)
+            assert raw_frames(both) == [subsample(window, n).tolist() for n in (8, 32)]
+        assert raw_frames(ClipGeometry((("video", 8),), 8)) == [[0, 9, 18, 27, 36, 45, 54, 63]]
 
 
 def slow_preprocess(frames: np.ndarray, geometry: ClipGeometry) -> np.ndarray:
@@ -141,85 +158,3 @@ class TestPreprocess:
         frames[0, 2:6, 4:8] = 255
         assert preprocess(frames, geometry(8, 4)).min() > 2
         assert preprocess(frames, geometry(8, 6))[0, 0].gt(0).sum() == 16
-
-
-class TestReadFrame:
-    @pytest.mark.parametrize(
-        ("mode", "pixel", "expected"),
-        [
-            pytest.param("RGB", (10, 20, 30), (10, 20, 30), id="RGB"),
-            pytest.param("L", 77, (77, 77, 77), id="grayscale"),
-            pytest.param("RGBA", (10, 20, 30, 40), (10, 20, 30), id="RGBA loses its alpha"),
-            pytest.param("LA", (9, 40), (9, 9, 9), id="grayscale with alpha"),
-            pytest.param("1", 1, (255, 255, 255), id="black and white"),
-        ],
-    )
-    def test_modes(self, tmp_path, mode, pixel, expected):
-        Image.new(mode, (6, 4), pixel).save(tmp_path / "1.png")
-        frame = read_frame(tmp_path / "1.png")
-        assert frame.dtype == np.uint8
-        assert frame.shape == (4, 6, 3)
-        assert (frame == expected).all()
-
-    @pytest.mark.parametrize("transparency", [None, 0, b"\x00\x80"], ids=["none", "index", "bytes"])
-    def test_palette(self, tmp_path, transparency):
-        # Pillow warns where it converts bytes of transparency to RGB; here warnings are errors.
-        image = Image.new("P", (6, 4), 1)
-        image.putpalette([0, 0, 0, 200, 100, 50])
-        options = {} if transparency is None else {"transparency": transparency}
-        image.save(tmp_path / "1.png", **options)
-        assert (read_frame(tmp_path / "1.png") == (200, 100, 50)).all()
-
-    def test_sixteen_bits_are_not_clipped(self, tmp_path):
-        # Pillow's convert("RGB") would make any such frame white. Half of white is 0x8000.
-        Image.fromarray(np.full((4, 6), 0x8000, dtype=np.uint16)).save(tmp_path / "1.png")
-        with contextlib.suppress(FrameError):
-            assert (read_frame(tmp_path / "1.png") == 128).all()
-
-    def test_jpeg_and_png_of_the_same_picture_are_alike(self, tmp_path):
-        Image.new("RGB", (16, 16), (200, 100, 50)).save(tmp_path / "1.png")
-        Image.new("RGB", (16, 16), (200, 100, 50)).save(tmp_path / "1.jpg", quality=95)
-        png, jpg = (read_frame(tmp_path / f"1.{ext}").astype(int) for ext in ("png", "jpg"))
-        assert abs(png - jpg).max() <= 3
-
-    @pytest.mark.parametrize("ext", ["png", "jpg"])
-    @pytest.mark.parametrize("damage", ["empty", "junk", "truncated", "header only"])
-    def test_damaged_file_is_refused_with_its_path(self, tmp_path, ext, damage):
-        path = tmp_path / f"frame_7.{ext}"
-        Image.fromarray(noise(1, 0, 64, 64)[0]).save(path)
-        content = path.read_bytes()
-        kept = {
-            "empty": b"",
-            "junk": b"no image at all",
-            "truncated": content[: len(content) // 2],
-            "header only": content[:40],
-        }
-        path.write_bytes(kept[damage])
-        with pytest.raises(FrameError, match=rf"frame_7\.{ext}: \w"):
-            read_frame(path)
-
-    def test_flipped_bytes_inside_a_png_are_refused(self, tmp_path):
-        path = tmp_path / "frame_7.png"
-        Image.fromarray(noise(1, 0, 64, 64)[0]).save(path)
-        content = bytearray(path.read_bytes())
-        content[2000:2010] = bytes(255 - b for b in content[2000:2010])
-        path.write_bytes(content)
-        with pytest.raises(FrameError, match=r"frame_7\.png"):
-            read_frame(path)
-
-    def test_missing_file_is_refused_with_its_path(self, tmp_path):
-        with pytest.raises(FrameError, match=r"nowhere\.png"):
-            read_frame(tmp_path / "nowhere.png")
-
-
-class TestGeometry:
-    def test_resized_keeps_the_proportion_of_short_side_and_crop(self):
-        x3d = geometry(182, 160)
-        assert x3d.changed(ClipOptions(crop=80)).short_side == 91
-        assert x3d.changed(ClipOptions(crop=80)).crop == 80
-        assert x3d.changed(ClipOptions(window=24)) == geometry(182, 160, window=24)
-        assert x3d.changed(ClipOptions()) == x3d
-
-    def test_alpha(self):
-        assert ClipGeometry((("slow", 8), ("fast", 32)), 2).alpha == 4
-        assert geometry(32, 32).alpha is None

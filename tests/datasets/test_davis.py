@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from datasets.davis import BACKWARD, FORWARD, STYLE_FOLDERS, check_files
-from tests.helpers_vos import SEQUENCES, STYLES, sequences, toy, write_list, write_trees
+from tests.datasets.helpers_davis import SEQUENCES, STYLES, sequences, toy, write_list, write_trees
 from utils import DataError
 
 
@@ -155,7 +155,7 @@ class TestRefusals:
 
     def test_missing_styles_are_refused_with_those_present(self, root):
         words = r"missing style folders: .*Zuzka2, .*mine\. Present: Lynx, Maruska640, Zuzka1\. "
-        with pytest.raises(DataError, match=words + r".*`stylized_data_root`"):
+        with pytest.raises(DataError, match=words + r".*`stylized_data_dir`"):
             sequences(root, styles=("1", "4", "mine"))
 
     @pytest.mark.parametrize("styles", [("1", "2", "1"), ("2", "Lynx", "1")])
@@ -174,7 +174,7 @@ class TestFiles:
 
     @pytest.mark.parametrize("backward", [False, True])
     def test_complete_trees_have_no_problem(self, root, backward):
-        # Neither masks nor frames as filmed are there, and neither is needed.
+        # Neither masks nor unstylized frames are there, and neither is needed.
         assert check_files(sequences(root, backward=backward), self.WANTED) == {}
 
     @pytest.mark.parametrize("gone", [(FORWARD,), (BACKWARD,), (FORWARD, BACKWARD)])

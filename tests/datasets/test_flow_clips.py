@@ -11,11 +11,14 @@ import torch
 from PIL import Image
 
 from datasets import flow_clips
-from datasets.clips import BadVideo, Batch, read_frame
+from datasets.batches import BadVideo, Batch, iter_batches, read_frame
 from datasets.davis import BACKWARD, FORWARD
-from datasets.flow_clips import FlowGeometry, Jitter, draw_jitters, iter_flow_batches, to_input
-from datasets.flow_plan import FlowClip, VisitRules, all_pairs, distinct_flow_clips, draw_visits
-from tests.helpers_vos import save, sequences, write_trees
+from datasets.flow_clips import FlowReader, Jitter, sample_jitters, to_input
+from datasets.flow_plan import FlowClip
+from datasets.geometry import FlowGeometry
+from datasets.pairs import PlanRules
+from datasets.stylized_sequences import StylizedSequences
+from tests.datasets.helpers_davis import save, sequences, write_trees
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 CROP = (10, 16)
@@ -32,7 +35,8 @@ def root(tmp_path_factory) -> Path:
 
 def batches(root: Path, clips: list[FlowClip], geometry: FlowGeometry = ONE, **options) -> list:
     data = sequences(root, backward=geometry.frames > 1)
-    return list(iter_flow_batches(clips, data, geometry, **{"batch_size": 100, **options}))
+    reader = FlowReader(data, geometry)
+    return list(iter_batches(clips, reader, **{"batch_size": 100, **options}))
 
 
 def inputs(root: Path, clips: list[FlowClip], geometry: FlowGeometry = ONE) -> list:
@@ -123,7 +127,7 @@ class TestPairs:
 
     def test_jitter_is_of_the_crop_and_comes_before_normalisation(self, root):
         _, flow = inputs(root, [JITTERED])
-        (jitter,) = draw_jitters(7, "bear", "00001", 1)
+        (jitter,) = sample_jitters(7, "bear", "00001", 1)
         crop = flow_file(root, JITTERED).resize((16, 10), Image.Resampling.BILINEAR)
         np.testing.assert_allclose(flow[0], expected(jitter(crop)), atol=1e-5)
 
@@ -153,7 +157,7 @@ class TestTwoFrames:
 
     def test_forward_and_backward_flow_are_jittered_apart(self, root):
         _, flow = inputs(root, [self.CLIP], TWO)
-        forward, backward = draw_jitters(7, "bear", "00001", 2)
+        forward, backward = sample_jitters(7, "bear", "00001", 2)
         assert forward != backward
         for channels, jitter, folder in (
             (slice(0, 3), forward, FORWARD),
@@ -169,20 +173,20 @@ class TestTwoFrames:
 
 
 def drawn(n: int = 3000) -> list[Jitter]:
-    return [draw_jitters(seed, "bear", "00001", 1)[0] for seed in range(1, n + 1)]
+    return [sample_jitters(seed, "bear", "00001", 1)[0] for seed in range(1, n + 1)]
 
 
 class TestJitter:
     def test_a_function_of_seed_sequence_and_frame(self):
-        assert draw_jitters(7, "bear", "00001", 2) == draw_jitters(7, "bear", "00001", 2)
-        assert draw_jitters(7, "bear", "00001", 1) == draw_jitters(7, "bear", "00001", 2)[:1]
+        assert sample_jitters(7, "bear", "00001", 2) == sample_jitters(7, "bear", "00001", 2)
+        assert sample_jitters(7, "bear", "00001", 1) == sample_jitters(7, "bear", "00001", 2)[:1]
         others = [(8, "bear", "00001"), (7, "cows", "00001"), (7, "bear", "00002")]
-        values = {draw_jitters(*other, 1)[0].hue for other in [(7, "bear", "00001"), *others]}
+        values = {sample_jitters(*other, 1)[0].hue for other in [(7, "bear", "00001"), *others]}
         assert len(values) == 4
 
     def test_golden_values(self):
         # Recorded once: results must not change with a version of this code or of NumPy.
-        forward, backward = draw_jitters(2, "bear", "00001", 2)
+        forward, backward = sample_jitters(2, "bear", "00001", 2)
         values = [forward.hue, forward.saturation, backward.hue, backward.saturation]
         assert values == pytest.approx([-0.0341967540, 1.2224603827, 0.0582340167, 0.8319908113])
         assert forward.hue_first
@@ -205,7 +209,7 @@ class TestJitter:
     def test_flows_of_a_frame_share_their_range(self):
         # Small ranges make both values small: absolute values correlate, signed ones do not.
         pairs = np.array(
-            [[j.saturation - 1 for j in draw_jitters(s, "a", "b", 2)] for s in range(1, 3001)]
+            [[j.saturation - 1 for j in sample_jitters(s, "a", "b", 2)] for s in range(1, 3001)]
         )
         assert np.corrcoef(np.abs(pairs).T)[0, 1] > 0.15
         assert abs(np.corrcoef(pairs.T)[0, 1]) < 0.08
@@ -231,8 +235,8 @@ class TestJitter:
 
 class TestBatches:
     def plan(self, root: Path, two_frames: bool) -> list[FlowClip]:
-        data = sequences(root, backward=two_frames)
-        return distinct_flow_clips(all_pairs(draw_visits(data, VisitRules(1, 2)), data, two_frames))
+        data = StylizedSequences(sequences(root, backward=two_frames))
+        return data.sample(PlanRules(1, nreps=2, two_frames=two_frames)).clips
 
     @pytest.mark.parametrize("geometry", [ONE, TWO], ids=["one frame", "two frames"])
     def test_batch_size_workers_and_other_clips_change_nothing(self, root, geometry):
@@ -258,8 +262,8 @@ class TestBatches:
             return read_frame(path)
 
         monkeypatch.setattr(flow_clips, "read_frame", counting)
-        renderings = [("1", 0), ("1", 7), ("2", 0), ("2", 7)]
-        clips = [FlowClip("bear", "00001", style, jitter, other) for style, jitter in renderings]
+        shown = [("1", 0), ("1", 7), ("2", 0), ("2", 7)]
+        clips = [FlowClip("bear", "00001", style, jitter, other) for style, jitter in shown]
         batches(root, clips, TWO if other else ONE)
         frames = {"00001", other} - {""}
         folders = 4 if other else 3  # two styles, and the flows

@@ -1,4 +1,4 @@
-"""The visits of segmentation networks: what is drawn, from what alone, and plan files."""
+"""The pair plan of segmentation: what is sampled, from what alone, and plan files."""
 
 from __future__ import annotations
 
@@ -6,43 +6,49 @@ import dataclasses
 import random
 from collections import Counter
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from common.factors import DIFFERENT, DYNAMIC, FACTORS, SAME, STATIC
+from datasets.davis import SequenceSet
 from datasets.flow_plan import (
     FlowClip,
-    FlowPair,
-    Visit,
-    VisitRules,
-    all_pairs,
-    distinct_flow_clips,
-    draw_visits,
-    read_visits,
-    write_visits,
+    SequencePair,
+    read_sequence_pairs,
+    sample_sequence_pairs,
 )
-from tests.helpers_vos import SEQUENCES, toy
+from datasets.pairs import Pair, PairPlan, PlanRules, distinct_clips
+from tests.datasets.helpers_davis import SEQUENCES, toy
 from utils import DataError, UserError
 
 
-def rules(**options) -> VisitRules:
-    return VisitRules(**{"seed": 3, "nreps": 2, **options})
+def rules(**options) -> PlanRules:
+    return PlanRules(**{"seed": 3, "nreps": 2, **options})
 
 
-def is_dynamic(visit: Visit) -> bool:
-    return visit.style_a != visit.style_b and visit.jitter_a == visit.jitter_b == 0
+def all_pairs(found: list[SequencePair], data: SequenceSet, two_frames: bool) -> list[Pair]:
+    return [pair for own in found for pair in own.pairs(data, two_frames)]
 
 
-def is_static(visit: Visit) -> bool:
-    return visit.style_a == visit.style_b and visit.jitter_a == 0 < visit.jitter_b
+def write(path: Path, found: list[SequencePair]) -> None:
+    PairPlan(tuple(own.row(toy(), False) for own in found), numbered="visit").write(path)
+
+
+def is_dynamic(pair: SequencePair) -> bool:
+    return pair.style_a != pair.style_b and pair.jitter_a == pair.jitter_b == 0
+
+
+def is_static(pair: SequencePair) -> bool:
+    return pair.style_a == pair.style_b and pair.jitter_a == 0 < pair.jitter_b
 
 
 class TestAnchored:
-    def test_each_draw_gives_a_dynamic_and_a_static_visit_of_one_rendering(self):
-        visits = draw_visits(toy(), rules())
-        assert [v.video for v in visits[::2]] == [*SEQUENCES, *SEQUENCES]
-        for dynamic, static in zip(visits[::2], visits[1::2], strict=True):
+    def test_each_draw_gives_a_dynamic_and_a_static_pair_with_one_first_half(self):
+        found = sample_sequence_pairs(toy(), rules())
+        assert [p.video for p in found[::2]] == [*SEQUENCES, *SEQUENCES]
+        for dynamic, static in zip(found[::2], found[1::2], strict=True):
             assert (dynamic.factor, static.factor) == (DYNAMIC, STATIC)
             assert is_dynamic(dynamic)
             assert is_static(static)
@@ -53,47 +59,47 @@ class TestAnchored:
             )
 
     def test_every_ordered_pair_of_styles_and_every_offset_occurs(self):
-        visits = draw_visits(toy(), rules(nreps=200))[::2]
-        styles = Counter((v.style_a, v.style_b) for v in visits)
+        found = sample_sequence_pairs(toy(), rules(nreps=200))[::2]
+        styles = Counter((p.style_a, p.style_b) for p in found)
         assert len(styles) == 6
         # 600 draws over 6: 100 each, with a standard deviation of 9.
         assert all(50 < n < 150 for n in styles.values())
-        assert {v.offset for v in visits} == set(range(-10, 10))
+        assert {p.offset for p in found} == set(range(-10, 10))
 
     def test_all_jitters_have_one_seed_so_that_a_frame_has_one_jitter(self):
-        assert {v.jitter_b for v in draw_visits(toy(), rules())[1::2]} == {4}
-        assert {v.jitter_b for v in draw_visits(toy(), rules(seed=0))[1::2]} == {1}
+        assert {p.jitter_b for p in sample_sequence_pairs(toy(), rules())[1::2]} == {4}
+        assert {p.jitter_b for p in sample_sequence_pairs(toy(), rules(seed=0))[1::2]} == {1}
 
     @pytest.mark.parametrize(
         ("fourth", "changes"),
         [pytest.param(DIFFERENT, True, id="different"), pytest.param(SAME, False, id="same")],
     )
     def test_other_factors(self, fourth, changes):
-        for visit in draw_visits(toy(), rules(factors=(0, 1, fourth)))[2::3]:
-            assert visit.factor == fourth
-            assert (visit.style_a != visit.style_b) is changes
-            assert (visit.jitter_b == 4) is changes
+        for pair in sample_sequence_pairs(toy(), rules(factors=(0, 1, fourth)))[2::3]:
+            assert pair.factor == fourth
+            assert (pair.style_a != pair.style_b) is changes
+            assert (pair.jitter_b == 4) is changes
 
 
 class TestSampled:
     def test_factors_alternate_so_that_every_sequence_has_its_share(self):
         # The study served factors by order of serving, which left some sequences with none of one.
-        visits = draw_visits(toy(), rules(pairing="sampled", nreps=5))
-        assert [v.video for v in visits] == [*SEQUENCES] * 5
-        assert all(is_dynamic(v) if v.factor == DYNAMIC else is_static(v) for v in visits)
-        shares = Counter((v.video, v.factor) for v in visits)
+        found = sample_sequence_pairs(toy(), rules(pairing="sampled", nreps=5))
+        assert [p.video for p in found] == [*SEQUENCES] * 5
+        assert all(is_dynamic(p) if p.factor == DYNAMIC else is_static(p) for p in found)
+        shares = Counter((p.video, p.factor) for p in found)
         assert sorted(shares.values()) == [2, 2, 2, 3, 3, 3]
-        totals = Counter(v.factor for v in visits)
+        totals = Counter(p.factor for p in found)
         assert abs(totals[DYNAMIC] - totals[STATIC]) <= 1
 
 
 @pytest.mark.parametrize("styles", ["12", "1234"])
 def test_exhaustive_is_every_pair_of_styles_and_every_jitter(styles):
-    visits = draw_visits(toy(styles=styles), rules(pairing="exhaustive"))
+    found = sample_sequence_pairs(toy(styles=styles), rules(pairing="exhaustive"))
     for name in SEQUENCES:
-        own = [v for v in visits if v.video == name]
-        dynamic = [(v.style_a, v.style_b) for v in own if v.factor == DYNAMIC and is_dynamic(v)]
-        static = [v.style_a for v in own if v.factor == STATIC and is_static(v)]
+        own = [p for p in found if p.video == name]
+        dynamic = [(p.style_a, p.style_b) for p in own if p.factor == DYNAMIC and is_dynamic(p)]
+        static = [p.style_a for p in own if p.factor == STATIC and is_static(p)]
         assert dynamic == list(combinations(styles, 2))
         assert static == list(styles)
         assert len(dynamic) + len(static) == len(own)
@@ -103,21 +109,22 @@ class TestDeterminism:
     @pytest.mark.parametrize("pairing", ["anchored", "sampled", "exhaustive"])
     def test_same_seed_same_plan_other_seed_other_plan(self, pairing):
         first, again, other = (
-            draw_visits(toy(), rules(seed=seed, pairing=pairing)) for seed in (3, 3, 4)
+            sample_sequence_pairs(toy(), rules(seed=seed, pairing=pairing)) for seed in (3, 3, 4)
         )
         assert first == again
         assert first != other
 
-    def test_fewer_visits_are_the_beginning_of_more(self):
-        assert draw_visits(toy(), rules(nreps=5))[:12] == draw_visits(toy(), rules(nreps=2))
+    def test_fewer_passes_are_the_beginning_of_more(self):
+        many, few = (sample_sequence_pairs(toy(), rules(nreps=n)) for n in (5, 2))
+        assert many[:12] == few
 
     def test_golden_plan(self):
         # Recorded once: a plan must not change with a version of this code or of NumPy.
-        assert draw_visits(toy({"a": 3, "b": 4}), rules(seed=1, nreps=1)) == [
-            Visit(DYNAMIC, "a", "2", 0, "1", 0, 0),
-            Visit(STATIC, "a", "2", 0, "2", 2, 0),
-            Visit(DYNAMIC, "b", "3", 0, "1", 0, -9),
-            Visit(STATIC, "b", "3", 0, "3", 2, -9),
+        assert sample_sequence_pairs(toy({"a": 3, "b": 4}), rules(seed=1, nreps=1)) == [
+            SequencePair(DYNAMIC, "a", "2", 0, "1", 0, 0),
+            SequencePair(STATIC, "a", "2", 0, "2", 2, 0),
+            SequencePair(DYNAMIC, "b", "3", 0, "1", 0, -9),
+            SequencePair(STATIC, "b", "3", 0, "3", 2, -9),
         ]
 
     def test_global_random_states_neither_matter_nor_change(self):
@@ -126,7 +133,7 @@ class TestDeterminism:
             random.seed(seed)
             np.random.seed(seed)
             before = random.getstate(), np.random.get_state()[1].tolist()
-            plans.append(draw_visits(toy(), rules()))
+            plans.append(sample_sequence_pairs(toy(), rules()))
             assert before == (random.getstate(), np.random.get_state()[1].tolist())
         assert plans[0] == plans[1]
 
@@ -141,36 +148,36 @@ class TestDeterminism:
 )
 def test_rules_that_cannot_be_met_are_refused(styles, options, words):
     with pytest.raises(UserError, match=words):
-        draw_visits(toy(styles=styles), rules(**options))
+        sample_sequence_pairs(toy(styles=styles), rules(**options))
 
 
 class TestPairs:
-    DYNAMIC_VISIT = Visit(DYNAMIC, "a", "1", 0, "2", 0, 2)
-    STATIC_VISIT = Visit(STATIC, "a", "1", 0, "1", 4, -4)
+    DYNAMIC_PAIR = SequencePair(DYNAMIC, "a", "1", 0, "2", 0, 2)
+    STATIC_PAIR = SequencePair(STATIC, "a", "1", 0, "1", 4, -4)
 
     def test_one_pair_for_every_frame(self):
         f = ("00000", "00001", "00002")
-        assert all_pairs([self.DYNAMIC_VISIT, self.STATIC_VISIT], toy({"a": 3}), False) == [
-            *(FlowPair(DYNAMIC, FlowClip("a", k, "1"), FlowClip("a", k, "2")) for k in f),
-            *(FlowPair(STATIC, FlowClip("a", k, "1"), FlowClip("a", k, "1", 4)) for k in f),
+        assert all_pairs([self.DYNAMIC_PAIR, self.STATIC_PAIR], toy({"a": 3}), False) == [
+            *(Pair(DYNAMIC, FlowClip("a", k, "1"), FlowClip("a", k, "2")) for k in f),
+            *(Pair(STATIC, FlowClip("a", k, "1"), FlowClip("a", k, "1", 4)) for k in f),
         ]
 
-    def test_second_frame_is_the_visits_offset_away_round_the_end(self):
-        pairs = all_pairs([self.DYNAMIC_VISIT, self.STATIC_VISIT], toy({"a": 3}), True)
+    def test_second_frame_is_the_offset_away_round_the_end(self):
+        pairs = all_pairs([self.DYNAMIC_PAIR, self.STATIC_PAIR], toy({"a": 3}), True)
         shown = [(int(p.a.frame), int(p.a.other)) for p in pairs]
         # Of three frames: 2 further, and 4 back, which is 2 further as well.
         assert shown == [(0, 2), (1, 0), (2, 1)] * 2
         assert all(p.a.source == p.b.source for p in pairs)
 
     def test_offset_of_none_is_the_same_frame_twice(self):
-        visit = dataclasses.replace(self.DYNAMIC_VISIT, offset=0)
-        assert [p.a.other for p in all_pairs([visit], toy({"a": 2}), True)] == ["00000", "00001"]
+        pair = dataclasses.replace(self.DYNAMIC_PAIR, offset=0)
+        assert [p.a.other for p in all_pairs([pair], toy({"a": 2}), True)] == ["00000", "00001"]
 
     @pytest.mark.parametrize("two_frames", [False, True])
     def test_distinct_clips_are_each_there_once_those_of_the_same_frames_together(self, two_frames):
         data = toy()
-        pairs = all_pairs(draw_visits(data, rules(nreps=30)), data, two_frames)
-        clips = distinct_flow_clips(pairs)
+        pairs = all_pairs(sample_sequence_pairs(data, rules(nreps=30)), data, two_frames)
+        clips = distinct_clips(pairs)
         assert len(clips) == len(set(clips))
         assert set(clips) == {clip for pair in pairs for clip in (pair.a, pair.b)}
         sources = [clip.source for clip in clips]
@@ -183,14 +190,14 @@ class TestPairs:
 class TestFiles:
     @pytest.fixture
     def rows(self, tmp_path) -> list[str]:
-        write_visits(tmp_path / "plan.csv", draw_visits(toy(), rules()))
+        write(tmp_path / "plan.csv", sample_sequence_pairs(toy(), rules()))
         return (tmp_path / "plan.csv").read_text().splitlines()
 
     @pytest.mark.parametrize("pairing", ["anchored", "sampled", "exhaustive"])
     def test_round_trip(self, tmp_path, pairing):
-        visits = draw_visits(toy(), rules(pairing=pairing))
-        write_visits(tmp_path / "plan.csv", visits)
-        assert read_visits(tmp_path / "plan.csv", toy()) == visits
+        found = sample_sequence_pairs(toy(), rules(pairing=pairing))
+        write(tmp_path / "plan.csv", found)
+        assert read_sequence_pairs(tmp_path / "plan.csv", toy()) == found
 
     def test_a_person_can_read_and_write_it(self, tmp_path, rows):
         assert rows[0] == "visit,factor,video,style_a,jitter_a,style_b,jitter_b,offset"
@@ -200,9 +207,9 @@ class TestFiles:
             "cows,static,2,0,2,77,0,by hand\n"
             "bear,dynamic,1,0,3,0,-3,\n"
         )
-        assert read_visits(tmp_path / "mine.csv", toy()) == [
-            Visit(STATIC, "cows", "2", 0, "2", 77, 0),
-            Visit(DYNAMIC, "bear", "1", 0, "3", 0, -3),
+        assert read_sequence_pairs(tmp_path / "mine.csv", toy()) == [
+            SequencePair(STATIC, "cows", "2", 0, "2", 77, 0),
+            SequencePair(DYNAMIC, "bear", "1", 0, "3", 0, -3),
         ]
 
     @pytest.mark.parametrize(
@@ -240,7 +247,7 @@ class TestFiles:
         path = tmp_path / "bad.csv"
         path.write_text("\n".join([*rows[:4], row, *rows[4:]]))
         with pytest.raises(DataError, match=rf"bad\.csv, line 5: .*{words}"):
-            read_visits(path, toy())
+            read_sequence_pairs(path, toy())
 
     @pytest.mark.parametrize(
         ("content", "words"),
@@ -255,8 +262,8 @@ class TestFiles:
     def test_file_that_is_no_plan_is_refused(self, tmp_path, content, words):
         (tmp_path / "bad.csv").write_bytes(content)
         with pytest.raises(DataError, match=rf"bad\.csv.*{words}"):
-            read_visits(tmp_path / "bad.csv", toy())
+            read_sequence_pairs(tmp_path / "bad.csv", toy())
 
     def test_missing_file_is_refused(self, tmp_path):
         with pytest.raises(DataError, match=r"`pairs` .*none\.csv cannot be read"):
-            read_visits(tmp_path / "none.csv", toy())
+            read_sequence_pairs(tmp_path / "none.csv", toy())

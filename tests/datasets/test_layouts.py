@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from datasets.layouts import LAYOUTS, find_videos
-from datasets.videos import ORIGINAL, Video
+from datasets.videos import UNSTYLIZED, Video
 from tests.datasets.helpers import touch, touch_styles
 from utils import DataError
 
@@ -43,7 +43,7 @@ class TestActivityNet:
         found = self.find(tmp_path, {"abc": self.entry([1.5, 9.9], [12.0, 19.0])})
         # floor(1.5 * 5) = floor(7.5), floor(9.9 * 5) = floor(49.5)
         assert found.videos == {"abc": Video("abc", "v_abc", 7, 49, "Rowing")}
-        assert not found.random_start
+        assert found.start == "first"
         assert found.folder("abc", "2") == tmp_path / "style_2" / "v_abc"
 
     def test_segment_ends_with_the_video(self, tmp_path):
@@ -179,7 +179,7 @@ class TestSSv2:
             "116154": Video("116154", "116154", 0, 8, "Lifting something up"),
         }
         assert found.left_out == {NOT_STYLIZED: 1}
-        assert found.random_start
+        assert found.start == "random"
 
     def test_short_ones_are_left_out_and_broken_ones_are_problems(self, tmp_path):
         frames(tmp_path, "1", 7)
@@ -240,7 +240,7 @@ class TestDiving48:
         frames(tmp_path, "x_00001", 50, "image_{:05d}.jpg", first=0)
         found = self.find(tmp_path, [self.entry("x_00001", 100, 145, label=7)])
         assert found.videos == {"x_00001": Video("x_00001", "x_00001", 0, 45, "7")}
-        assert found.random_start
+        assert found.start == "random"
 
     def test_what_is_left_out_is_counted(self, tmp_path):
         for name in ("ok", "short"):
@@ -266,7 +266,7 @@ class TestPlain:
         assert list(found.videos) == ["a", "b", "c"]
         assert found.videos["c"] == Video("c", "c", 0, 30, None)
         assert found.styles == ("1", "2")
-        assert found.random_start
+        assert found.start == "random"
 
     def test_styles_need_not_be_numbers(self, tmp_path):
         for style in ("wave", "udnie"):
@@ -284,8 +284,8 @@ class TestPlain:
     def test_unstylized_videos_are_found_beside_the_styles(self, tmp_path):
         root = touch_styles(tmp_path, {"a": 8})
         touch(root / "original" / "a", (f"{i}.jpg" for i in range(8)))
-        found = find_videos("plain", root, "12", normal_dir=root / "original")
-        assert found.folder("a", ORIGINAL) == root / "original" / "a"
+        found = find_videos("plain", root, "12", unstylized=root / "original")
+        assert found.folder("a", UNSTYLIZED) == root / "original" / "a"
         assert found.styles == ("1", "2")
 
 

@@ -7,21 +7,26 @@ from pathlib import Path
 import pytest
 
 from common.factors import DYNAMIC, STATIC
-from datasets.plan import Clip, Pair, PlanRules, draw_pairs, read_plan, write_plan
-from datasets.videos import ORIGINAL, Video
+from datasets.pairs import Pair, PairPlan, PlanRules
+from datasets.plan import Clip, plan_row, read_plan, sample_pairs
+from datasets.videos import UNSTYLIZED, Video
 from tests.datasets.helpers import toy, video_set
 from utils import DataError
 
 
+def write_plan(path: Path, pairs: list[Pair]) -> None:
+    PairPlan(tuple(map(plan_row, pairs))).write(path)
+
+
 @pytest.fixture
 def rows(tmp_path) -> list[str]:
-    write_plan(tmp_path / "plan.csv", draw_pairs(toy(), PlanRules(seed=3)))
+    write_plan(tmp_path / "plan.csv", sample_pairs(toy(), PlanRules(seed=3)))
     return (tmp_path / "plan.csv").read_text().splitlines()
 
 
 @pytest.mark.parametrize("pairing", ["anchored", "sampled", "exhaustive"])
 def test_round_trip(tmp_path, pairing):
-    pairs = draw_pairs(toy(), PlanRules(seed=3, pairing=pairing))
+    pairs = sample_pairs(toy(), PlanRules(seed=3, pairing=pairing))
     write_plan(tmp_path / "plan.csv", pairs)
     assert read_plan(tmp_path / "plan.csv", toy()) == pairs
 
@@ -29,7 +34,7 @@ def test_round_trip(tmp_path, pairing):
 def test_round_trip_of_all_factors_and_odd_names(tmp_path):
     names = ['comma, "quote"', "spaces  two", "ünï", "line\nbreak", "007"]
     videos = video_set([Video(n, n, 0, 90) for n in names], styles=["1", "van gogh, late"])
-    pairs = draw_pairs(videos, PlanRules(seed=3, factors=(0, 1, 2, 3)))
+    pairs = sample_pairs(videos, PlanRules(seed=3, factors=(0, 1, 2, 3)))
     write_plan(tmp_path / "plan.csv", pairs)
     assert read_plan(tmp_path / "plan.csv", videos) == pairs
 
@@ -114,7 +119,9 @@ def test_missing_file_is_refused(tmp_path):
 
 def test_unstylized_clips_without_their_folder_name_the_option(tmp_path):
     videos = toy()
-    videos.style_folders[ORIGINAL] = Path("original")
-    write_plan(tmp_path / "plan.csv", draw_pairs(videos, PlanRules(seed=3, original_static=True)))
+    videos.style_folders[UNSTYLIZED] = Path("original")
+    write_plan(
+        tmp_path / "plan.csv", sample_pairs(videos, PlanRules(seed=3, unstylized_static=True))
+    )
     with pytest.raises(DataError, match="`use_normal_app` True"):
         read_plan(tmp_path / "plan.csv", toy())

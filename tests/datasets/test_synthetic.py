@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from datasets import synthetic
-from datasets.synthetic import MOTIONS, SHAPES, STYLES, draw_video, make, masks, poses, render
+from datasets.synthetic import MOTIONS, STYLES, draw_video, make, masks, poses, render
+from datasets.synthetic_shapes import SHAPES
 from misc import make_synthetic
 from utils import UserError, read_csv, run
 

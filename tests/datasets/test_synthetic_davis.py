@@ -12,7 +12,7 @@ from datasets import synthetic_davis
 from datasets.davis import BACKWARD, FORWARD, STYLE_FOLDERS, check_files
 from datasets.flow_images import flow_image
 from datasets.synthetic_davis import Scene, draw_scene, flow_of, make_davis, mask_of
-from tests.helpers_vos import sequences
+from tests.datasets.helpers_davis import sequences
 from utils import UserError
 
 SIZE = (24, 36)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import pytest
 
 from datasets.layouts import find_videos
 from datasets.videos import (
-    ORIGINAL,
+    UNSTYLIZED,
     Video,
     check_frames,
     scan_frames,
     stop_or_skip,
     style_folders,
 )
+from misc.stylize import find_sources
 from tests.datasets.helpers import touch, touch_styles, video_set
 from utils import DataError, UserError
 
@@ -74,9 +76,9 @@ def test_other_files_are_ignored(tmp_path):
 )
 def test_unusable_folder_is_refused_with_its_path(tmp_path, names, words):
     folder = touch(tmp_path / "video_7", names)
-    with pytest.raises(DataError, match=words) as refusal:
+    with pytest.raises(DataError, match=words) as refused:
         scan_frames(folder)
-    assert str(folder) in str(refusal.value)
+    assert str(folder) in str(refused.value)
 
 
 def test_missing_folder_and_file_are_refused(tmp_path):
@@ -122,7 +124,7 @@ def test_style_folders_by_id(tmp_path):
     assert found == {
         "3": tmp_path / "style_3",
         "1": tmp_path / "style_1",
-        ORIGINAL: tmp_path / "raw",
+        UNSTYLIZED: tmp_path / "raw",
     }
 
 
@@ -132,17 +134,62 @@ def test_missing_style_names_those_that_exist(tmp_path):
         style_folders(tmp_path, ("1", "2", "3", "4"), None)
 
 
-def test_root_without_styles(tmp_path):
-    with pytest.raises(DataError, match="none; is this the folder that holds the styles"):
-        style_folders(tmp_path, ("1",), None)
-    with pytest.raises(DataError, match=r"`stylized_data_dir` .*nowhere is not a folder"):
-        style_folders(tmp_path / "nowhere", ("1",), None)
+def refusal(root: Path, styles: str = "12", unstylized: Path | None = None) -> str:
+    with pytest.raises(DataError) as refused:
+        style_folders(root, styles, unstylized)
+    return str(refused.value)
 
 
-def test_missing_unstylized_videos_are_refused(tmp_path):
-    touch_styles(tmp_path, {"a": 1})
-    with pytest.raises(DataError, match=r"missing style folders: .*original"):
-        style_folders(tmp_path, ("1", "2"), tmp_path / "original")
+class TestMissingFolders:
+    """A wrong folder is told from another one, and each has the advice that helps."""
+
+    def test_a_single_style_is_no_advice(self, tmp_path):
+        touch_styles(tmp_path, {"a": 1}, styles="2")
+        text = refusal(tmp_path)
+        assert text.startswith(f"missing style folders: {tmp_path / 'style_1'}. ")
+        assert text.endswith("only style_2, and pairs need two styles")
+
+    def test_no_folder(self, tmp_path):
+        text = refusal(tmp_path / "nowhere")
+        assert text.startswith(f"`stylized_data_dir` {tmp_path / 'nowhere'} does not exist; ")
+        (tmp_path / "file").touch()
+        assert f"{tmp_path / 'file'} is not a folder; expected" in refusal(tmp_path / "file")
+
+    def test_one_level_too_deep_points_to_the_parent(self, tmp_path, monkeypatch):
+        touch_styles(tmp_path, {"a": 1})
+        for root in (tmp_path / "style_1", tmp_path / "style_1" / ""):
+            assert refusal(root).endswith(f"? Give the one above, {tmp_path}")
+        monkeypatch.chdir(tmp_path / "style_2")
+        assert refusal(Path()).endswith(f"? Give the one above, {tmp_path}")
+
+    def test_video_files_point_to_the_script_that_stylizes_them(self, tmp_path):
+        root = touch(tmp_path / "my videos", [f"{i}.mp4" for i in range(4)] + ["b.AVI", "readme"])
+        text = refusal(root)
+        assert "holds video files (0.mp4, 1.mp4, 2.mp4, 3.mp4, b.AVI): make frames" in text
+        *_, python, script, videos, stylized = shlex.split(text)
+        assert [python, script, stylized] == ["python", "misc/stylize.py", "FOLDER"]
+        assert Path(videos) == root
+        assert len(find_sources(root)) == 5
+
+    def test_anything_else_is_listed(self, tmp_path):
+        assert refusal(tmp_path).endswith(f"{tmp_path} holds nothing; is it the right folder?")
+        touch(tmp_path, ["b.txt"])
+        (tmp_path / "a").mkdir()
+        assert refusal(tmp_path).endswith("holds a, b.txt; is it the right folder?")
+        touch(tmp_path, "cdefghi")
+        assert refusal(tmp_path).endswith(
+            "a, b.txt, c, d, e, f and 3 more; is it the right folder?"
+        )
+
+    def test_no_unstylized_videos_name_their_option(self, tmp_path):
+        # It used to advise `styles`, and to call the folder one of a style.
+        touch_styles(tmp_path, {"a": 1})
+        text = refusal(tmp_path, unstylized=tmp_path / "raw")
+        assert text.startswith(
+            f"{tmp_path / 'raw'} is not a folder: expected the unstylized videos"
+        )
+        assert "`normal_data_dir`" in text
+        assert "style" not in text.replace(str(tmp_path), "").replace("unstylized", "")
 
 
 class TestCheckFrames:
@@ -203,16 +250,16 @@ class TestCheckFrames:
         assert frames["a", "2"].path(4).name == "image_4.png"
 
 
-def test_stop_lists_the_first_problems_and_what_to_do():
-    problems = {f"video_{i}": f"reason {i}" for i in range(7)}
-    with pytest.raises(UserError) as refusal:
+@pytest.mark.parametrize("n", [1, 10, 11, 25])
+def test_stop_lists_ten_problems_at_most_and_what_to_do(n):
+    problems = {f"video_{i}": f"reason {i}" for i in range(n)}
+    with pytest.raises(UserError) as refused:
         stop_or_skip(problems, "stop")
-    text = str(refusal.value)
-    assert text.startswith("7 of the videos")
-    assert "video_4: reason 4" in text
-    assert "video_5" not in text
-    assert "and 2 more" in text
-    assert "`on_bad_video` skip" in text
+    first, *lines, last = str(refused.value).splitlines()
+    assert first.startswith(f"{n} of the videos")
+    assert lines[:10] == [f"  video_{i}: reason {i}" for i in range(min(n, 10))]
+    assert lines[10:] == ([f"  ... and {n - 10} more"] if n > 10 else [])
+    assert "`on_bad_video` skip" in last
 
 
 def test_skip_and_no_problem_go_on():
