@@ -17,6 +17,7 @@ from measure.prepare import prepare
 from measure.run import Run
 from results.final_files import format_line
 from tests import helpers_vos
+from tests.datasets.helpers_davis import write_trees
 from tests.helpers import fill
 from tests.helpers_runs import read_rows
 from tests.helpers_vos import (
@@ -29,7 +30,6 @@ from tests.helpers_vos import (
     quick,
     run,
     tiny_networks,
-    write_trees,
 )
 
 trees, tiny, weights = helpers_vos.trees, helpers_vos.tiny, helpers_vos.weights

@@ -9,8 +9,9 @@ import pytest
 
 from datasets.davis import FORWARD
 from tests import helpers_vos
+from tests.datasets.helpers_davis import SEQUENCES, write_trees
 from tests.helpers_runs import read_rows
-from tests.helpers_vos import SEQUENCES, contents, place, quick, run, write_trees
+from tests.helpers_vos import contents, place, quick, run
 from utils import UserError
 
 tiny = helpers_vos.tiny

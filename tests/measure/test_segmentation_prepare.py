@@ -16,7 +16,8 @@ from datasets.stylized_sequences import ENVIRONMENT
 from measure.prepare import prepare
 from measure.run import Run
 from tests import helpers_vos
-from tests.helpers_vos import SEQUENCES, STYLES, UNITS, quick, write_list, write_trees
+from tests.datasets.helpers_davis import SEQUENCES, STYLES, write_list, write_trees
+from tests.helpers_vos import UNITS, quick
 from utils import DataError, UserError
 
 trees, tiny = helpers_vos.trees, helpers_vos.tiny

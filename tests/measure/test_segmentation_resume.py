@@ -17,17 +17,8 @@ from datasets.davis import BACKWARD, FORWARD
 from measure.features import LoadedNetwork
 from measure.prepare import prepare
 from tests import helpers_vos
-from tests.helpers_vos import (
-    Tiny,
-    TinySpec,
-    contents,
-    no_network,
-    place,
-    quick,
-    run,
-    save,
-    write_trees,
-)
+from tests.datasets.helpers_davis import save, write_trees
+from tests.helpers_vos import Tiny, TinySpec, contents, no_network, place, quick, run
 from utils import UserError
 
 trees, tiny, weights = helpers_vos.trees, helpers_vos.tiny, helpers_vos.weights

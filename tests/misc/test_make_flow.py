@@ -16,7 +16,7 @@ from datasets.davis import BACKWARD, FORWARD, check_files
 from datasets.synthetic_davis import draw_scene, make_davis, mask_of
 from misc.make_flow import find_pairs, main
 from tests.datasets.helpers import noise, write_frames
-from tests.helpers_vos import sequences
+from tests.datasets.helpers_davis import sequences
 from utils import DataError, UserError
 
 SIZE = (96, 160)

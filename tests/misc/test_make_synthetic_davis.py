@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from misc.make_synthetic_davis import main
-from tests.helpers_vos import sequences
+from tests.datasets.helpers_davis import sequences
 from utils import UserError
 
 ROOT = Path(__file__).parents[2]
