@@ -13,6 +13,7 @@ from measure import pipeline
 from measure.pipeline import FrozenNetwork, fill_store
 from models.network import Tap
 from results.store import FeatureStore
+from tests.helpers import assert_close
 from utils import DataError
 
 CLIPS = [Clip(video, style, 0) for video in "abc" for style in "12"]
@@ -195,12 +196,8 @@ class TestFrozenNetwork:
         conv = network.module[0](x)
         assert list(features) == ["conv", "relu"]
         assert features["conv"].dtype == np.float32
-        np.testing.assert_allclose(
-            features["conv"], conv.mean((2, 3, 4)).detach(), rtol=1e-5, atol=1e-6
-        )
-        np.testing.assert_allclose(
-            features["relu"], conv.relu().mean((2, 3, 4)).detach(), rtol=1e-5, atol=1e-6
-        )
+        assert_close(features["conv"], conv.mean((2, 3, 4)), 1e-5)
+        assert_close(features["relu"], conv.relu().mean((2, 3, 4)), 1e-5)
 
     def test_inputs_are_left_as_they_are_and_no_hook_stays(self, network):
         x = torch.randn(1, 3, 2, 4, 4)

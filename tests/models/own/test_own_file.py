@@ -13,6 +13,7 @@ from datasets.geometry import ClipGeometry, ClipOptions
 from measure.prepare import prepare
 from models.network import find
 from tests.datasets.helpers import write_frames
+from tests.helpers import assert_close
 from tests.helpers_runs import as_argv, options, read_rows
 from utils import UserError
 
@@ -118,7 +119,7 @@ def test_mean_pixel_of_every_channel(colours, written, tmp_path, wanted, given, 
         video, style = int(row["video"][1:]), int(row["style"])
         shown = range(int(row["start"]), int(row["start"]) + 4)
         rgb = np.mean([colour(video, style, t) for t in shown], axis=0)
-        np.testing.assert_allclose(values, expected(rgb), rtol=1e-5, atol=1e-5)
+        assert_close(values, expected(rgb), 1e-5)
 
 
 def test_folded_frames_need_batches_of_one_clip(colours, written, tmp_path):
@@ -132,7 +133,7 @@ def test_folded_frames_need_batches_of_one_clip(colours, written, tmp_path):
     _, store, _ = main.compute_features(plan)
     one = np.asarray(store.features("frames"))
     assert one.shape == (6, 3)
-    np.testing.assert_allclose(one, store.features("pixels"), rtol=1e-6)
+    assert_close(one, store.features("pixels"), 1e-5)
 
 
 def test_run_is_recorded_and_resumed_from_elsewhere(colours, written, tmp_path, monkeypatch):

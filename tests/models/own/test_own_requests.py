@@ -15,6 +15,7 @@ from measure.prepare import prepare
 from models.network import find
 from models.own.resolve import digest
 from tests import helpers_runs
+from tests.helpers import assert_close
 from tests.helpers_runs import options
 from utils import UserError
 
@@ -104,7 +105,7 @@ def test_colours_on_the_command_line_are_those_of_pixels_in_0_to_1():
     assert clip.changed(ClipOptions()) == clip
     frames = torch.full((2, 4, 4, 3), 102, dtype=torch.uint8)  # 0.4 of 255
     found = preprocess(frames, changed)[:, 0, 0, 0].tolist()
-    np.testing.assert_allclose(found, [2, 1, 0.5], rtol=1e-6)
+    assert_close(found, [2, 1, 0.5], 1e-5)
 
 
 @pytest.mark.parametrize("key", ["mean", "std"])
