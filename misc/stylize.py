@@ -36,7 +36,9 @@ def gouache(image: Image.Image) -> Image.Image:
 def blueprint(image: Image.Image) -> Image.Image:
     """Light contours on dark blue."""
     soft = image.convert("L").filter(ImageFilter.GaussianBlur(1))
-    contours = ImageOps.autocontrast(soft.filter(ImageFilter.FIND_EDGES), cutoff=1)
+    # The filter leaves the outermost pixels as they are: bright ones would outshine all contours.
+    inner = ImageOps.crop(soft.filter(ImageFilter.FIND_EDGES), border=1)
+    contours = ImageOps.autocontrast(ImageOps.expand(inner, border=1), cutoff=1)
     return ImageOps.colorize(contours, "#0b2a5b", "#f2f6ff")
 
 
@@ -82,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if unknown:
         raise UserError(f"--styles {','.join(unknown)}: the built-in ones are {','.join(STYLES)}")
     sources = find_sources(options.videos)
+    require_apart(options.videos, options.stylized)
     require_same_sizes(options.stylized, options.short_side, options.max_frames)
     work = partial(
         stylize_video,
@@ -103,31 +106,51 @@ def find_sources(folder: Path) -> list[Path]:
     sources = [
         path
         for path in sorted(folder.iterdir())
-        if path.suffix.lower() in VIDEO_SUFFIXES
-        or (path.is_dir() and not path.name.startswith("."))
+        if not path.name.startswith(".")
+        and (path.suffix.lower() in VIDEO_SUFFIXES or path.is_dir())
     ]
     if not sources:
         raise DataError(
             f"{folder} holds no video ({', '.join(VIDEO_SUFFIXES)}) and no folder of frames"
         )
-    stems = [path.stem for path in sources]
-    twins = sorted({stem for stem in stems if stems.count(stem) > 1})
+    names = [video_name(path) for path in sources]
+    twins = sorted({name for name in names if names.count(name) > 1})
     if twins:
         raise DataError(f"{folder}: several videos are called {', '.join(twins)}; rename them")
     return sources
 
 
+def video_name(source: Path) -> str:
+    """The name of a folder, or of a file without its ending."""
+    return source.name if source.is_dir() else source.stem
+
+
+def require_apart(videos: Path, stylized: Path) -> None:
+    """Raise UserError for a folder to write that a later run would take for a video."""
+    target = stylized.resolve()
+    if videos.resolve() in (target, *target.parents):
+        raise UserError(f"{stylized} lies in {videos}, among the videos: give another folder")
+
+
 def require_same_sizes(stylized: Path, short_side: int, max_frames: int | None) -> None:
-    """Note the sizes of a new set; raise UserError if the one there was made with others."""
+    """Note the sizes of a new set.
+
+    Raises UserError if the set there was made with others or elsewhere, or cannot be written.
+    """
     sizes = {"short_side": short_side, "max_frames": max_frames}
     marker = stylized / "stylize.json"
-    if not marker.exists():
+    if marker.exists():
+        if (made := read_json(marker)) != sizes:
+            raise UserError(
+                f"{stylized} was made with {made}, not {sizes}: give these, or another folder"
+            )
+        return
+    if any((stylized / name).exists() for name in (UNSTYLIZED, *map("style_{}".format, STYLES))):
+        raise UserError(f"{stylized} holds videos that were not made here: give another folder")
+    try:
         write_json(marker, sizes)
-    elif read_json(marker) != sizes:
-        raise UserError(
-            f"{stylized} was made with {read_json(marker)}, not {sizes}: give these, or another "
-            "folder"
-        )
+    except OSError as error:
+        raise UserError(f"{stylized} cannot be written: {error}") from None
 
 
 def stylize_video(
@@ -141,8 +164,9 @@ def stylize_video(
 
     A video appears in a style only when all its frames are written.
     """
-    folders = {style: stylized / f"style_{style}" / source.stem for style in styles}
-    folders[UNSTYLIZED] = stylized / UNSTYLIZED / source.stem
+    video = video_name(source)
+    folders = {style: stylized / f"style_{style}" / video for style in styles}
+    folders[UNSTYLIZED] = stylized / UNSTYLIZED / video
     todo = {style: folder for style, folder in folders.items() if not folder.exists()}
     if not todo:
         return None

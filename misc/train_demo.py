@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--random_seed", type=integer(0), default=1, help="default: %(default)s")
     parser.add_argument("--save_dir", type=Path, help="default: where the demo finds them")
     args = parser.parse_args(argv)
+    paths = {name: target(find(name), args.save_dir) for name in TASKS}
     for name, task in TASKS.items():
         start, network = time.perf_counter(), find(name)
         module = train(network, task, args.random_seed)
@@ -82,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f"{name} is right on {right:.1%} of held-out clips, below {LOWEST_ACCURACY:.0%}: "
                 "not saved, try another --random_seed"
             )
-        print(f"saved: {save(module, network, args.save_dir)}", flush=True)
+        save(module, paths[name])
+        print(f"saved: {paths[name]}", flush=True)
 
 
 def train(network: Network, task: Task, seed: int) -> nn.Module:
@@ -143,19 +145,30 @@ def draw_batch(
     return torch.stack(clips), targets
 
 
-def save(module: nn.Module, network: Network, folder: Path | None) -> Path:
-    """Write the state dict as safetensors, in `folder` or as the network's bundled weights."""
-    from safetensors.torch import save_file
+def target(network: Network, folder: Path | None) -> Path:
+    """The file to write: in `folder`, or the network's bundled weights.
 
+    Raises UserError if there are none to replace, or if the folder cannot be made.
+    """
     bundled = network.weights.bundled
     if bundled is None:
         raise UserError(f"{network.name} has no bundled weights to replace")
     path = (folder or bundled.parent) / bundled.name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--save_dir {path.parent} cannot be made: {error}") from None
+    return path
+
+
+def save(module: nn.Module, path: Path) -> None:
+    """Write the state dict as safetensors."""
+    from safetensors.torch import save_file
+
     # The format has no strides: tensors must be laid out in the order of their axes.
     state = {name: value.contiguous() for name, value in module.state_dict().items()}
     with atomic_path(path) as temporary:
         save_file(state, temporary)
-    return path
 
 
 if __name__ == "__main__":

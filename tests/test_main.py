@@ -19,6 +19,7 @@ from main import Outcome
 from measure.prepare import prepare
 from models.catalogue import find
 from tests import helpers_runs
+from tests.helpers import assert_close
 from tests.helpers_runs import VIDEOS, Forwards, as_argv, computed, options, read_rows
 
 data = helpers_runs.videos
@@ -182,7 +183,7 @@ def test_features_are_those_of_the_network_on_the_frames(run, data):
             module(x[:, :, permutation(shuffle, 0, 8)])
         for stage in STAGES:
             stored = np.load(run.folder / "features" / f"{stage}.npy")[row]
-            np.testing.assert_allclose(lasts[stage][0], stored, rtol=1e-4, atol=1e-5)
+            assert_close(lasts[stage][0], stored)
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +207,7 @@ class TestInvariance:
     ):
         found = features(data, tmp_path, stg="all", run_name="other", **more)
         for stage in STAGES:
-            np.testing.assert_allclose(found[stage], reference[stage], rtol=1e-5, atol=1e-5)
+            assert_close(found[stage], reference[stage])
 
     def test_same_command_same_results_other_seed_others(self, data, tmp_path):
         one, two, other = (
@@ -264,7 +265,7 @@ def test_slowfast_pathways(data, tmp_path, path, units):
     if path != "fast":
         apart = features(data, tmp_path, **chosen, n_examples=4, fuse=False, run_name="apart")
         assert apart["1"].shape == (6, units - 16)
-        assert np.array_equal(apart["1"][:, :64], found["1"][:, :64])
+        assert_close(apart["1"][:, :64], found["1"][:, :64], 1e-5)
 
 
 def test_factors_of_the_plan_follow_the_residual(data, tmp_path):

@@ -19,6 +19,7 @@ from measure.prepare import prepare
 from models.catalogue import find
 from tests import helpers_runs
 from tests.datasets.helpers import noise, write_frames
+from tests.helpers import assert_close
 from tests.helpers_runs import as_argv, computed, contents, options, read_rows
 from utils import UserError
 
@@ -76,7 +77,7 @@ def test_layout_of_the_study(tmp_path, dataset, write, starts):
     for clip, (row,) in plan.rows.items():
         if clip.shuffle == 0:
             key = (clip.video, clip.start)
-            np.testing.assert_allclose(found["5"][row], shown.setdefault(key, found["5"][row]))
+            assert_close(found["5"][row], shown.setdefault(key, found["5"][row]))
 
     # Two videos of one class and one of another, which has no partner and is left out.
     mates = prepare(Config(**{**chosen, "m_same": False}))
@@ -105,7 +106,7 @@ def test_unstylized_static_pairs(data, tmp_path):
     (tmp_path / "plan.csv").write_text(lines)
     chosen = options(data, tmp_path, pairs=tmp_path / "plan.csv", run_name="styles")
     _, expected = computed(prepare(Config(**chosen)))
-    np.testing.assert_allclose(found["5"], expected["5"], rtol=1e-5, atol=1e-6)
+    assert_close(found["5"], expected["5"])
 
     # A plan that shows unstylized videos needs to be told that they are there.
     chosen = options(tmp_path / "set", tmp_path, styles=("1", "2"), pairs=folder / "plan.csv")

@@ -19,7 +19,7 @@ from measure.run import Run
 from models.network import Network, Weights
 from models.tables import resnet as resnet_family
 from tests import helpers_runs
-from tests.helpers import tiny_network
+from tests.helpers import assert_close, tiny_network
 from tests.helpers_checkpoints import known_state, save_torch
 from tests.helpers_runs import as_argv, computed, options
 from tests.helpers_server import Site, serve
@@ -113,7 +113,7 @@ def test_size_and_colours_of_clips(name, data, tmp_path):
     )
     (plain, *_) = changed.batches(list(plan.rows)[:1])
     mean = torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1, 1)
-    torch.testing.assert_close(batch.inputs[0], (plain.inputs[0] - mean) / 0.2)
+    assert_close(batch.inputs[0], (plain.inputs[0] - mean) / 0.2, 1e-5)
     assert "mean 0.4 0.5 0.6, std 0.2 0.2 0.2" in plan.describe()
 
 
@@ -232,7 +232,7 @@ def test_axis_of_the_units_is_part_of_what_was_measured(site, data, tmp_path):
     _, _, usual = compute(data, tmp_path, **chosen, run_name="usual")
     _, folder, frames = compute(data, tmp_path, **chosen, unit_dim=2, run_name="frames")
     assert (usual["2"].shape[1], frames["2"].shape[1]) == (16, 8)
-    np.testing.assert_allclose(usual["2"].mean(1), frames["2"].mean(1), rtol=1e-5)
+    assert_close(usual["2"].mean(1), frames["2"].mean(1), 1e-5)
     record = json.loads((folder / "config.json").read_text())
     assert record["unit_dim"] == 2
     with pytest.raises(UserError, match=r"`unit_dim` 7: an output of \w+ has 5 axes"):

@@ -11,6 +11,7 @@ import torch
 from datasets.clips import permutation, preprocess, raw_frames, subsample
 from datasets.geometry import ClipGeometry
 from tests.datasets.helpers import noise
+from tests.helpers import assert_close
 
 
 class TestSubsample:
@@ -129,16 +130,14 @@ class TestPreprocess:
         result = preprocess(torch.from_numpy(frames), own)
         assert result.shape == (3, 2, crop, crop)
         assert result.dtype == torch.float32
-        np.testing.assert_allclose(result, slow_preprocess(frames, own), atol=1e-4)
+        assert_close(result, slow_preprocess(frames, own))
 
     def test_longer_side_is_truncated(self):
         # 91 columns, not 92: 53 / 37 * 64 = 91.7. The crop then starts at 13.5, rounded to 14;
         # with 92 columns every pixel would come from elsewhere.
         frames = noise(1, seed=1, height=37, width=53)
         own = geometry(64, 64)
-        np.testing.assert_allclose(
-            preprocess(torch.from_numpy(frames), own), slow_preprocess(frames, own), atol=1e-4
-        )
+        assert_close(preprocess(torch.from_numpy(frames), own), slow_preprocess(frames, own))
 
     @pytest.mark.parametrize(
         ("value", "expected"), [(0, -2.0), (255, 0.55 / 0.225), (51, -0.25 / 0.225)]
@@ -146,7 +145,7 @@ class TestPreprocess:
     def test_values_by_hand(self, value, expected):
         frames = torch.full((2, 40, 60, 3), value, dtype=torch.uint8)
         result = preprocess(frames, geometry(32, 24))
-        torch.testing.assert_close(result, torch.full((3, 2, 24, 24), expected))
+        assert_close(result, torch.full((3, 2, 24, 24), expected), 1e-5)
 
     def test_channels_have_their_own_mean_and_std(self):
         frames = torch.tensor([51, 102, 204], dtype=torch.uint8).expand(1, 8, 8, 3)

@@ -19,6 +19,7 @@ from datasets.geometry import FlowGeometry
 from datasets.pairs import PlanRules
 from datasets.stylized_sequences import StylizedSequences
 from tests.datasets.helpers_davis import save, sequences, write_trees
+from tests.helpers import assert_close
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 CROP = (10, 16)
@@ -71,7 +72,7 @@ class TestPreprocessing:
         assert (x.shape, x.dtype) == ((3, 1, 2), torch.float32)
         black = [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]
         other = [0.515 / 0.229, (0.2 - 0.456) / 0.224, (0.4 - 0.406) / 0.225]
-        torch.testing.assert_close(x[:, 0], torch.tensor([black, other]).T)
+        assert_close(x[:, 0], torch.tensor([black, other]).T)
 
     def test_image_and_flow_are_squeezed_to_the_crop_and_both_normalised(self, root):
         image, flow = inputs(root, [PLAIN])
@@ -229,8 +230,8 @@ class TestJitter:
     )
     def test_change_by_hand(self, jitter, colour):
         red = Image.new("RGB", (2, 2), (255, 0, 0))
-        # PIL keeps hue in 256 steps, which are 6 of 255 apart.
-        np.testing.assert_allclose(np.asarray(jitter(red))[0, 0], colour, atol=6)
+        # PIL keeps hue in 256 steps, which are 6 of 255 apart, and rounds once more.
+        np.testing.assert_allclose(np.asarray(jitter(red))[0, 0], colour, atol=7)
 
 
 class TestBatches:

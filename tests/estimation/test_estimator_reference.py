@@ -101,8 +101,10 @@ def test_random_pairs_against_exact_fractions(seed, n_factors, residual_index):
         a, b = a + np.array([0, 0, 0, 0, 1e6]), b + np.array([0, 0, 0, 0, 1e6])
     result = estimate_pairs(a, b, factor, n_factors=n_factors, residual_index=residual_index)
     scores, units, shares, dims = slow_estimate(a, b, factor, n_factors, residual_index)
-    np.testing.assert_allclose(result.scores, scores, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(result.shares, shares, rtol=0, atol=1e-9)
+    # A mean of 1e6 costs the digits that float64 has not; squares of it would cost all but four.
+    tolerance = 1e-8 if seed % 2 else 1e-12
+    np.testing.assert_allclose(result.scores, scores, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(result.shares, shares, rtol=0, atol=tolerance)
     expected = np.array(units, dtype=float)  # None becomes NaN
-    np.testing.assert_allclose(result.unit_scores, expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(result.unit_scores, expected, rtol=0, atol=tolerance)
     assert list(result.dims) == dims

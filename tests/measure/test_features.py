@@ -14,6 +14,7 @@ from datasets.videos import MOST_SHOWN
 from measure.features import LoadedNetwork, fill_store
 from models.network import Tap
 from results.store import FeatureStore
+from tests.helpers import assert_close
 from utils import DataError, UserError
 
 CLIPS = [Clip(video, style, 0) for video in "abc" for style in "12"]
@@ -121,12 +122,8 @@ class TestLoadedNetwork:
         conv = network.module[0](x)
         assert list(features) == ["conv", "relu"]
         assert features["conv"].dtype == np.float32
-        np.testing.assert_allclose(
-            features["conv"], conv.mean((2, 3, 4)).detach(), rtol=1e-5, atol=1e-6
-        )
-        np.testing.assert_allclose(
-            features["relu"], conv.relu().mean((2, 3, 4)).detach(), rtol=1e-5, atol=1e-6
-        )
+        assert_close(features["conv"], conv.mean((2, 3, 4)).detach(), 1e-5)
+        assert_close(features["relu"], conv.relu().mean((2, 3, 4)).detach(), 1e-5)
 
     def test_inputs_are_left_as_they_are_and_no_hook_stays(self, network):
         x = torch.randn(1, 3, 2, 4, 4)
@@ -140,7 +137,7 @@ class TestLoadedNetwork:
         features = network.features([x], logits=True)
         assert list(features) == ["conv", "relu", "logits"]
         expected = network.module(x).detach()  # as it comes out, not pooled
-        np.testing.assert_allclose(features["logits"], expected, rtol=1e-5, atol=1e-6)
+        assert_close(features["logits"], expected, 1e-5)
 
     @pytest.mark.parametrize("is_users", [True, False])
     def test_error_in_a_users_network_is_one_of_the_user(self, network, is_users):

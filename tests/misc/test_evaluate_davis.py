@@ -17,6 +17,7 @@ from misc.evaluate_davis import evaluated_sequences, main, prepare, probabilitie
 from models import catalogue
 from models.catalogue import by_name, find
 from models.tables import fusionseg, matnet, rtnet
+from tests.helpers import assert_close
 from utils import DataError, UserError, read_csv, sha256, write_json
 
 SIZE = (16, 32)
@@ -217,7 +218,7 @@ def test_networks_say_where_the_mask_is():
     levels = [torch.randn(4, 1, 3, 4) for _ in range(4)]
 
     found = real["twostream_deeplabv3plus_resnet101"].log_odds(logits)
-    torch.testing.assert_close(found.sigmoid(), logits.softmax(1)[:, 1])
+    assert_close(found.sigmoid(), logits.softmax(1)[:, 1])
     for name in ("matnet", "matnet_bidir"):
         assert real[name].log_odds(logits[:, :1]).equal(logits[:, 0])
     for name in ("rtnet", "rtnet34"):

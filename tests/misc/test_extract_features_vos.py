@@ -11,7 +11,7 @@ import torch
 from misc.extract_features import main
 from models import catalogue
 from models.capture import stage_features
-from tests.helpers import clip, fill
+from tests.helpers import assert_close, clip, fill
 from tests.vos.helpers import (
     TinyMATNet,
     assert_golden,
@@ -104,7 +104,7 @@ def test_batches_do_not_change_features_and_logits(tiny, size):
     assert list(features) == [*network.stages, "logits"] == list(expected)
     assert features["logits"].shape == (5, 1, 8, 9)
     for name, values in expected.items():
-        np.testing.assert_allclose(features[name], values, rtol=1e-5, atol=1e-6)
+        assert_close(features[name], values, 1e-5)
 
 
 def test_configuration_names_the_network_where_model_does_not(tiny):

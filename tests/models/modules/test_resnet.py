@@ -6,7 +6,7 @@ from torch import nn
 
 from models.capture import LOGITS, stage_features
 from models.modules.resnet import FastToSlow, Head, NonLocal
-from tests.helpers import at_path, clip, tiny_inputs, tiny_network
+from tests.helpers import assert_close, at_path, clip, tiny_inputs, tiny_network
 from utils import UserError
 
 
@@ -21,18 +21,18 @@ def identity_head(window):
 def test_head_averages_windows_then_positions():
     row = torch.tensor([1.0, 0, 0, 0, 0, 0, 0, 0])
     x = row.expand(1, 2, 3, 7, 8).clone()  # windows of 7 columns: one sees the 1, one does not
-    torch.testing.assert_close(identity_head(7)([x]), torch.full((1, 2), 0.5 / 7))
+    assert_close(identity_head(7)([x]), torch.full((1, 2), 0.5 / 7), 1e-5)
 
 
 def test_global_head_averages_all_positions():
     row = torch.tensor([1.0, 0, 0, 0, 0, 0, 0, 0])
     x = row.expand(1, 2, 3, 7, 8).clone()
-    torch.testing.assert_close(identity_head(None)([x]), torch.full((1, 2), 1 / 8))
+    assert_close(identity_head(None)([x]), torch.full((1, 2), 1 / 8), 1e-5)
 
 
 def test_head_concatenates_slow_then_fast():
     slow, fast = torch.full((1, 1, 2, 7, 7), 3.0), torch.full((1, 1, 8, 7, 7), 5.0)
-    assert identity_head(7)([slow, fast]).tolist() == [[3.0, 5.0]]
+    assert_close(identity_head(7)([slow, fast]), [[3.0, 5.0]], 1e-5)
 
 
 def test_head_refuses_maps_below_its_window():
@@ -50,7 +50,7 @@ def test_non_local_block_adds_the_mean_of_values_where_all_scores_are_equal():
     x[:, :, 1] -= 6  # the second frame
     # Values: sum over channels of the 2x2 maxima: 2 * 0 and 2 * -6, their mean -6. Not rectified.
     scale = (1 + block.bn.eps) ** -0.5
-    torch.testing.assert_close(block(x), x - 6 * scale)
+    assert_close(block(x), x - 6 * scale, 1e-5)
 
 
 def test_lateral_connection_puts_the_strided_fast_map_after_the_slow_one():
@@ -63,7 +63,7 @@ def test_lateral_connection_puts_the_strided_fast_map_after_the_slow_one():
     assert fused.shape == (1, 5, 2, 1, 1)
     assert (fused[:, :3] == 7).all()
     lateral = fused[0, 3:, :, 0, 0] * (1 + fusion.bn.eps) ** 0.5
-    torch.testing.assert_close(lateral, torch.tensor([[0.0, 8.0], [0.0, 0.0]]))
+    assert_close(lateral, [[0.0, 8.0], [0.0, 0.0]], 1e-5)
 
 
 def test_temporal_pool_follows_stage_2_and_precedes_stage_3():
@@ -93,7 +93,7 @@ def test_clips_of_a_batch_do_not_influence_each_other(kind):
     alone = stage_features(module, [x[1:2] for x in inputs], taps, logits=True)
     assert set(together) == {*network.stages, LOGITS}
     for name, values in alone.items():
-        torch.testing.assert_close(values[0], together[name][1], rtol=1e-4, atol=1e-5)
+        assert_close(values[0], together[name][1])
 
 
 def test_inputs_are_left_as_they_are():
@@ -111,5 +111,5 @@ def test_order_of_frames_matters_to_temporal_kernels_only():
     x = clip("order", (1, 3, 8, 32, 32))
     there = stage_features(module, [x], taps)
     back = stage_features(module, [x.flip(2)], taps)
-    torch.testing.assert_close(there["1"], back["1"])
+    assert_close(there["1"], back["1"], 1e-5)
     assert not torch.allclose(there["5"], back["5"], rtol=1e-3)

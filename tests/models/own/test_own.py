@@ -13,7 +13,7 @@ from models.checkpoints import load
 from models.digest import digest
 from models.network import BUILT, Tap, Weights
 from models.own.resolve import record, top_level_blocks
-from tests.helpers import clip
+from tests.helpers import assert_close, clip
 from utils import UserError
 
 CLIP = ClipGeometry((("video", 4),), 2, 8, crop=8, short_side=8)
@@ -120,9 +120,9 @@ def test_every_path_is_a_stage_without_the_name_of_the_adapter():
     taps = network.stage_taps("stem,blocks.1")
     features = stage_features(module, [clip("x", (2, 3, 4, 8, 8))], taps)
     plain = module.network.stem(clip("x", (2, 3, 4, 8, 8)))
-    torch.testing.assert_close(features["stem"], plain.mean((2, 3, 4)))
+    assert_close(features["stem"], plain.mean((2, 3, 4)))
     plain = module.network.blocks[1](module.network.blocks[0](plain))
-    torch.testing.assert_close(features["blocks.1"], plain.mean((2, 3, 4)))
+    assert_close(features["blocks.1"], plain.mean((2, 3, 4)))
 
 
 def test_elements_of_one_module_come_in_the_order_they_were_asked_in():

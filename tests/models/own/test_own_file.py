@@ -9,6 +9,7 @@ from config import Config, load_config
 from datasets.geometry import ClipGeometry, ClipOptions
 from models.catalogue import find
 from tests.datasets.helpers import write_frames
+from tests.helpers import assert_close
 from tests.helpers_runs import as_argv, read_rows
 from tests.models.own.helpers import chosen, computed
 from utils import UserError
@@ -96,7 +97,7 @@ def test_mean_pixel_of_every_channel(colours, written, tmp_path, wanted, given, 
         video, style = int(row["video"][1:]), int(row["style"])
         shown = range(int(row["start"]), int(row["start"]) + 4)
         rgb = np.mean([colour(video, style, t) for t in shown], axis=0)
-        np.testing.assert_allclose(values, expected(rgb), rtol=1e-5, atol=1e-5)
+        assert_close(values, expected(rgb), 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_frames_are_as_far_apart_as_the_rate_says(colours, written, tmp_path, wa
     clips = read_rows(folder / "features" / "clips.csv")
     for row, values in zip(clips, store.features("pixels"), strict=True):
         pixels = [colour(int(row["video"][1:]), int(row["style"]), t) / 255 for t in shown]
-        np.testing.assert_allclose(values, np.mean(pixels, axis=0), rtol=1e-5)
+        assert_close(values, np.mean(pixels, axis=0), 1e-5)
 
 
 def test_folded_frames_need_batches_of_one_clip(colours, written, tmp_path):
@@ -129,7 +130,7 @@ def test_folded_frames_need_batches_of_one_clip(colours, written, tmp_path):
     _, _, store = computed(Config(**base, batch_size=1))
     one = np.asarray(store.features("frames"))
     assert one.shape == (6, 3)
-    np.testing.assert_allclose(one, store.features("pixels"), rtol=1e-6)
+    assert_close(one, store.features("pixels"), 1e-5)
 
 
 def test_run_is_recorded_and_resumed_from_elsewhere(colours, written, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from measure.folder import find_folder
 from measure.prepare import prepare
 from models.catalogue import find
 from tests import helpers_runs
+from tests.helpers import assert_close
 from tests.models.own.helpers import chosen, computed
 from utils import UserError, file_name
 
@@ -92,7 +93,7 @@ def test_colours_on_the_command_line_are_those_of_pixels_in_0_to_1():
     assert clip.changed(ClipOptions()) == clip
     frames = torch.full((2, 4, 4, 3), 102, dtype=torch.uint8)  # 0.4 of 255
     found = preprocess(frames, changed)[:, 0, 0, 0].tolist()
-    np.testing.assert_allclose(found, [2, 1, 0.5], rtol=1e-6)
+    assert_close(found, [2, 1, 0.5], 1e-5)
 
 
 @pytest.mark.parametrize("key", ["mean", "std"])

@@ -19,7 +19,7 @@ from models.outline import list_stages
 from models.own import torchvision as own_torchvision
 from tests import helpers_runs
 from tests.datasets.helpers import noise
-from tests.helpers import clip, fill
+from tests.helpers import assert_close, clip, fill
 from tests.models.own.helpers import chosen, computed, first_pixels
 from utils import UserError
 
@@ -168,7 +168,7 @@ def test_features_are_the_means_of_what_a_plain_hook_sees(name, stages, axes):
     assert list(features) == list(stages)
     for stage in stages:
         assert seen[stage].ndim == 5
-        torch.testing.assert_close(features[stage], seen[stage].mean(axes))
+        assert_close(features[stage], seen[stage].mean(axes))
 
 
 def test_checkpoint_in_the_library_s_names_is_loaded(tmp_path):
@@ -196,9 +196,7 @@ def test_run(data, tmp_path):
     module, _ = load(run.network, "random", num_classes=5, seed=1)
     with torch.inference_mode():
         x = module.layer1(module.stem(transforms(pixels.permute(0, 3, 1, 2))[None]))
-    np.testing.assert_allclose(
-        np.asarray(store.features("layer1"))[0], x.mean((0, 2, 3, 4)), rtol=1e-4, atol=1e-6
-    )
+    assert_close(np.asarray(store.features("layer1"))[0], x.mean((0, 2, 3, 4)))
     assert store.features("layer3").shape == (len(run.rows), 256)
 
 

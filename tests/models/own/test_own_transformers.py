@@ -19,6 +19,7 @@ from models.network import BUILT
 from models.own import transformers as own_transformers
 from tests import helpers_runs
 from tests.datasets.helpers import noise
+from tests.helpers import assert_close
 from tests.models.own.helpers import built, chosen, computed, first_pixels
 from utils import UserError
 
@@ -89,7 +90,7 @@ def test_preprocessing_is_that_of_the_library(folder):
     (expected,) = expected.values()  # [1, T, 3, 32, 32]
     found = preprocess(torch.from_numpy(frames), network.clip)
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, expected[0].transpose(0, 1))
+    assert_close(found, expected[0].transpose(0, 1), 1e-5)
 
 
 def test_features_are_the_means_of_the_library_s_hidden_states(folder):
@@ -109,7 +110,7 @@ def test_features_are_the_means_of_the_library_s_hidden_states(folder):
     same = states[:1] if folder.name == "vjepa2" else states
     for stage, state in zip(features, same, strict=False):
         assert state.shape[::2] == (2, 24)
-        torch.testing.assert_close(features[stage], state.mean(1))
+        assert_close(features[stage], state.mean(1))
 
 
 def test_run_of_all_stages(folder, data, tmp_path):
@@ -125,9 +126,7 @@ def test_run_of_all_stages(folder, data, tmp_path):
     with torch.inference_mode():
         network(**processor(folder.name)([list(pixels)], return_tensors="pt"))
     expected = seen[0] if isinstance(seen[0], torch.Tensor) else seen[0][0]  # [1, N, 24]
-    np.testing.assert_allclose(
-        np.asarray(store.features(last))[0], expected.mean(1)[0], rtol=1e-4, atol=1e-5
-    )
+    assert_close(np.asarray(store.features(last))[0], expected.mean(1)[0])
     record = json.loads((run_folder / "config.json").read_text())
     assert record["checkpoint"] == {
         "source": "as built",
