@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from datasets.layouts import find_videos
-from datasets.videos import ORIGINAL, check_frames
+from datasets.videos import UNSTYLIZED, check_frames
 from misc.stylize import STYLES, find_sources, main, read_frames, stylize_video
 from tests.datasets.helpers import noise, write_frames
 from utils import DataError, UserError
@@ -75,10 +75,10 @@ def test_frames_are_those_of_the_video_scaled_and_stylized(videos):
 
 def test_loader_takes_the_set(videos):
     folder = styled(videos)
-    found = find_videos("plain", folder, tuple(STYLES), normal_dir=folder / ORIGINAL)
+    found = find_videos("plain", folder, tuple(STYLES), unstylized=folder / UNSTYLIZED)
     assert {name: video.length for name, video in found.videos.items()} == {"a": 9}
     assert list(found.problems) == ["b"]  # too short to be measured
-    frames, problems = check_frames(found, [("a", style) for style in (*STYLES, ORIGINAL)])
+    frames, problems = check_frames(found, [("a", style) for style in (*STYLES, UNSTYLIZED)])
     assert ({frame.count for frame in frames.values()}, problems) == ({9}, {})
 
 
@@ -92,7 +92,7 @@ def test_number_of_frames_and_styles_can_be_limited(videos):
     folder = styled(videos, "--max_frames", "2", "--styles", "3,1")
     names = ["original", "style_1", "style_3", "stylize.json"]
     assert sorted(path.name for path in folder.iterdir()) == names
-    assert [len([*(folder / style / "a").iterdir()]) for style in ("style_1", ORIGINAL)] == [2, 2]
+    assert [len([*(folder / style / "a").iterdir()]) for style in ("style_1", UNSTYLIZED)] == [2, 2]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_number_of_frames_and_styles_can_be_limited(videos):
 def test_short_side_is_what_is_asked_for(tmp_path, size, short_side, expected):
     write_frames(tmp_path / "videos" / "a", noise(1, 1, *size))
     stylize_video(tmp_path / "videos" / "a", tmp_path / "out", ("2",), short_side, None)
-    for style in ("style_2", ORIGINAL):
+    for style in ("style_2", UNSTYLIZED):
         with Image.open(tmp_path / "out" / style / "a" / "00001.jpg") as image:
             assert image.size == expected
 
@@ -145,7 +145,7 @@ def test_video_file_is_decoded_in_order_and_in_its_colours(tmp_path, ending, cod
     (tmp_path / "videos").mkdir()
     write_video(tmp_path / "videos" / f"clip{ending}", codec, [60, 120, 180, 240])
     folder = styled(tmp_path / "videos")
-    frames = sorted((folder / ORIGINAL / "clip").iterdir())
+    frames = sorted((folder / UNSTYLIZED / "clip").iterdir())
     assert [path.name for path in frames] == [f"{k:05d}.jpg" for k in (1, 2, 3, 4)]
     means = np.array([pixels(path).mean((0, 1)) for path in frames])  # red, green, blue
     # Video codecs keep colours roughly.

@@ -15,8 +15,8 @@ from datasets.clips import preprocess, subsample
 from datasets.synthetic import STYLES, draw_video, render_at
 from misc import train_demo
 from misc.train_demo import TASKS, accuracy, draw_batch, main, target, train
+from models.catalogue import find
 from models.checkpoints import load
-from models.network import find
 from tests.helpers import assert_close
 from utils import UserError
 
