@@ -29,7 +29,7 @@ from common.options import (
 )
 from common.tasks import RECOGNITION, SEGMENTATION
 from datasets.catalogue import DATASETS
-from datasets.pairs import PAIRINGS
+from datasets.pair_plan import PAIRINGS
 from models import catalogue
 from models.network import AUTO, RANDOM
 from models.tables.resnet import PATHS

@@ -15,8 +15,8 @@ from measure.features import compute_features
 from measure.prepare import prepare
 from measure.run import Run
 from results import study
-from results.estimates import Results
-from utils import as_options, run
+from results.statistics import Results
+from utils import as_options, run_script
 
 # Options that print something instead of measuring.
 LISTS = {
@@ -72,27 +72,27 @@ def measure(config: Config) -> Outcome:
 
     Raises UserError before the first expensive step for anything that is wrong with the request.
     """
-    plan = prepare(config)
-    folder = folders.find_folder(plan)
-    exports = study.exporters(exported(plan, folder))
+    run = prepare(config)
+    folder = folders.find_folder(run)
+    exports = study.exporters(exported(run, folder))
     for export in exports:
         export.require_free()
-    print(as_options(plan.describe()), flush=True)
-    features = compute_features(plan, folder)
+    print(as_options(run.describe()), flush=True)
+    features = compute_features(run, folder)
     if features.bad_videos:
         print(f"left out: {len(features.bad_videos)} videos, see {folder}/skipped_videos.csv")
     estimates = estimate_stages(
         features.store,
-        plan.plan.without(features.bad_videos).pairs,
-        plan.rows,
+        run.plan.without(features.bad_videos).pairs,
+        run.rows,
         n_factors=config.n_factors,
         residual_index=config.residual_index,
     )
     results = Results(
-        model=plan.model,
-        path=plan.pathway,
-        dataset=plan.data.name,
-        weights=plan.weights[:12],
+        model=run.model,
+        path=run.pathway,
+        dataset=run.data.name,
+        weights=run.weights[:12],
         estimates=estimates,
         thresholds=config.joint_encoding_thresh,
     )
@@ -101,21 +101,21 @@ def measure(config: Config) -> Outcome:
     return Outcome(folder, results, figures, written)
 
 
-def exported(plan: Run, folder: Path) -> study.Exported:
+def exported(run: Run, folder: Path) -> study.Exported:
     """What the study's files need to know of a run."""
-    config = plan.config
+    config = run.config
     return study.Exported(
-        task=plan.network.task,
+        task=run.network.task,
         # The folder of a run may have been moved, with those beside it.
         save_dir=config.resume.absolute().parent if config.resume else config.save_dir,
         folder=folder,
-        model=plan.model,
+        model=run.model,
         seed=config.random_seed,
-        stages=plan.stages,
+        stages=run.stages,
         joint=config.joint_encoding,
-        record=plan.record,
+        record=run.record,
     )
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

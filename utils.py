@@ -36,7 +36,7 @@ def as_options(text: str) -> str:
     return re.sub(r"`(\w+)`", r"--\1", text)
 
 
-def run(main: Callable[[], None]) -> int:
+def run_script(main: Callable[[], None]) -> int:
     """Exit code of an entry point: 0, 2 after a UserError, 130 after Ctrl-C."""
     try:
         main()

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datasets.pairs import AnyClip
+from datasets.pair_plan import AnyClip
 from utils import DataError
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.tasks import RECOGNITION, SEGMENTATION
-from datasets import davis, layouts, stylized_sequences, stylized_videos
+from datasets import davis, stylized_sequences, stylized_videos, video_layouts
 from datasets.dataset import DataRequest, DataSet
 
 
@@ -23,7 +23,7 @@ class Entry:
 
 
 DATASETS = {
-    **{name: Entry(RECOGNITION, stylized_videos.find) for name in layouts.LAYOUTS},
+    **{name: Entry(RECOGNITION, stylized_videos.find) for name in video_layouts.LAYOUTS},
     **{name: Entry(SEGMENTATION, stylized_sequences.find) for name in davis.LAYOUTS},
 }
 # The data set to take where none is named, by task.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from datasets.pairs import PairPlan, PlanRules
+from datasets.pair_plan import PairPlan, PlanRules
 
 if TYPE_CHECKING:
     from datasets.batches import Reader

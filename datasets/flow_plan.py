@@ -15,7 +15,7 @@ import numpy as np
 
 from common.factors import DIFFERENT, DYNAMIC, FACTORS, SAME, STATIC
 from datasets.davis import SequenceSet
-from datasets.pairs import Pair, PlanRow, PlanRules, plan_rows
+from datasets.pair_plan import Pair, PlanRow, PlanRules, plan_rows
 from utils import DataError, UserError
 
 # Added to seeds, so that draws are independent of those of other plans.

@@ -17,7 +17,7 @@ from datasets.flow_plan import (
     sample_sequence_pairs,
 )
 from datasets.geometry import FlowGeometry
-from datasets.pairs import PairPlan, PlanRules
+from datasets.pair_plan import PairPlan, PlanRules
 from utils import UserError
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from datasets.dataset import DataRequest
 from datasets.geometry import ClipGeometry
-from datasets.layouts import find_videos
-from datasets.pairs import PairPlan, PlanRules
-from datasets.plan import Clip, plan_row, read_plan, sample_pairs
-from datasets.videos import UNSTYLIZED, Frames, VideoSet, check_frames
+from datasets.pair_plan import PairPlan, PlanRules
+from datasets.video_layouts import find_videos
+from datasets.video_plan import Clip, plan_row, read_plan, sample_pairs
+from datasets.videos import UNSTYLIZED, FrameFolder, VideoSet, check_frames
 from utils import UserError
 
 if TYPE_CHECKING:
-    from datasets.clips import VideoReader
+    from datasets.video_clips import VideoReader
 
 # Videos of a synthetic set that is made because it was asked for and is not there.
 SYNTHETIC_VIDEOS = 64
@@ -32,7 +32,7 @@ class StylizedVideos:
     """
 
     videos: VideoSet
-    found: dict[tuple[str, str], Frames] = field(default_factory=dict, compare=False)
+    found: dict[tuple[str, str], FrameFolder] = field(default_factory=dict, compare=False)
 
     @property
     def name(self) -> str:
@@ -54,7 +54,7 @@ class StylizedVideos:
         """Number of annotated videos left out by rule, by reason."""
         return self.videos.left_out
 
-    def frames(self, video: str, style: str) -> Frames:
+    def frames(self, video: str, style: str) -> FrameFolder:
         """The frames of a video in a style, once `check` has found them."""
         return self.found[video, style]
 
@@ -89,13 +89,13 @@ class StylizedVideos:
 
     def reader(self, geometry: ClipGeometry) -> VideoReader:
         """What reads the clips."""
-        from datasets.clips import VideoReader
+        from datasets.video_clips import VideoReader
 
         return VideoReader(self.videos, self.found, geometry)
 
     def notes(self, plan: PairPlan, geometry: ClipGeometry) -> list[str]:
         """How many clips run past the end of their video, and what helps."""
-        from datasets.clips import raw_frames
+        from datasets.video_clips import raw_frames
 
         span = 1 + max(max(taken) for taken in raw_frames(geometry))
         past = [clip.start + span - self.videos.videos[clip.video].end for clip in plan.clips]

@@ -124,7 +124,7 @@ def _picture(
 def _write_frame(
     root: Path, name: str, frame: int, scene: Scene, size: tuple[int, int], seed: int, index: int
 ) -> None:
-    from datasets.flow_images import flow_image
+    from datasets.flow_colours import flow_image
 
     original, stylized = (root / tree for tree in _TREES)
     stem = f"{name}/{frame:05d}"

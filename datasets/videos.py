@@ -18,7 +18,7 @@ _FRAME = re.compile(r"^(?P<prefix>.*?)(?P<number>\d+)(?P<ext>\.(?:jpe?g|png))$",
 
 
 @dataclass(frozen=True)
-class Frames:
+class FrameFolder:
     """The frames of one folder: their names are a prefix, a number and an extension.
 
     folder: where they are.
@@ -45,7 +45,7 @@ class Frames:
         return self.folder / self.name(position)
 
 
-def scan_frames(folder: Path) -> Frames:
+def scan_frames(folder: Path) -> FrameFolder:
     """The frames in `folder`, their name template and first number detected.
 
     Raises DataError if there is no folder or frame, if names mix, or if a number is missing.
@@ -67,7 +67,7 @@ def scan_frames(folder: Path) -> Frames:
     (first, first_name), (last, _) = numbers[0], numbers[-1]
     (prefix, ext) = templates.pop()
     digits = len(first_name) - len(prefix) - len(ext)
-    frames = Frames(folder, prefix, first, digits, ext, len(numbers))
+    frames = FrameFolder(folder, prefix, first, digits, ext, len(numbers))
     present = {name for _, name in numbers}
     for position in range(last - first + 1):
         if frames.name(position) not in present:
@@ -200,15 +200,15 @@ def _some(names: Sequence[str]) -> str:
 
 def check_frames(
     video_set: VideoSet, wanted: Iterable[tuple[str, str]]
-) -> tuple[dict[tuple[str, str], Frames], dict[str, str]]:
+) -> tuple[dict[tuple[str, str], FrameFolder], dict[str, str]]:
     """The frames of all (video, style) wanted, and what is wrong with them, by video.
 
     A problem is a missing or broken folder, styles with unequal frame counts, or fewer frames than
     the annotation says.
     """
-    frames: dict[tuple[str, str], Frames] = {}
+    frames: dict[tuple[str, str], FrameFolder] = {}
     problems: dict[str, str] = {}
-    first: dict[str, Frames] = {}
+    first: dict[str, FrameFolder] = {}
     for video, style in dict.fromkeys(wanted):
         try:
             found = scan_frames(video_set.folder(video, style))

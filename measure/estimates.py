@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.pairs import Pair
+from datasets.pair_plan import Pair
 from estimation.estimator import Estimate, estimate
 from results.store import FeatureStore
 from utils import DataError

@@ -14,7 +14,7 @@ from config import Config, as_json
 from datasets.videos import MOST_SHOWN
 from measure.folder import RECORD, make_folder, note_resumption
 from measure.run import Run
-from models.network import BUILT, BY_SHAPE, Network, Tap, UnitRule
+from models.network import BUILT, BY_SHAPE, HookPoint, Network, UnitRule
 from results.store import FeatureStore
 from utils import DataError, UserError, progress, read_json, resolve_device
 
@@ -31,14 +31,14 @@ class LoadedNetwork:
     """A network ready to be measured.
 
     module: on its device, in evaluation mode.
-    taps: where each stage is taken.
+    points: where each stage is taken.
     device: of the module.
     rule: what a unit is.
     is_users: whether errors in its forward are those of a user's code.
     """
 
     module: nn.Module
-    taps: Mapping[str, Sequence[Tap]]
+    points: Mapping[str, Sequence[HookPoint]]
     device: torch.device
     rule: UnitRule = BY_SHAPE
     is_users: bool = False
@@ -55,7 +55,7 @@ class LoadedNetwork:
 
         moved = [x.to(self.device, non_blocking=True) for x in inputs]
         with first_forward(inputs) if self.is_users else contextlib.nullcontext():
-            pooled = stage_features(self.module, moved, self.taps, logits=logits, rule=self.rule)
+            pooled = stage_features(self.module, moved, self.points, logits=logits, rule=self.rule)
         return {stage: values.float().cpu().numpy() for stage, values in pooled.items()}
 
 
@@ -77,11 +77,11 @@ def load_network(config: Config, network: Network, checkpoint: str) -> tuple[Loa
         allow_other_head=config.allow_other_head,
         seed=config.random_seed,
     )
-    taps, is_users = network.stage_taps(config.stg), bool(network.modules)
-    ready = LoadedNetwork(module.to(device), taps, device, network.units, is_users)
-    if is_users or network.units.dim is not None:
+    points, is_users = network.stage_points(config.stg), bool(network.modules)
+    ready = LoadedNetwork(module.to(device), points, device, network.unit_rule, is_users)
+    if is_users or network.unit_rule.dim is not None:
         clips = zeros(network.clip, device, config.batch_size)
-        require_stages(ready.module, clips, taps, network.units, network.clip.rows)
+        require_stages(ready.module, clips, points, network.unit_rule, network.clip.rows)
     return ready, loaded
 
 

@@ -6,7 +6,7 @@ from common.factors import FACTORS
 from config import Config, check
 from datasets.catalogue import DATASETS
 from datasets.dataset import DataRequest, DataSet
-from datasets.pairs import PairPlan, PlanRules, require_factors
+from datasets.pair_plan import PairPlan, PlanRules, require_factors
 from datasets.videos import stop_or_skip
 from measure.cfg_file import find_network, resolved
 from measure.folder import require_free_name, require_writable

@@ -13,7 +13,7 @@ from common.factors import FACTORS
 from config import Config, as_json
 from datasets.dataset import DataSet
 from datasets.geometry import Geometry
-from datasets.pairs import PairPlan
+from datasets.pair_plan import PairPlan
 from measure.cfg_file import PATHWAY_OPTIONS
 from models.network import BUILT, RANDOM, Network
 

@@ -24,7 +24,7 @@ from config import add_options, from_given
 from measure.features import load_for
 from measure.prepare import prepare
 from measure.run import Run
-from utils import UserError, run
+from utils import UserError, run_script
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -32,19 +32,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = script_parser(__doc__)
     add_options(parser)
-    plan = prepare(from_given(vars(parser.parse_args(argv))))
-    before = floor_seconds(plan)
+    run = prepare(from_given(vars(parser.parse_args(argv))))
+    before = floor_seconds(run)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         command = [sys.executable, str(ROOT / "main.py"), *argv, "--save_dir", folder]
-        if plan.config.dataset == "synthetic" and "--stylized_data_dir" not in argv:
-            command += ["--stylized_data_dir", str(plan.config.save_dir / "synthetic_videos")]
+        if run.config.dataset == "synthetic" and "--stylized_data_dir" not in argv:
+            command += ["--stylized_data_dir", str(run.config.save_dir / "synthetic_videos")]
         if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
             raise UserError("the run failed, see above")
         whole = time.perf_counter() - start
-    after = floor_seconds(plan)
-    floor, clips = (before + after) / 2, len(plan.rows)
-    print(f"{clips} distinct clips, {len(plan.plan.pairs)} pairs, {plan.network.name}")
+    after = floor_seconds(run)
+    floor, clips = (before + after) / 2, len(run.rows)
+    print(f"{clips} distinct clips, {len(run.plan.pairs)} pairs, {run.network.name}")
     print(
         f"floor: {floor:.1f} s ({before:.1f} before, {after:.1f} after), {floor / clips:.3f} a clip"
     )
@@ -52,14 +52,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"ratio: {whole / floor:.3f}")
 
 
-def floor_seconds(plan: Run) -> float:
+def floor_seconds(run: Run) -> float:
     """Seconds of one bare forward per batch, the clips being in memory."""
     import torch
 
     from datasets.batches import Batch
 
-    network, _ = load_for(plan)
-    ready = plan.batches(list(plan.rows))
+    network, _ = load_for(run)
+    ready = run.batches(list(run.rows))
     batches = [batch.inputs for batch in ready if isinstance(batch, Batch)]
 
     def synchronize() -> None:
@@ -77,4 +77,4 @@ def floor_seconds(plan: Run) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

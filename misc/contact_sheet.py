@@ -24,13 +24,13 @@ import numpy as np
 from common.factors import FACTORS
 from common.options import integer, script_parser
 from config import Config, add_options, from_given
-from datasets.pairs import Pair
+from datasets.pair_plan import Pair
 from measure.cfg_file import find_network, resolved
 from measure.prepare import prepare
 from measure.run import Run
 from models.network import RANDOM
-from results.panels import COLOURS
-from utils import DataError, atomic_path, check_output, run
+from results.colours import COLOURS
+from utils import DataError, atomic_path, check_output, run_script
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
@@ -146,4 +146,4 @@ def order(clip: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

@@ -21,7 +21,7 @@ from estimation.estimator import joint_encoding
 from misc import contact_sheet
 from results.figures import plot_layerwise
 from results.tables import Results, format_table
-from utils import run
+from utils import run_script
 
 INTRODUCTION = """\
 A video shows static information (what one frame holds: texture, colour, shape) and dynamic
@@ -94,4 +94,4 @@ def compare(all_results: Sequence[Results]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

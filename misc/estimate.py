@@ -26,7 +26,7 @@ from estimation.estimator import (
     require_finite,
 )
 from estimation.moments import PairMoments
-from utils import DataError, check_output, open_npz, run, write_json
+from utils import DataError, check_output, open_npz, run_script, write_json
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -101,4 +101,4 @@ def as_json(result: Estimate, thresholds: Sequence[float]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

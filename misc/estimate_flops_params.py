@@ -29,7 +29,7 @@ from measure.cfg_file import find_network, read_cfg_file, resolved
 from measure.prepare import fetched
 from models.catalogue import networks, task_of
 from models.network import BUILT, RANDOM, Network
-from utils import UserError, check_output, format_table, progress, run, write_csv
+from utils import UserError, check_output, format_table, progress, run_script, write_csv
 
 if TYPE_CHECKING:
     import argparse
@@ -238,4 +238,4 @@ def remarks(counted: Sequence[Counted]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

@@ -33,7 +33,7 @@ from utils import (
     format_table,
     progress,
     resolve_device,
-    run,
+    run_script,
     write_csv,
 )
 
@@ -241,4 +241,4 @@ def _text(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

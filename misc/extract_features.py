@@ -33,7 +33,7 @@ from utils import (
     check_output,
     open_npz,
     progress,
-    run,
+    run_script,
     save_npz,
 )
 
@@ -142,4 +142,4 @@ def extract(
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

@@ -26,7 +26,7 @@ from utils import (
     atomic_path,
     progress,
     read_json,
-    run,
+    run_script,
     write_json,
 )
 
@@ -112,7 +112,7 @@ def write_flow(first: Path, second: Path, target: Path) -> None:
     from PIL import Image
 
     from datasets.batches import read_frame
-    from datasets.flow_images import flow_image
+    from datasets.flow_colours import flow_image
 
     grey = [cv2.cvtColor(read_frame(path), cv2.COLOR_RGB2GRAY) for path in (first, second)]
     if grey[0].shape != grey[1].shape:
@@ -128,4 +128,4 @@ def write_flow(first: Path, second: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

@@ -16,7 +16,7 @@ import _path
 
 from common.options import integer
 from datasets.synthetic import MIN_SIZE, STYLES, make
-from utils import run
+from utils import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -52,4 +52,4 @@ def styles(text: str) -> tuple[int, ...]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

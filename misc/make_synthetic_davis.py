@@ -14,7 +14,7 @@ from pathlib import Path
 import _path
 
 from common.options import integer, script_parser, size
-from utils import run
+from utils import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -35,4 +35,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

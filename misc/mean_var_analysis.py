@@ -27,7 +27,7 @@ from common.options import script_parser
 from estimation.intervals import mean_of, t_quantile
 from misc.figure_files import print_notes
 from results.final_files import LAYERS, FinalFolder, StageDims, read_finals
-from utils import DataError, check_output, format_table, run, write_csv
+from utils import DataError, check_output, format_table, run_script, write_csv
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -132,4 +132,4 @@ def interval_rows(folder: FinalFolder, factors: Sequence[str]) -> list[dict[str,
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

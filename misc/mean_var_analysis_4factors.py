@@ -8,7 +8,7 @@ import sys
 import _path
 
 from misc.mean_var_analysis import main
-from utils import run
+from utils import run_script
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

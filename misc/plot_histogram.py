@@ -23,7 +23,7 @@ from common.options import integer
 from misc.figure_files import FigureFiles, parser_of, print_notes
 from results.joint_files import UnitFile, read_joint, unit_shares
 from results.panels import Panel, Series, in_rows
-from utils import DataError, run
+from utils import DataError, run_script
 
 COLUMNS = 3
 
@@ -92,4 +92,4 @@ def panels(values: dict[str, np.ndarray], bins: int, scores: bool) -> list[list[
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

@@ -24,7 +24,7 @@ from estimation.intervals import mean_of
 from misc.figure_files import FigureFiles, mean_series, parser_of, print_notes
 from results.final_files import STREAMS, FinalFolder, read_finals
 from results.panels import Panel, in_rows
-from utils import DataError, UserError, run
+from utils import DataError, UserError, run_script
 
 COLUMNS = 2
 
@@ -103,4 +103,4 @@ def _panel(folder: FinalFolder, by_iteration: Mapping[int, Sequence[int]], stage
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

@@ -24,7 +24,7 @@ from misc.figure_files import FigureFiles, print_notes
 from results.final_files import STREAMS
 from results.joint_files import UnitFile, classes_at, read_joint
 from results.panels import Panel, Series
-from utils import DataError, UserError, run
+from utils import DataError, UserError, run_script
 
 LABELS = ["Dynamic Dims", "Static Dims", "Joint Dims", "None Dims"]
 STUDY_THRESHOLD = 0.5
@@ -154,4 +154,4 @@ def overview_panel(files: Sequence[UnitFile], counts: Counts, threshold: float) 
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

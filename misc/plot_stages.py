@@ -20,7 +20,7 @@ from estimation.intervals import mean_of
 from misc.figure_files import FigureFiles, mean_series, parser_of, print_notes
 from results.final_files import LAYERS, STREAMS, FinalFolder, read_finals
 from results.panels import Panel
-from utils import UserError, run
+from utils import UserError, run_script
 
 TITLES = dict(zip(STREAMS, ("appearance stream", "motion stream", "sensor fusion"), strict=True))
 
@@ -109,4 +109,4 @@ def network_name(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

@@ -30,7 +30,7 @@ import _path
 from misc.figure_files import FigureFiles, parser_of
 from results.panels import in_rows
 from results.table_panels import read_table
-from utils import UserError, run
+from utils import UserError, run_script
 
 COLUMNS = {"horizontal": 1, "bars": 2}
 
@@ -50,4 +50,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

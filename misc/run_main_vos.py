@@ -22,7 +22,7 @@ from _path import ROOT
 import main as main_script
 from common.options import names, script_parser
 from models.network import RANDOM
-from utils import run
+from utils import run_script
 
 ARCHIVE = "checkpoints_3models_staticdynamic_cvpr22"
 FUSIONSEG = "latest_twostream_deeplabv3plus_resnet101_{}_os16.pth"
@@ -110,7 +110,7 @@ def make_data(folder: Path) -> None:
 def run_one(argv: list[str]) -> int:
     """The exit code of one run; an error that no user makes is shown in full, and counts as 1."""
     try:
-        return run(lambda: main_script.main(argv))
+        return run_script(lambda: main_script.main(argv))
     except Exception:
         traceback.print_exc()
         return 1

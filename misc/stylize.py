@@ -24,7 +24,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from common.options import integer, names, script_parser
 from datasets.videos import UNSTYLIZED, VIDEO_SUFFIXES, scan_frames
-from utils import DataError, UserError, progress, read_json, run, write_json
+from utils import DataError, UserError, progress, read_json, run_script, write_json
 
 
 def gouache(image: Image.Image) -> Image.Image:
@@ -224,4 +224,4 @@ def _scaled(image: Image.Image, short_side: int) -> Image.Image:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.options import integer
-from datasets.clips import preprocess, subsample
 from datasets.geometry import ClipGeometry
 from datasets.synthetic import MOTIONS, STYLES, Video, draw_video, render_at
+from datasets.video_clips import preprocess, subsample
 from models.catalogue import find
 from models.network import Network
-from utils import UserError, atomic_path, progress, run
+from utils import UserError, atomic_path, progress, run_script
 
 BATCH = 32
 LEARNING_RATE = 1e-2
@@ -172,4 +172,4 @@ def save(module: nn.Module, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run_script(main))

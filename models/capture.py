@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.network import BY_SHAPE, Tap, UnitRule
+from models.network import BY_SHAPE, HookPoint, UnitRule
 from utils import UserError
 
 LOGITS = "logits"
@@ -62,23 +62,23 @@ def pool_units(x: Tensor, axis: int) -> Tensor:
     return x.mean(rest) if rest else x.clone()
 
 
-def element(output: Any, tap: Tap) -> Tensor:
-    """The tensor that `tap` names in the output of its module.
+def element(output: Any, point: HookPoint) -> Tensor:
+    """The tensor that `point` names in the output of its module.
 
     Raises UserError, listing the elements, if it does not name exactly one.
     """
-    if isinstance(output, Tensor) and tap.index is None:
+    if isinstance(output, Tensor) and point.index is None:
         return output
     held = elements(output)
-    if tap.index is None and len(held) == 1:
+    if point.index is None and len(held) == 1:
         return next(iter(held.values()))
     named = {str(key): value for key, value in held.items()}
-    if tap.index is not None and str(tap.index) in named:
-        return named[str(tap.index)]
-    there = ", ".join(f"{tap.module}#{key}" for key in held)
-    name = tap.module if tap.index is None else f"{tap.module}#{tap.index}"
+    if point.index is not None and str(point.index) in named:
+        return named[str(point.index)]
+    there = ", ".join(f"{point.module}#{key}" for key in held)
+    name = point.module if point.index is None else f"{point.module}#{point.index}"
     found = f"holds {there}" if there else f"is one {type(output).__name__}"
-    if not there and tap.index is not None:
+    if not there and point.index is not None:
         found += ": leave out the #"
     raise UserError(f"stage {name!r} is not one tensor: the module's output {found}")
 
@@ -97,38 +97,38 @@ def elements(output: Any) -> dict[int | str, Tensor]:
 @contextlib.contextmanager
 def capture(
     network: nn.Module,
-    taps: Sequence[Tap],
+    points: Sequence[HookPoint],
     *,
     stop: bool,
     rule: UnitRule = BY_SHAPE,
-) -> Iterator[dict[Tap, Tensor]]:
-    """Pooled outputs [B, C] of `taps`, filled by the one forward inside the block.
+) -> Iterator[dict[HookPoint, Tensor]]:
+    """Pooled outputs [B, C] of `points`, filled by the one forward inside the block.
 
     Hooks are removed when the block ends, also after an error. With `stop` the forward ends at
-    the last tap, by an exception that the block swallows.
+    the last point, by an exception that the block swallows.
 
     Raises UserError if the forward uses one of the modules twice: which use is meant is ambiguous.
     """
-    pooled: dict[Tap, Tensor] = {}
-    by_module: dict[str, list[Tap]] = {}
-    for tap in dict.fromkeys(taps):
-        by_module.setdefault(tap.module, []).append(tap)
+    pooled: dict[HookPoint, Tensor] = {}
+    by_module: dict[str, list[HookPoint]] = {}
+    for point in dict.fromkeys(points):
+        by_module.setdefault(point.module, []).append(point)
 
-    def hook(own: list[Tap]):
+    def hook(own: list[HookPoint]):
         def store(module: nn.Module, inputs: Any, output: Any) -> None:
-            for tap in own:
-                if tap in pooled:
+            for point in own:
+                if point in pooled:
                     raise UserError(
-                        f"stage {tap.module!r}: the network uses this module more than once in a "
+                        f"stage {point.module!r}: the network uses this module more than once in a "
                         "forward, so its output is ambiguous; take the module that contains it"
                     )
-                x = element(output, tap)
+                x = element(output, point)
                 if x.ndim < 2:
                     raise UserError(
-                        f"stage {tap.module!r} is of shape {list(x.shape)}, without units"
+                        f"stage {point.module!r} is of shape {list(x.shape)}, without units"
                     )
-                pooled[tap] = pool_units(x, unit_axis(module, x.ndim, rule))
-            if stop and len(pooled) == len(set(taps)):
+                pooled[point] = pool_units(x, unit_axis(module, x.ndim, rule))
+            if stop and len(pooled) == len(set(points)):
                 raise _Enough
 
         return store
@@ -148,7 +148,7 @@ def capture(
 def stage_features(
     network: nn.Module,
     inputs: Sequence[Tensor],
-    stages: Mapping[str, Sequence[Tap]],
+    stages: Mapping[str, Sequence[HookPoint]],
     *,
     logits: bool = False,
     rule: UnitRule = BY_SHAPE,
@@ -156,24 +156,26 @@ def stage_features(
 ) -> dict[str, Tensor]:
     """Features [B, C] of every stage from one forward, and "logits" [B, classes] if requested.
 
-    stages: the taps of each stage; several are concatenated in their order, each averaged over its
+    stages: the points of each stage; several are concatenated in order, each averaged over its
         own frames and positions.
     logits: whether what the network returns is requested too.
     whole: whether the forward goes on after the last stage; with `logits` it does.
 
     Raises UserError for a stage that the forward does not reach exactly once.
     """
-    taps = [tap for own in stages.values() for tap in own]
+    points = [point for own in stages.values() for point in own]
     result: dict[str, Tensor] = {}
     stop = not logits and not whole
-    with torch.inference_mode(), capture(network, taps, stop=stop, rule=rule) as pooled:
+    with torch.inference_mode(), capture(network, points, stop=stop, rule=rule) as pooled:
         output = network(*inputs)
         if logits:
             result = _named(output, len(inputs[0]))
     for stage, own in stages.items():
-        if any(tap not in pooled for tap in own):
+        if any(point not in pooled for point in own):
             raise UserError(f"stage {stage!r}: the forward does not reach this module")
-    features = {name: torch.cat([pooled[tap] for tap in own], 1) for name, own in stages.items()}
+    features = {
+        name: torch.cat([pooled[point] for point in own], 1) for name, own in stages.items()
+    }
     if rule.folded:
         features = {n: _one_row_a_clip(n, x, len(inputs[0])) for n, x in features.items()}
     return {**features, **result}

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from common.pickles import unpickle
 from models.digest import digest
-from models.naming import translate_caffe2
 from models.network import BUILT, RANDOM, Network
+from models.parameter_names import translate_caffe2
 from models.seeding import seeded
 from utils import UserError, sha256
 

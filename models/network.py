@@ -23,7 +23,7 @@ BUILT = "as built"
 
 
 @dataclass(frozen=True)
-class Tap:
+class HookPoint:
     """One tensor inside a network.
 
     module: path of the module that returns it, as in `named_modules`.
@@ -34,8 +34,8 @@ class Tap:
     index: int | str | None = None
 
     @classmethod
-    def named(cls, text: str) -> Tap:
-        """The tap written as `path`, `path#0` or `path#name`."""
+    def named(cls, text: str) -> HookPoint:
+        """The point written as `path`, `path#0` or `path#name`."""
         module, _, key = text.partition("#")
         return cls(module, key or None)
 
@@ -146,7 +146,7 @@ class Network:
     build: "module:function", or a function; called with `spec` and the number of classes, returns
         the module.
     spec: what distinguishes the network from others of its family; a dataclass.
-    taps: from `spec`, the stages in order, and the taps of each; several are concatenated.
+    points: from `spec`, the stages in order, and the points of each; several are concatenated.
     clip: how it wants its clips.
     weights: where trained ones are.
     task: what it was trained for.
@@ -163,11 +163,11 @@ class Network:
     only_crop: in pixels, if there is only one.
     any_frames: whether the number of frames per clip can be chosen; if `spec` has a field for it,
         that follows.
-    modules: paths that can be named as stages in addition to those of `taps`, in order.
+    modules: paths that can be named as stages in addition to those of `points`, in order.
     inside: prefix, such as "network.", that the names of stages leave out of their paths.
     any_stages: whether its stages are still to be restricted to those that can be measured.
     source: SHA-256 of what defines it, other than its weights.
-    units: what a unit is, if shapes do not tell.
+    unit_rule: what a unit is, if shapes do not tell.
     unused: pattern of parameters that are never run, and that checkpoints may lack.
     log_odds: from what a segmentation network returns, the log-odds of the object in a clip's
         first frame, [B, H', W']; their sigmoid is the probability of its mask.
@@ -177,7 +177,7 @@ class Network:
     family: str
     build: str | Callable[[Any, int], nn.Module]
     spec: Any
-    taps: Callable[[Any], Mapping[str, tuple[Tap, ...]]]
+    points: Callable[[Any], Mapping[str, tuple[HookPoint, ...]]]
     clip: ClipGeometry | FlowGeometry
     weights: Weights
     task: str = RECOGNITION
@@ -196,14 +196,14 @@ class Network:
     inside: str = ""
     any_stages: bool = False
     source: str = ""
-    units: UnitRule = BY_SHAPE
+    unit_rule: UnitRule = BY_SHAPE
     unused: str = r"(?!)"
     log_odds: Callable[[Any], Tensor] = only_channel
 
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the stages, in order: those that `stg` all stands for."""
-        return tuple(self.taps(self.spec))
+        return tuple(self.points(self.spec))
 
     def module(self, num_classes: int | None = None, spec: object = None) -> nn.Module:
         """A new module in evaluation mode, of `spec` (default: the network's own).
@@ -246,7 +246,7 @@ class Network:
 
     def adapted(self, clips: ClipOptions, unit_dim: int | None) -> Network:
         """The same network for the requested clips and axis of units."""
-        return replace(self.with_clip(clips), units=replace(self.units, dim=unit_dim))
+        return replace(self.with_clip(clips), unit_rule=replace(self.unit_rule, dim=unit_dim))
 
     def with_clip(self, wanted: ClipOptions) -> Network:
         """The same network for the requested clips.
@@ -343,10 +343,10 @@ class Network:
     def _listed(self) -> str:
         return ("; " if any("," in name for name in self.stages) else ", ").join(self.stages)
 
-    def stage_taps(self, text: str | None) -> dict[str, tuple[Tap, ...]]:
-        """The taps of each stage named by `stg`."""
-        known = self.taps(self.spec)
+    def stage_points(self, text: str | None) -> dict[str, tuple[HookPoint, ...]]:
+        """The points of each stage named by `stg`."""
+        known = self.points(self.spec)
         return {
-            stage: known[stage] if stage in known else (Tap.named(self.inside + stage),)
+            stage: known[stage] if stage in known else (HookPoint.named(self.inside + stage),)
             for stage in self.requested_stages(text)
         }

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from datasets.geometry import Geometry
 from models.capture import elements, folded, stage_features, unit_axis
-from models.network import BY_SHAPE, Network, Tap, UnitRule
+from models.network import BY_SHAPE, HookPoint, Network, UnitRule
 from models.own.user_code import described
 from utils import UserError
 
@@ -81,7 +81,7 @@ def first_forward(inputs: Sequence[Tensor]) -> Iterator[None]:
 def require_stages(
     module: nn.Module,
     inputs: Sequence[Tensor],
-    stages: Mapping[str, Sequence[Tap]],
+    stages: Mapping[str, Sequence[HookPoint]],
     rule: UnitRule,
     rows: int = 1,
 ) -> None:
@@ -129,30 +129,30 @@ def list_stages(network: Network, module: nn.Module, device: str = "cpu") -> lis
         return _table_rows(network, module, uses)
     rows = []
     for stage in network.modules:
-        tap = Tap.named(network.inside + stage)
-        part, use = module.get_submodule(tap.module), uses[tap.module]
+        point = HookPoint.named(network.inside + stage)
+        part, use = module.get_submodule(point.module), uses[point.module]
         if not use.calls and not isinstance(part, nn.ModuleList):
             rows.append(StageRow(stage, (), 0, stage in network.stages, 0))
         for key, shape in use.shapes.items():
             single = key is None or len(use.shapes) == 1
             name = stage if single else f"{stage}#{key}"
-            units = count_units(part, shape, network.units)
+            units = count_units(part, shape, network.unit_rule)
             rows.append(StageRow(name, shape, units, stage in network.stages, use.calls))
     return rows
 
 
 def _table_rows(network: Network, module: nn.Module, uses: Mapping[str, Use]) -> list[StageRow]:
     rows = []
-    for stage, taps in network.stage_taps("all").items():
-        shapes = [_shape(uses[tap.module], tap) for tap in taps]
-        parts = [module.get_submodule(tap.module) for tap in taps]
-        units = [count_units(p, s, network.units) for p, s in zip(parts, shapes, strict=True)]
+    for stage, points in network.stage_points("all").items():
+        shapes = [_shape(uses[point.module], point) for point in points]
+        parts = [module.get_submodule(point.module) for point in points]
+        units = [count_units(p, s, network.unit_rule) for p, s in zip(parts, shapes, strict=True)]
         rows.append(StageRow(stage, shapes[0], sum(units), True))
     return rows
 
 
-def _shape(use: Use, tap: Tap) -> tuple[int, ...]:
-    return next(iter(use.shapes.values())) if tap.index is None else use.shapes[tap.index]
+def _shape(use: Use, point: HookPoint) -> tuple[int, ...]:
+    return next(iter(use.shapes.values())) if point.index is None else use.shapes[point.index]
 
 
 def measurable(network: Network, module: nn.Module) -> Network:
@@ -160,14 +160,14 @@ def measurable(network: Network, module: nn.Module) -> Network:
     reaches once, and that are one tensor."""
     uses = outline(module, zeros(network.clip))
 
-    def can_be(tap: Tap) -> bool:
-        use, part = uses[tap.module], module.get_submodule(tap.module)
+    def can_be(point: HookPoint) -> bool:
+        use, part = uses[point.module], module.get_submodule(point.module)
         shapes = list(use.shapes.values())
-        return use.calls == len(shapes) == 1 and count_units(part, shapes[0], network.units) > 0
+        return use.calls == len(shapes) == 1 and count_units(part, shapes[0], network.unit_rule) > 0
 
-    taps = network.taps(network.spec)
-    kept = {stage: own for stage, own in taps.items() if all(map(can_be, own))} or taps
-    return replace(network, taps=lambda spec: kept, any_stages=False)
+    points = network.points(network.spec)
+    kept = {stage: own for stage, own in points.items() if all(map(can_be, own))} or points
+    return replace(network, points=lambda spec: kept, any_stages=False)
 
 
 def count_units(part: nn.Module, shape: Sequence[int], rule: UnitRule = BY_SHAPE) -> int:

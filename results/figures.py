@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from common.factors import DYNAMIC, FACTORS, STATIC
-from results.estimates import CLASS, LAYER, UNIT, Block, Results, classes
 from results.panels import Grid, Panel, Series
 from results.plotting import save_figure
+from results.statistics import CLASS, LAYER, UNIT, Block, Results, classes
 
 
 def plot_layerwise(folder: Path, all_results: Sequence[Results], name: str = "layerwise") -> Path:

@@ -1,4 +1,4 @@
-"""A figure as data: panels with series of values in them, their colours and their markers.
+"""A figure as data: panels with series of values in them.
 
 `results.plotting` writes it as PNG and PDF, `results.tikz` as LaTeX.
 """
@@ -10,18 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
-COLOURS = {
-    "dynamic": "#D55E00",
-    "static": "#0072B2",
-    "joint": "#009E73",
-    "residual": "#BBBBBB",
-    "dead": "#333333",
-    "different": "#CC79A7",
-    "same": "#E69F00",
-}
-_OTHER = "#555555"
-_MARKERS = {"dynamic": "o", "static": "s", "different": "^", "same": "D"}
+from results.colours import COLOURS, MARKERS, OTHER
+
 Numbers = Sequence[float] | np.ndarray
 BAR = 0.8  # of the distance between two groups of bars
 
@@ -45,12 +35,12 @@ class Series:
     @property
     def colour(self) -> str:
         """That of the factor or class in every figure."""
-        return COLOURS.get(self.like or self.label, _OTHER)
+        return COLOURS.get(self.like or self.label, OTHER)
 
     @property
     def marker(self) -> str:
         """That of the factor or class on every line."""
-        return _MARKERS.get(self.like or self.label, "^")
+        return MARKERS.get(self.like or self.label, "^")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from results.colours import DARK, GREY
 from results.panels import BAR, Grid, Numbers, Panel, Series, bar_positions, labels
 from utils import atomic_path
 
@@ -30,7 +31,6 @@ _STYLE: dict[Any, Any] = {
     "pdf.fonttype": 42,
     "figure.dpi": 200,
 }
-_GREY, _DARK = "#888888", "#333333"
 
 # Inches, and characters of the names of ticks.
 _WIDTH, _NARROW = 6.6, 3.6
@@ -115,7 +115,7 @@ def _plot_panel(axes: Axes, panel: Panel | None, width: float) -> None:
     axes.set(title=_title(panel, width), xlabel=panel.xlabel, ylabel=panel.ylabel)
     for axis, value in panel.references:
         line = axes.axhline if axis == "y" else axes.axvline
-        line(value, color=_GREY, lw=0.6, ls="--", zorder=0)
+        line(value, color=GREY, lw=0.6, ls="--", zorder=0)
     if panel.ticks:
         _set_ticks(axes, panel, width)
     if panel.limits:
@@ -178,7 +178,7 @@ def _plot_bars(axes: Axes, panel: Panel) -> None:
     width = BAR / len(panel.series)
     for series, positions in zip(panel.series, bar_positions(panel), strict=True):
         axes.bar(positions, series.values, width, label=series.label, color=series.colour)
-        _plot_intervals(axes, positions, series, _DARK)
+        _plot_intervals(axes, positions, series, DARK)
 
 
 def _plot_stacked(axes: Axes, panel: Panel) -> None:

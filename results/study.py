@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from common.tasks import RECOGNITION, SEGMENTATION
 from results import final_files, joint_files
-from results.estimates import LAYER, Results, find
+from results.statistics import LAYER, Results, find
 from utils import DataError, UserError, atomic_path, file_name, read_json
 
 # What runs of different seeds may differ in.

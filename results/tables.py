@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from results.estimates import CLASS, LAYER, UNIT, Block, Results, by_factor, classes, find
+from results.statistics import CLASS, LAYER, UNIT, Block, Results, by_factor, classes, find
 from utils import atomic_path, format_table
 
 # Some rows of a CSV file, as columns; what is the same in all of them is repeated without end.

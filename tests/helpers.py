@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from models.catalogue import find
-from models.naming import pytorchvideo_name
 from models.network import Network
+from models.parameter_names import pytorchvideo_name
 from models.tables.resnet import Fusion, Pathway, ResNetSpec
 
 DATA = Path(__file__).parent / "data"

@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import torch
 
-from models.naming import caffe2_name
+from models.parameter_names import caffe2_name
 from tests.helpers import fill, read_json
 
 EXTRAS = {"model_iter": np.int64(7), "lr": np.float32(0.1), "conv1_w_momentum": np.ones(3, "f4")}

@@ -19,7 +19,7 @@ from datasets.geometry import FlowGeometry
 from main import main
 from measure import features
 from models import catalogue
-from models.network import Network, Tap, Weights
+from models.network import HookPoint, Network, Weights
 from models.tables.two_stream import TWO_STREAM
 from tests.datasets.helpers_davis import STYLES, write_trees
 from tests.helpers import fill
@@ -63,9 +63,9 @@ def build_tiny(spec: TinySpec, num_classes: int) -> Tiny:
     return Tiny(spec)
 
 
-def _taps(spec: TinySpec) -> dict[str, tuple[Tap, ...]]:
+def _points(spec: TinySpec) -> dict[str, tuple[HookPoint, ...]]:
     modules = {"conv1,app_stream": "app", "conv1,mot_stream": "mot", LAST: "fusion"}
-    return {stage: (Tap(module),) for stage, module in modules.items()}
+    return {stage: (HookPoint(module),) for stage, module in modules.items()}
 
 
 def _name(name: str, options: Mapping[str, Any], spec: TinySpec) -> str:
@@ -82,7 +82,7 @@ def tiny_networks() -> tuple[Network, Network]:
         **TWO_STREAM,
         "family": "Tiny",
         "build": "tests.helpers_vos:build_tiny",
-        "taps": _taps,
+        "points": _points,
         "smallest_crop": 8,
     }
     one = Network(

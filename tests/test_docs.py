@@ -15,7 +15,7 @@ import pytest
 
 import main
 from datasets.davis import find_sequences
-from datasets.layouts import find_videos
+from datasets.video_layouts import find_videos
 from datasets.videos import Video
 from tests.datasets.helpers import touch
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import main
 from config import Config
-from datasets.clips import permutation, subsample
+from datasets.video_clips import permutation, subsample
 from main import Outcome
 from measure.prepare import prepare
 from models.catalogue import find

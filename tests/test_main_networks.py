@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from config import Config, load_config
-from datasets.pairs import PairPlan
+from datasets.pair_plan import PairPlan
 from measure.cfg_file import find_network, resolved
 from measure.prepare import prepare
 from measure.run import Run
@@ -185,14 +185,14 @@ class TestOwnOptions:
             path,
             f"{path}, not fused",
         )
-        assert fused.stage_taps("1") != apart.stage_taps("1")
-        assert fused.stage_taps("5") == apart.stage_taps("5")
+        assert fused.stage_points("1") != apart.stage_points("1")
+        assert fused.stage_points("5") == apart.stage_points("5")
 
     def test_network_that_cannot_be_taken_apart_is_labelled_as_it_is(self, data, tmp_path):
         # The study's code took `fuse` False for it, and measured it fused.
         model = "slowfast_ssv2_r50_8x8"
         fused, asked = (network(model=model, path="cat", fuse=fuse) for fuse in (True, False))
-        assert asked.stage_taps("all") == fused.stage_taps("all")
+        assert asked.stage_points("all") == fused.stage_points("all")
         chosen = as_argv(options(data, tmp_path, model=model, path="slow", fuse=False))
         plan = prepare(load_config(chosen))
         assert plan.pathway == plan.identity["path"] == "slow"

@@ -44,13 +44,13 @@ def raising(error):
     ],
 )
 def test_exit_codes(error, code, words, capsys):
-    assert utils.run(raising(error)) == code
+    assert utils.run_script(raising(error)) == code
     assert capsys.readouterr().err == words
 
 
 def test_other_errors_keep_their_traceback():
     with pytest.raises(ZeroDivisionError):
-        utils.run(raising(ZeroDivisionError()))
+        utils.run_script(raising(ZeroDivisionError()))
 
 
 # ---- Devices.

@@ -8,7 +8,7 @@ from functools import partial
 from torch import Tensor, nn
 from torchvision.models.video.mvit import MSBlockConfig, MViT, Pool
 
-from models.naming import install_published_names
+from models.parameter_names import install_published_names
 from models.tables.transformers import MViTSpec
 from utils import UserError
 

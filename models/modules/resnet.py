@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.naming import install_published_names, pytorchvideo_name
+from models.parameter_names import install_published_names, pytorchvideo_name
 from models.tables.resnet import Pathway, ResNetSpec
 from utils import UserError
 

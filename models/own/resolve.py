@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from datasets.geometry import ClipOptions
-from models.network import Network, OwnSpec, Tap, UnitRule
+from models.network import HookPoint, Network, OwnSpec, UnitRule
 from models.outline import measurable
 from models.seeding import seeded
 from utils import UserError, suggestion
@@ -65,14 +65,14 @@ def record(
     """
     inner = module.get_submodule(inside)
     prefix = f"{inside}." if inside else ""
-    taps = {s: (Tap.named(prefix + s),) for s in stages or top_level_blocks(inner)}
+    points = {s: (HookPoint.named(prefix + s),) for s in stages or top_level_blocks(inner)}
     return Network(
         spec=OwnSpec(),
-        taps=lambda spec: taps,
+        points=lambda spec: points,
         modules=tuple(path for path, _ in inner.named_modules() if path),
         inside=prefix,
         smallest_crop=1,
-        **{"head": "-", "units": UnitRule(folded=True), **fields},
+        **{"head": "-", "unit_rule": UnitRule(folded=True), **fields},
     )
 
 

@@ -28,7 +28,7 @@ class Family:
     rate: raw frames from one of these to the next, at 30 frames a second.
     blocks: the module whose children are the stages; empty for the network itself.
     any_frames: whether they take clips of any number of frames.
-    units: what a unit is.
+    unit_rule: what a unit is.
     """
 
     pattern: str
@@ -36,13 +36,13 @@ class Family:
     rate: int
     blocks: str = ""
     any_frames: bool = True
-    units: UnitRule = UnitRule(folded=True)
+    unit_rule: UnitRule = UnitRule(folded=True)
 
 
 FAMILIES = (
     Family("s3d", 128, 2, "features"),
     Family("mvit_*", 16, 4, "blocks", any_frames=False),
-    Family("swin3d_*", 32, 2, "features", units=UnitRule(maps_last=True, folded=True)),
+    Family("swin3d_*", 32, 2, "features", unit_rule=UnitRule(maps_last=True, folded=True)),
     # The residual networks, and any that torchvision may add.
     Family("*", 16, 2),
 )
@@ -93,7 +93,7 @@ def resolve(name: str, num_classes: int | None) -> tuple[Network, nn.Module]:
         trained_on="Kinetics-400",
         head=_head(module),
         any_frames=family.any_frames,
-        units=family.units,
+        unit_rule=family.unit_rule,
     )
     return network, module
 

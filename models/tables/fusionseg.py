@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from models.network import Network, Tap, Weights
+from models.network import HookPoint, Network, Weights
 from models.tables.two_stream import FUSED, LAYERS, STREAMS, TWO_STREAM, in_archive
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ class FusionSegSpec:
     trained_on: str = TRAININGS[0]
 
 
-def _taps(spec: FusionSegSpec) -> dict[str, tuple[Tap, ...]]:
+def _points(spec: FusionSegSpec) -> dict[str, tuple[HookPoint, ...]]:
     fusion = f"{'backbone' if spec.fuse_early else 'classifier'}.{FUSED}"
     modules = {f"{layer},{s}": f"backbone.{s}.{layer}" for s in STREAMS for layer in LAYERS}
     modules |= {f"{layer},{FUSED}": f"{fusion}.{layer}" for layer in ("layer1", "layer4")}
-    return {stage: (Tap(module),) for stage, module in modules.items()}
+    return {stage: (HookPoint(module),) for stage, module in modules.items()}
 
 
 def _object_over_rest(logits: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ NETWORKS = (
         family="FusionSeg",
         build="vos.modules.fusionseg:build",
         spec=FusionSegSpec(),
-        taps=_taps,
+        points=_points,
         num_classes=2,
         log_odds=_object_over_rest,
         options={

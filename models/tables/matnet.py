@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.network import Network, Tap, Weights
+from models.network import HookPoint, Network, Weights
 from models.tables.two_stream import FUSED, LAYERS, STREAMS, TWO_STREAM, in_archive
 
 
@@ -53,18 +53,18 @@ class MATNetSpec:
     use_spatial_conv: bool = False
 
 
-def _taps(spec: MATNetSpec) -> dict[str, tuple[Tap, ...]]:
-    taps = {}
+def _points(spec: MATNetSpec) -> dict[str, tuple[HookPoint, ...]]:
+    points = {}
     for index, stream in enumerate(STREAMS):
-        taps[f"conv1,{stream}"] = Tap(f"encoder.conv1_{index + 1}")
+        points[f"conv1,{stream}"] = HookPoint(f"encoder.conv1_{index + 1}")
         # Before any exchange; those of the later levels after it.
-        taps[f"layer1,{stream}"] = Tap(f"encoder.res2_{index + 1}")
+        points[f"layer1,{stream}"] = HookPoint(f"encoder.res2_{index + 1}")
         for level in (2, 3, 4):
-            taps[f"layer{level},{stream}"] = Tap(f"encoder.coa_res{level + 1}", index)
+            points[f"layer{level},{stream}"] = HookPoint(f"encoder.coa_res{level + 1}", index)
     for level, layer in enumerate(LAYERS[1:], 2):
-        taps[f"{layer},{FUSED}"] = Tap(f"encoder.gated_res{level}")
-    taps[f"layerf,{FUSED}"] = Tap("decoder.RF2")
-    return {stage: (tap,) for stage, tap in taps.items()}
+        points[f"{layer},{FUSED}"] = HookPoint(f"encoder.gated_res{level}")
+    points[f"layerf,{FUSED}"] = HookPoint("decoder.RF2")
+    return {stage: (point,) for stage, point in points.items()}
 
 
 def _name(name: str, options: Mapping[str, Any], spec: MATNetSpec) -> str:
@@ -78,7 +78,7 @@ def _network(name: str, **spec: Any) -> Network:
         family="MATNet",
         build="vos.modules.matnet:build",
         spec=MATNetSpec(**spec),
-        taps=_taps,
+        points=_points,
         options={
             "cc_type": tuple(CO_ATTENTION),
             "fusion_type": ("gated", "convex_gated"),

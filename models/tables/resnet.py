@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from datasets.geometry import ClipGeometry
-from models.naming import pytorchvideo_name
-from models.network import Network, Tap, Weights
+from models.network import HookPoint, Network, Weights
+from models.parameter_names import pytorchvideo_name
 
 STAGES = ("1", "2", "3", "4", "5")
 PATHS = ("slow", "fast", "cat")
@@ -97,24 +97,26 @@ FAST_ADVICE = (
 )
 
 
-def _one_pathway_taps(spec: ResNetSpec) -> dict[str, tuple[Tap, ...]]:
-    return {stage: (Tap(f"s{stage}"),) for stage in STAGES}
+def _one_pathway_points(spec: ResNetSpec) -> dict[str, tuple[HookPoint, ...]]:
+    return {stage: (HookPoint(f"s{stage}"),) for stage in STAGES}
 
 
-def _two_pathway_taps(spec: ResNetSpec) -> dict[str, tuple[Tap, ...]]:
+def _two_pathway_points(spec: ResNetSpec) -> dict[str, tuple[HookPoint, ...]]:
     # The lateral connection of a stage follows it; res5 has none.
     modules = {s: f"s{s}_fuse" if spec.fuse and s != "5" else f"s{s}" for s in STAGES}
     indices = {"slow": (0,), "fast": (1,), "cat": (0, 1)}[spec.path]
-    return {s: tuple(Tap(module, index) for index in indices) for s, module in modules.items()}
+    return {
+        s: tuple(HookPoint(module, index) for index in indices) for s, module in modules.items()
+    }
 
 
 def _pathway(spec: ResNetSpec) -> str:
     return spec.path if spec.fuse else f"{spec.path}, not fused"
 
 
-def _always_fused_taps(spec: ResNetSpec) -> dict[str, tuple[Tap, ...]]:
+def _always_fused_points(spec: ResNetSpec) -> dict[str, tuple[HookPoint, ...]]:
     # The study's code ignores `fuse` here: the lateral connection is part of the published block.
-    return _two_pathway_taps(replace(spec, fuse=True))
+    return _two_pathway_points(replace(spec, fuse=True))
 
 
 def _always_fused_pathway(spec: ResNetSpec) -> str:
@@ -123,7 +125,7 @@ def _always_fused_pathway(spec: ResNetSpec) -> str:
 
 # What networks with two pathways have in addition to those with one.
 TWO_PATHWAYS: dict[str, Any] = {
-    "taps": _two_pathway_taps,
+    "points": _two_pathway_points,
     "pathway": _pathway,
     "options": {"path": PATHS, "fuse": (True, False)},
 }
@@ -136,7 +138,7 @@ def _network(name, spec, frames, rate, weights, trained_on="Kinetics-400", **mor
         head = pytorchvideo_name(head, two)
     inputs = tuple(zip(("slow", "fast") if two else ("video",), frames, strict=True))
     fields: dict[str, Any] = {
-        "taps": _one_pathway_taps,
+        "points": _one_pathway_points,
         "clip": ClipGeometry(inputs, rate),
         "num_classes": CLASSES.get(trained_on, 0),
         **(TWO_PATHWAYS if two else {}),
@@ -201,7 +203,7 @@ NETWORKS = (
              _zoo("SLOW_8x8_R50.pyth", PYTORCHVIDEO_FILES, PYTORCHVIDEO_PAGE), "SSv2"),
     _network("slowfast_ssv2_r50_8x8", SLOWFAST_PTV_SPEC, (8, 32), 2,
              _zoo("SLOWFAST_8x8_R50.pyth", PYTORCHVIDEO_FILES, PYTORCHVIDEO_PAGE), "SSv2",
-             taps=_always_fused_taps, pathway=_always_fused_pathway),
+             points=_always_fused_points, pathway=_always_fused_pathway),
     _network("slowfast_ssv2_16x8", SLOWFAST_SPEC, (16, 64), 2,
              _zoo("SLOWFAST_16x8_R50.pkl", MULTIGRID_FILES), "SSv2"),
     _network("slowfast_ssv2_16x8_multigrid", MULTIGRID_SPEC, (16, 64), 2,

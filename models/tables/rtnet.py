@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from common.tasks import SEGMENTATION
 from datasets.geometry import FlowGeometry
-from models.network import Network, Tap, Weights
+from models.network import HookPoint, Network, Weights
 from models.tables.two_stream import FUSED, MOT, SIZE, STREAMS, in_archive
 
 if TYPE_CHECKING:
@@ -51,19 +51,19 @@ class RTNetSpec:
     attention: tuple[AttentionSpec, ...]
 
 
-def _taps(spec: RTNetSpec) -> dict[str, tuple[Tap, ...]]:
-    taps = {}
+def _points(spec: RTNetSpec) -> dict[str, tuple[HookPoint, ...]]:
+    points = {}
     for index, stream in enumerate(STREAMS):
-        taps[f"conv1,{stream}"] = Tap(
+        points[f"conv1,{stream}"] = HookPoint(
             f"{'temporal' if stream == MOT else 'spatial'}_net.{spec.stem}"
         )
         for level in (1, 2, 3, 4):
-            taps[f"layer{level},{stream}"] = Tap(f"level{level}", index)
+            points[f"layer{level},{stream}"] = HookPoint(f"level{level}", index)
     for level in (1, 2, 3):
-        taps[f"layer{level},{FUSED}"] = Tap(f"Transformerstafm{level}")
+        points[f"layer{level},{FUSED}"] = HookPoint(f"Transformerstafm{level}")
     # Level 4 has no fusion block: the first stage of the image stream's decoder stands for it.
-    taps[f"layer4,{FUSED}"] = Tap("spatial_net.decoder4")
-    return {stage: (tap,) for stage, tap in taps.items()}
+    points[f"layer4,{FUSED}"] = HookPoint("spatial_net.decoder4")
+    return {stage: (point,) for stage, point in points.items()}
 
 
 def _finest_of_first_frame(logits: Sequence[Tensor]) -> Tensor:
@@ -77,7 +77,7 @@ def _network(name: str, spec: RTNetSpec, weights: str) -> Network:
         family="RTNet",
         build="vos.modules.rtnet:build",
         spec=spec,
-        taps=_taps,
+        points=_points,
         task=SEGMENTATION,
         clip=FlowGeometry(SIZE, frames=2),
         log_odds=_finest_of_first_frame,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from datasets.geometry import ClipGeometry
-from models.network import Network, Tap, Variant, Weights
+from models.network import HookPoint, Network, Variant, Weights
 from utils import UserError
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ class TimeSformerSpec:
     heads: int = 12
 
 
-def _block_taps(prefix: str):
-    def taps(spec: MViTSpec | TimeSformerSpec) -> dict[str, tuple[Tap, ...]]:
-        return {str(block): (Tap(f"{prefix}{block}"),) for block in range(spec.depth)}
+def _block_points(prefix: str):
+    def points(spec: MViTSpec | TimeSformerSpec) -> dict[str, tuple[HookPoint, ...]]:
+        return {str(block): (HookPoint(f"{prefix}{block}"),) for block in range(spec.depth)}
 
-    return taps
+    return points
 
 
 def _fixed_mvit(spec: MViTSpec, state: Mapping[str, Tensor]) -> Variant:
@@ -141,7 +141,7 @@ def _mvit(name: str, **more) -> Network:
         family="MViT",
         build="models.modules.mvit:build",
         spec=MViTSpec(),
-        taps=_block_taps("blocks."),
+        points=_block_points("blocks."),
         clip=ClipGeometry((("video", 16),), 4, window=64, short_side=256, crop=224),
         num_classes=400,
         trained_on="Kinetics-400",
@@ -159,7 +159,7 @@ def _timesformer(spec: TimeSformerSpec, name: str, rate: int, url: str, **more) 
         family="TimeSformer",
         build="models.modules.timesformer:build",
         spec=spec,
-        taps=_block_taps("model.blocks."),
+        points=_block_points("model.blocks."),
         clip=ClipGeometry(
             (("video", spec.frames),), rate, window=spec.frames * rate, short_side=256, crop=224
         ),

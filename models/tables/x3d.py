@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from datasets.geometry import ClipGeometry
-from models.network import Network, Tap, Weights
+from models.network import HookPoint, Network, Weights
 
 STAGES = ("1", "2", "3", "4", "5")
 PAGE = "https://github.com/facebookresearch/SlowFast/blob/main/MODEL_ZOO.md"
@@ -31,8 +31,8 @@ class X3DSpec:
     widths: tuple[int, ...] = (24, 48, 96, 192)
 
 
-def _taps(spec: X3DSpec) -> dict[str, tuple[Tap, ...]]:
-    return {stage: (Tap(f"s{stage}"),) for stage in STAGES}
+def _points(spec: X3DSpec) -> dict[str, tuple[HookPoint, ...]]:
+    return {stage: (HookPoint(f"s{stage}"),) for stage in STAGES}
 
 
 def _network(name: str, spec: X3DSpec, rate: int, short_side: int, crop: int) -> Network:
@@ -41,7 +41,7 @@ def _network(name: str, spec: X3DSpec, rate: int, short_side: int, crop: int) ->
         family="X3D",
         build="models.modules.x3d:build",
         spec=spec,
-        taps=_taps,
+        points=_points,
         clip=ClipGeometry(
             (("video", spec.frames),),
             rate,

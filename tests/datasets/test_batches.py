@@ -12,14 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets import clips as clips_module
+from datasets import video_clips as clips_module
 from datasets.batches import BadVideo, Batch, FrameError, iter_batches, read_frame
-from datasets.clips import permutation, preprocess
 from datasets.geometry import ClipGeometry
-from datasets.layouts import find_videos
-from datasets.pairs import PlanRules
-from datasets.plan import Clip
+from datasets.pair_plan import PlanRules
 from datasets.stylized_videos import StylizedVideos
+from datasets.video_clips import permutation, preprocess
+from datasets.video_layouts import find_videos
+from datasets.video_plan import Clip
 from datasets.videos import check_frames
 from tests.datasets.helpers import noise, write_frames
 from tests.helpers import assert_close

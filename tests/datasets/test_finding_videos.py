@@ -9,7 +9,7 @@ import pytest
 from datasets import stylized_videos
 from datasets.dataset import DataRequest
 from datasets.geometry import ClipGeometry
-from datasets.pairs import PlanRules
+from datasets.pair_plan import PlanRules
 from datasets.stylized_videos import StylizedVideos, find
 from datasets.synthetic import MARKER, make
 from datasets.videos import UNSTYLIZED, Video

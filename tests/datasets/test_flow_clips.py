@@ -13,10 +13,11 @@ from PIL import Image
 from datasets import flow_clips
 from datasets.batches import BadVideo, Batch, iter_batches, read_frame
 from datasets.davis import BACKWARD, FORWARD
-from datasets.flow_clips import FlowReader, Jitter, sample_jitters, to_input
+from datasets.flow_clips import FlowReader, to_input
+from datasets.flow_jitter import Jitter, sample_jitters
 from datasets.flow_plan import FlowClip
 from datasets.geometry import FlowGeometry
-from datasets.pairs import PlanRules
+from datasets.pair_plan import PlanRules
 from datasets.stylized_sequences import StylizedSequences
 from tests.datasets.helpers_davis import save, sequences, write_trees
 from tests.helpers import assert_close

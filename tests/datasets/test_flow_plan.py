@@ -19,7 +19,7 @@ from datasets.flow_plan import (
     read_sequence_pairs,
     sample_sequence_pairs,
 )
-from datasets.pairs import Pair, PairPlan, PlanRules, distinct_clips
+from datasets.pair_plan import Pair, PairPlan, PlanRules, distinct_clips
 from tests.datasets.helpers_davis import SEQUENCES, toy
 from utils import DataError, UserError
 

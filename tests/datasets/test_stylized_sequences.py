@@ -12,7 +12,7 @@ from datasets.dataset import DataRequest
 from datasets.davis import BACKWARD, FORWARD
 from datasets.flow_plan import FlowClip
 from datasets.geometry import FlowGeometry
-from datasets.pairs import Pair, PairPlan, PlanRow, PlanRules
+from datasets.pair_plan import Pair, PairPlan, PlanRow, PlanRules
 from datasets.stylized_sequences import StylizedSequences, find
 from tests.datasets.helpers_davis import SEQUENCES, sequences, toy, write_trees
 from utils import DataError, UserError

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from common.factors import DYNAMIC, STATIC
-from datasets.clips import raw_frames
 from datasets.dataset import DataRequest
 from datasets.geometry import ClipGeometry, ClipOptions
-from datasets.pairs import Pair, PairPlan, PlanRules
-from datasets.plan import Clip, plan_row
+from datasets.pair_plan import Pair, PairPlan, PlanRules
 from datasets.stylized_videos import StylizedVideos, find
+from datasets.video_clips import raw_frames
+from datasets.video_plan import Clip, plan_row
 from datasets.videos import UNSTYLIZED, Video, VideoSet
 from tests.datasets.helpers import touch, touch_styles, video_set
 from utils import UserError

@@ -12,7 +12,7 @@ from datasets import synthetic
 from datasets.synthetic import MOTIONS, STYLES, draw_video, make, masks, poses, render
 from datasets.synthetic_shapes import SHAPES
 from misc import make_synthetic
-from utils import UserError, read_csv, run
+from utils import UserError, read_csv, run_script
 
 SIZE = 64
 FRAMES = np.arange(24)
@@ -241,5 +241,5 @@ def test_script_makes_and_refuses(tmp_path, capsys):
     options = ["--n_videos", "1", "--styles", "3", "--n_frames", "2", "--size", "16"]
     make_synthetic.main([str(tmp_path / "set"), *options])
     assert len([*tmp_path.rglob("*.jpg")]) == 2
-    assert run(lambda: make_synthetic.main([str(tmp_path), *options])) == 2
+    assert run_script(lambda: make_synthetic.main([str(tmp_path), *options])) == 2
     assert "not empty" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from PIL import Image
 
 from datasets import synthetic_davis
 from datasets.davis import BACKWARD, FORWARD, STYLE_FOLDERS, check_files
-from datasets.flow_images import flow_image
+from datasets.flow_colours import flow_image
 from datasets.synthetic_davis import Scene, draw_scene, flow_of, make_davis, mask_of
 from tests.datasets.helpers_davis import sequences
 from utils import UserError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.layouts import find_videos
+from datasets.video_layouts import find_videos
 from datasets.videos import (
     UNSTYLIZED,
     Video,

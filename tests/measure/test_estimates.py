@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from common.factors import DYNAMIC, STATIC
-from datasets.pairs import Pair
-from datasets.plan import Clip
+from datasets.pair_plan import Pair
+from datasets.video_plan import Clip
 from measure.estimates import estimate_stages
 from results.store import FeatureStore
 from utils import DataError

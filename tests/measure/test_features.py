@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from datasets.batches import BadVideo, Batch
-from datasets.plan import Clip
+from datasets.video_plan import Clip
 from datasets.videos import MOST_SHOWN
 from measure.features import LoadedNetwork, fill_store
-from models.network import Tap
+from models.network import HookPoint
 from results.store import FeatureStore
 from tests.helpers import assert_close
 from utils import DataError, UserError
@@ -113,8 +113,8 @@ class TestLoadedNetwork:
     def network(self) -> LoadedNetwork:
         torch.manual_seed(0)
         module = torch.nn.Sequential(torch.nn.Conv3d(3, 4, 1), torch.nn.ReLU()).eval()
-        taps = {"conv": (Tap("0"),), "relu": (Tap("1"),)}
-        return LoadedNetwork(module, taps, torch.device("cpu"))
+        points = {"conv": (HookPoint("0"),), "relu": (HookPoint("1"),)}
+        return LoadedNetwork(module, points, torch.device("cpu"))
 
     def test_every_stage_from_one_forward_pooled_to_units(self, network):
         x = torch.randn(2, 3, 5, 6, 7)

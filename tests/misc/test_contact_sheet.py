@@ -13,12 +13,12 @@ from PIL import Image
 
 from common.factors import FACTORS
 from config import Config
-from datasets.clips import permutation
 from datasets.davis import BACKWARD, FORWARD
-from datasets.flow_clips import sample_jitters
+from datasets.flow_jitter import sample_jitters
 from datasets.flow_plan import FlowClip
-from datasets.pairs import Pair
-from datasets.plan import Clip
+from datasets.pair_plan import Pair
+from datasets.video_clips import permutation
+from datasets.video_plan import Clip
 from measure.prepare import Run, prepare
 from misc.contact_sheet import (
     choose_pairs,
@@ -31,7 +31,7 @@ from misc.contact_sheet import (
 )
 from tests.datasets.helpers import noise, write_frames
 from tests.datasets.helpers_davis import write_trees
-from utils import DataError, UserError, run
+from utils import DataError, UserError, run_script
 
 # A network of the user's own, which says how it wants its clips, and what stands there.
 OWN = """
@@ -319,4 +319,4 @@ class TestSheet:
     def test_what_cannot_be_written_is_refused_first(self, data, tmp_path):
         with pytest.raises(UserError, match=r"--save .* cannot be written"):
             main([*as_argv(options(tmp_path / "nowhere")), "--save", str(tmp_path)])
-        assert run(lambda: main(as_argv(options(tmp_path / "nowhere")))) == 2
+        assert run_script(lambda: main(as_argv(options(tmp_path / "nowhere")))) == 2

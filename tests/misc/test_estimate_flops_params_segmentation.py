@@ -47,7 +47,7 @@ def small(monkeypatch):
         family="Small",
         build=f"{__name__}:Small",
         spec=SmallSpec(),
-        taps=lambda spec: {},
+        points=lambda spec: {},
         weights=Weights("None are published"),
         options={"wide": (False, True)},
         **TWO_STREAM,

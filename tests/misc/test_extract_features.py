@@ -123,7 +123,7 @@ def test_features_are_those_of_the_network(tiny):
     module = network.module()
     module.load_state_dict(known_state(network))
     inputs = tiny_inputs(network, clips=5)
-    expected = stage_features(module, inputs, at_path(network, "cat").stage_taps("5,2"))
+    expected = stage_features(module, inputs, at_path(network, "cat").stage_points("5,2"))
     assert list(features) == list(expected) == ["2", "5"]
     for stage, values in expected.items():
         assert_close(features[stage], values)

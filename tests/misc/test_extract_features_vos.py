@@ -100,7 +100,7 @@ def test_batches_do_not_change_features_and_logits(tiny, size):
     module = TinyMATNet().eval()
     module.load_state_dict(fill(module.state_dict()))
     inputs = clip("image", (5, 3, 8, 9)), clip("flow", (5, 3, 8, 9))
-    expected = stage_features(module, inputs, network.stage_taps("all"), logits=True)
+    expected = stage_features(module, inputs, network.stage_points("all"), logits=True)
     assert list(features) == [*network.stages, "logits"] == list(expected)
     assert features["logits"].shape == (5, 1, 8, 9)
     for name, values in expected.items():

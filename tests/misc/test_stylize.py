@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.layouts import find_videos
+from datasets.video_layouts import find_videos
 from datasets.videos import UNSTYLIZED, check_frames
 from misc.stylize import STYLES, find_sources, main, read_frames, stylize_video
 from tests.datasets.helpers import noise, write_frames

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from datasets.clips import preprocess, subsample
 from datasets.synthetic import STYLES, draw_video, render_at
+from datasets.video_clips import preprocess, subsample
 from misc import train_demo
 from misc.train_demo import TASKS, accuracy, draw_batch, main, target, train
 from models.catalogue import find

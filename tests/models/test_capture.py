@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from models.capture import LOGITS, capture, pool_units, stage_features, unit_axis
-from models.network import Tap
+from models.network import HookPoint
 from tests.helpers import assert_close, at_path, tiny_inputs, tiny_network
 
 
@@ -48,22 +48,22 @@ def test_pool_units_averages_all_but_clips_and_units(shape, axes):
 
 
 def test_stages_have_their_units_and_are_the_means_of_their_maps(network, module):
-    stages, inputs = at_path(network, "cat", False).stage_taps("all"), tiny_inputs(network)
+    stages, inputs = at_path(network, "cat", False).stage_points("all"), tiny_inputs(network)
     maps = {}
     handles = [
-        module.get_submodule(tap.module).register_forward_hook(
-            lambda m, i, output, name=tap.module: maps.update({name: output})
+        module.get_submodule(point.module).register_forward_hook(
+            lambda m, i, output, name=point.module: maps.update({name: output})
         )
-        for taps in stages.values()
-        for tap in taps
+        for points in stages.values()
+        for point in points
     ]
     module(*inputs)
     for handle in handles:
         handle.remove()
     features = stage_features(module, inputs, stages)
     assert list(features) == list(network.stages)
-    for stage, taps in stages.items():
-        expected = [maps[tap.module][tap.index or 0].mean((2, 3, 4)) for tap in taps]
+    for stage, points in stages.items():
+        expected = [maps[point.module][point.index or 0].mean((2, 3, 4)) for point in points]
         assert_close(features[stage], torch.cat(expected, 1))
 
 
@@ -80,14 +80,14 @@ def test_stages_have_their_units_and_are_the_means_of_their_maps(network, module
 )
 def test_pathway_and_fusion_choose_the_units(path, fuse, units):
     network = tiny_network("two")
-    taps = at_path(network, path, fuse).stage_taps("all")
-    features = stage_features(network.module(), tiny_inputs(network), taps)
+    points = at_path(network, path, fuse).stage_points("all")
+    features = stage_features(network.module(), tiny_inputs(network), points)
     assert [values.shape for values in features.values()] == [(2, n) for n in units]
 
 
 def test_each_module_runs_once_however_many_stages_are_asked_for(network, module):
     calls = count_calls(module)
-    stages = at_path(network, "cat").stage_taps("all")
+    stages = at_path(network, "cat").stage_points("all")
     stage_features(module, tiny_inputs(network), {**stages, "again": stages["2"]}, logits=True)
     assert set(calls.values()) == {1}
     assert calls["head"] == 1
@@ -99,36 +99,38 @@ def test_each_module_runs_once_however_many_stages_are_asked_for(network, module
 )
 def test_later_stages_are_not_computed(network, module, stage, not_run):
     calls = count_calls(module)
-    stage_features(module, tiny_inputs(network), at_path(network, "cat").stage_taps(stage))
+    stage_features(module, tiny_inputs(network), at_path(network, "cat").stage_points(stage))
     assert calls[f"s{stage}"] == 1
     assert [name for name in not_run if calls[name]] == []
 
 
 def test_order_of_the_request_does_not_change_where_the_forward_stops(network, module):
     calls = count_calls(module)
-    taps = at_path(network, "fast").stage_taps("4,2")
-    assert list(stage_features(module, tiny_inputs(network), taps)) == ["2", "4"]
+    points = at_path(network, "fast").stage_points("4,2")
+    assert list(stage_features(module, tiny_inputs(network), points)) == ["2", "4"]
     assert (calls["s4"], calls["s5"]) == (1, 0)
 
 
 def test_logits_come_with_the_stages_and_equal_a_plain_forward(network, module):
-    inputs, taps = tiny_inputs(network), at_path(network, "cat").stage_taps("2,5")
-    together = stage_features(module, inputs, taps, logits=True)
+    inputs, points = tiny_inputs(network), at_path(network, "cat").stage_points("2,5")
+    together = stage_features(module, inputs, points, logits=True)
     assert list(together) == ["2", "5", LOGITS]
     with torch.inference_mode():
         assert torch.equal(together[LOGITS], module(*inputs))
-    alone = stage_features(module, inputs, taps)
+    alone = stage_features(module, inputs, points)
     assert all(torch.equal(values, together[name]) for name, values in alone.items())
 
 
 def test_features_carry_no_gradient(network, module):
-    features = stage_features(module, tiny_inputs(network), at_path(network, "cat").stage_taps("5"))
+    features = stage_features(
+        module, tiny_inputs(network), at_path(network, "cat").stage_points("5")
+    )
     assert not features["5"].requires_grad
 
 
 @pytest.mark.parametrize("stop", [True, False], ids=["stopped early", "whole forward"])
 def test_no_hook_is_left_after_the_block(network, module, stop):
-    with capture(module, [Tap("s2", 0), Tap("s4", 0)], stop=stop):
+    with capture(module, [HookPoint("s2", 0), HookPoint("s4", 0)], stop=stop):
         assert hooks(module) == ["s2", "s4"]
         module(*tiny_inputs(network))
     assert hooks(module) == []
@@ -140,25 +142,28 @@ def test_no_hook_is_left_after_an_error_in_the_forward_and_the_error_arrives(net
 
     module.s3.forward = fail
     with pytest.raises(RuntimeError, match="out of memory"):
-        stage_features(module, tiny_inputs(network), at_path(network, "fast").stage_taps("2,5"))
+        stage_features(module, tiny_inputs(network), at_path(network, "fast").stage_points("2,5"))
     assert hooks(module) == []
 
 
 def test_hooks_of_others_stay(network, module):
     handle = module.s2.register_forward_hook(lambda *args: None)
-    stage_features(module, tiny_inputs(network), at_path(network, "fast").stage_taps("all"))
+    stage_features(module, tiny_inputs(network), at_path(network, "fast").stage_points("all"))
     assert list(module.s2._forward_hooks) == [handle.id]
 
 
 def test_plain_tensors_are_taken_from_any_module():
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 25, 2))
     x = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(0))
-    features = stage_features(network, [x], {"conv": (Tap("0"),), "end": (Tap("3"),)})
+    features = stage_features(network, [x], {"conv": (HookPoint("0"),), "end": (HookPoint("3"),)})
     assert_close(features["conv"], network[0](x).mean((2, 3)), 1e-5)
     assert_close(features["end"], network(x), 1e-5)
 
 
-def test_tap_on_a_missing_module_is_an_error_and_leaves_no_hook(module):
-    with pytest.raises(AttributeError), capture(module, [Tap("s1"), Tap("s9")], stop=True):
+def test_hook_point_on_a_missing_module_is_an_error_and_leaves_no_hook(module):
+    with (
+        pytest.raises(AttributeError),
+        capture(module, [HookPoint("s1"), HookPoint("s9")], stop=True),
+    ):
         pass
     assert hooks(module) == []

@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.models.convnext import LayerNorm2d
 
 from models.capture import stage_features, unit_axis
-from models.network import BY_SHAPE, Tap, UnitRule
+from models.network import BY_SHAPE, HookPoint, UnitRule
 from utils import UserError
 
 
@@ -59,16 +59,18 @@ def test_axis_of_the_units(module, ndim, rule, axis):
 def test_unit_dim_chooses_what_is_averaged(dim, expected):
     network = nn.Sequential(nn.Identity())
     tokens = torch.arange(8.0).reshape(1, 2, 4)  # rows 0 1 2 3 and 4 5 6 7
-    taps = {"0": (Tap("0"),)}
-    assert stage_features(network, [tokens], taps, rule=UnitRule(dim=dim))["0"].tolist() == expected
+    points = {"0": (HookPoint("0"),)}
+    assert (
+        stage_features(network, [tokens], points, rule=UnitRule(dim=dim))["0"].tolist() == expected
+    )
 
 
 @pytest.mark.parametrize("dim", [0, 3, 7, -3, -4])
 def test_axis_that_cannot_be_that_of_units_is_refused(dim):
-    taps = {"0": (Tap("0"),)}
+    points = {"0": (HookPoint("0"),)}
     with pytest.raises(UserError, match=rf"`unit_dim` {dim}: .*3 axes"):
         stage_features(
-            nn.Sequential(nn.Identity()), [torch.zeros(1, 2, 4)], taps, rule=UnitRule(dim=dim)
+            nn.Sequential(nn.Identity()), [torch.zeros(1, 2, 4)], points, rule=UnitRule(dim=dim)
         )
 
 
@@ -77,7 +79,7 @@ def test_stages_keep_their_values_when_later_layers_work_in_place():
     with torch.no_grad():
         network[0].weight.copy_(-torch.eye(3))
         network[0].bias.zero_()
-    stages = {"0": (Tap("0"),), "2": (Tap("2"),)}
+    stages = {"0": (HookPoint("0"),), "2": (HookPoint("2"),)}
     assert stage_features(network, [ONE], stages)["0"].tolist() == [[-1.0] * 3] * 2
 
 
@@ -114,7 +116,7 @@ ONE, TWO = torch.full((2, 3), 1.0), torch.full((2, 3), 2.0)
 )
 def test_element_of_an_output(output, name, expected):
     network = nn.Sequential(Several(output))
-    features = stage_features(network, [ONE], {"s": (Tap.named(name),)}, whole=True)
+    features = stage_features(network, [ONE], {"s": (HookPoint.named(name),)}, whole=True)
     assert torch.equal(features["s"], expected)
 
 
@@ -132,7 +134,7 @@ def test_element_of_an_output(output, name, expected):
 def test_element_that_is_not_there_is_refused_with_those_that_are(output, name, words):
     network = nn.Sequential(Several(output))
     with pytest.raises(UserError, match=words):
-        stage_features(network, [ONE], {"s": (Tap.named(name),)})
+        stage_features(network, [ONE], {"s": (HookPoint.named(name),)})
     assert hooks(network) == []
 
 
@@ -169,7 +171,7 @@ def test_logits_that_are_not_those_of_clips_are_refused(output, words):
         stage_features(Several(output), [ONE], {}, logits=True)
 
 
-class Frames(nn.Module):
+class FramesInBatch(nn.Module):
     """Runs its layer on every frame by itself: rows in order clip, frame."""
 
     def __init__(self):
@@ -182,18 +184,18 @@ class Frames(nn.Module):
 
 def test_rows_of_one_clip_are_averaged_and_those_of_several_refused():
     clips = torch.arange(2 * 3 * 4.0).reshape(2, 3, 4, 1, 1)  # [B, C, T, 1, 1]
-    taps, rule = {"layer": (Tap("layer"),)}, UnitRule(folded=True)
-    one = stage_features(Frames(), [clips[:1]], taps, rule=rule)["layer"]
+    points, rule = {"layer": (HookPoint("layer"),)}, UnitRule(folded=True)
+    one = stage_features(FramesInBatch(), [clips[:1]], points, rule=rule)["layer"]
     assert one.tolist() == [[1.5, 5.5, 9.5]]  # the mean over 4 frames of 0-3, 4-7, 8-11
     with pytest.raises(UserError, match=r"'layer' has 8 rows for 2 clips.*`batch_size` 1"):
-        stage_features(Frames(), [clips], taps, rule=rule)
+        stage_features(FramesInBatch(), [clips], points, rule=rule)
 
 
 def test_module_that_is_used_twice_is_refused():
     relu = nn.ReLU()
     network = nn.Sequential(nn.Linear(3, 3), relu, nn.Linear(3, 3), relu)
     with pytest.raises(UserError, match=r"'1': the network uses this module more than once"):
-        stage_features(network, [ONE], {"1": (Tap("1"),)}, whole=True)
+        stage_features(network, [ONE], {"1": (HookPoint("1"),)}, whole=True)
     assert hooks(network) == []
 
 
@@ -201,4 +203,4 @@ def test_module_that_is_not_reached_is_refused():
     network = nn.Sequential(nn.Linear(3, 3))
     network[0].aside = nn.ReLU()
     with pytest.raises(UserError, match=r"stage '0\.aside': the forward does not reach"):
-        stage_features(network, [ONE], {"0.aside": (Tap("0.aside"),)})
+        stage_features(network, [ONE], {"0.aside": (HookPoint("0.aside"),)})

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from common.tasks import RECOGNITION, SEGMENTATION
-from datasets.clips import raw_frames
+from datasets.video_clips import raw_frames
 from models import catalogue
 from models.catalogue import by_name, find, networks, task_of
 from models.tables import resnet
@@ -119,9 +119,9 @@ def test_every_tap_is_a_module_of_the_network(name):
         modules = dict(network.module().named_modules())
     for path in ("slow", "fast", "cat"):
         for fuse in (True, False):
-            taps = at_path(network, path, fuse).stage_taps("all")
-            assert tuple(taps) == network.stages
-            assert all(tap.module in modules for own in taps.values() for tap in own)
+            points = at_path(network, path, fuse).stage_points("all")
+            assert tuple(points) == network.stages
+            assert all(point.module in modules for own in points.values() for point in own)
 
 
 @pytest.mark.parametrize("name", [n.name for n in networks().values() if n.task == RECOGNITION])
@@ -136,7 +136,7 @@ def test_frames_of_the_study_are_spread_evenly_over_the_window(name):
 def test_listing_networks_loads_neither_torch_nor_numpy():
     code = (
         "import sys; from models.catalogue import find; "
-        "find('i3d').stage_taps('all'); find('matnet').stage_taps('all'); "
+        "find('i3d').stage_points('all'); find('matnet').stage_points('all'); "
         "sys.exit(any(m in sys.modules for m in ('torch', 'numpy')))"
     )
     root = Path(__file__).parents[2]

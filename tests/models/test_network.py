@@ -7,7 +7,7 @@ import pytest
 from common.tasks import SEGMENTATION
 from datasets.geometry import ClipOptions
 from models.catalogue import find, networks
-from models.network import Tap, Weights
+from models.network import HookPoint, Weights
 from tests.helpers import at_path
 from utils import UserError
 
@@ -32,7 +32,7 @@ def test_all_stages_are_the_default(name):
 )
 def test_stages_come_in_order_of_depth(text, stages):
     assert find("i3d").requested_stages(text) == stages
-    assert tuple(find("i3d").stage_taps(text)) == stages
+    assert tuple(find("i3d").stage_points(text)) == stages
 
 
 @pytest.mark.parametrize("stage", ["6", "0", "res5", "2,7"])
@@ -48,24 +48,24 @@ def test_no_stage_is_refused(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "tap"),
+    ("text", "point"),
     [
-        ("a.b", Tap("a.b")),
-        ("a.b#0", Tap("a.b", "0")),
-        ("a#x", Tap("a", "x")),
-        ("a#", Tap("a")),
-        ("a#b#c", Tap("a", "b#c")),
+        ("a.b", HookPoint("a.b")),
+        ("a.b#0", HookPoint("a.b", "0")),
+        ("a#x", HookPoint("a", "x")),
+        ("a#", HookPoint("a")),
+        ("a#b#c", HookPoint("a", "b#c")),
     ],
 )
-def test_tap_by_its_name(text, tap):
-    assert Tap.named(text) == tap
+def test_tap_by_its_name(text, point):
+    assert HookPoint.named(text) == point
 
 
 # ---- Options of a network.
 
 
-def taps(network, path, stage="3", fuse=True):
-    return at_path(network, path, fuse).stage_taps(stage)[stage]
+def points(network, path, stage="3", fuse=True):
+    return at_path(network, path, fuse).stage_points(stage)[stage]
 
 
 def test_networks_with_two_pathways():
@@ -76,13 +76,13 @@ def test_networks_with_two_pathways():
 @pytest.mark.parametrize("name", TWO_PATHWAYS)
 def test_paths_of_two_pathways(name):
     network = find(name)
-    slow, fast = taps(network, "slow")[0], taps(network, "fast")[0]
+    slow, fast = points(network, "slow")[0], points(network, "fast")[0]
     assert (slow.index, fast.index) == (0, 1)
-    assert taps(network, "cat") == (slow, fast)
-    assert network.stage_taps("3")["3"] == (fast,)  # the study's default
+    assert points(network, "cat") == (slow, fast)
+    assert network.stage_points("3")["3"] == (fast,)  # the study's default
     always = name == "slowfast_ssv2_r50_8x8"
-    assert (taps(network, "slow", fuse=False) == (slow,)) is always
-    assert taps(network, "cat", "5") == taps(network, "cat", "5", fuse=False)
+    assert (points(network, "slow", fuse=False) == (slow,)) is always
+    assert points(network, "cat", "5") == points(network, "cat", "5", fuse=False)
 
 
 @pytest.mark.parametrize(

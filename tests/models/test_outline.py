@@ -6,7 +6,7 @@ from torch import nn
 
 from datasets.geometry import ClipGeometry
 from models.catalogue import find
-from models.network import Tap, UnitRule, Weights
+from models.network import HookPoint, UnitRule, Weights
 from models.outline import count_units, list_stages, measurable, outline, require_stages, zeros
 from models.own.resolve import record
 from tests.helpers import at_path, tiny_network
@@ -180,8 +180,8 @@ def test_number_of_units(shape, rule, units):
 
 
 def require(module, name, batch_size=8, rows=1):
-    taps = {name: (Tap.named(name),)}
-    require_stages(module, zeros(CLIP, clips=batch_size), taps, UnitRule(folded=True), rows)
+    points = {name: (HookPoint.named(name),)}
+    require_stages(module, zeros(CLIP, clips=batch_size), points, UnitRule(folded=True), rows)
 
 
 @pytest.mark.parametrize("name", ["stem", "blocks.0", "split#image", "head"])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from estimation.estimator import CLASSES
-from results.estimates import Results
 from results.figures import (
     common_prefix,
     joint_encoding_grid,
@@ -16,6 +15,7 @@ from results.figures import (
     stage_places,
 )
 from results.plotting import plot_figure
+from results.statistics import Results
 from tests.helpers_estimation import estimate_pairs, make_results
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from results.panels import COLOURS, Panel, Series, bar_positions, in_rows
+from results.colours import COLOURS
+from results.panels import Panel, Series, bar_positions, in_rows
 from results.plotting import plot_figure, save_figure
 from results.tikz import escape, tikz
 

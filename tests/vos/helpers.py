@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from models.catalogue import find
-from models.network import Tap
+from models.network import HookPoint
 from tests.helpers import clip, fill, read_json, read_npz
 
 CASES = read_json("vos_networks.json")["networks"]
@@ -145,10 +145,10 @@ def build_tiny(spec, num_classes):
     return TinyMATNet()
 
 
-def tiny_taps(spec):
+def tiny_points(spec):
     return {
-        "conv1,app_stream": (Tap("encoder.conv1_1"),),
-        "layer4,sensor_fusion": (Tap("decoder.pred2"),),
+        "conv1,app_stream": (HookPoint("encoder.conv1_1"),),
+        "layer4,sensor_fusion": (HookPoint("decoder.pred2"),),
     }
 
 
@@ -157,6 +157,6 @@ def tiny_segmenter():
     return replace(
         find("matnet"),
         build="tests.vos.helpers:build_tiny",
-        taps=tiny_taps,
+        points=tiny_points,
         smallest_crop=8,
     )

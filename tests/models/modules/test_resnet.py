@@ -87,10 +87,10 @@ def test_temporal_pool_follows_stage_2_and_precedes_stage_3():
 @pytest.mark.parametrize("kind", ["one", "two", "one published", "two published"])
 def test_clips_of_a_batch_do_not_influence_each_other(kind):
     network = tiny_network(kind)
-    module, taps = network.module(), at_path(network, "cat").stage_taps("all")
+    module, points = network.module(), at_path(network, "cat").stage_points("all")
     inputs = tiny_inputs(network, clips=3)
-    together = stage_features(module, inputs, taps, logits=True)
-    alone = stage_features(module, [x[1:2] for x in inputs], taps, logits=True)
+    together = stage_features(module, inputs, points, logits=True)
+    alone = stage_features(module, [x[1:2] for x in inputs], points, logits=True)
     assert set(together) == {*network.stages, LOGITS}
     for name, values in alone.items():
         assert_close(values[0], together[name][1])
@@ -107,9 +107,9 @@ def test_inputs_are_left_as_they_are():
 def test_order_of_frames_matters_to_temporal_kernels_only():
     """Frames reversed: a network with temporal kernels sees it, a single frame's stem does not."""
     network = tiny_network("one")  # temporal kernels from stage 4 on, a 1x7x7 stem
-    module, taps = network.module(), at_path(network, "fast").stage_taps("1,5")
+    module, points = network.module(), at_path(network, "fast").stage_points("1,5")
     x = clip("order", (1, 3, 8, 32, 32))
-    there = stage_features(module, [x], taps)
-    back = stage_features(module, [x.flip(2)], taps)
+    there = stage_features(module, [x], points)
+    back = stage_features(module, [x.flip(2)], points)
     assert_close(there["1"], back["1"], 1e-5)
     assert not torch.allclose(there["5"], back["5"], rtol=1e-3)

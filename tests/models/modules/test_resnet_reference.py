@@ -61,14 +61,14 @@ def test_stage_vectors_equal_the_golden_ones(golden):
     name, network, module = golden
     two = len(network.clip.inputs) == 2
     paths = itertools.product(("slow", "fast", "cat") if two else ("",), (True, False))
-    taps = {
+    points = {
         (stage, *path): own
         for path in paths
-        for stage, own in at_path(network, *path).stage_taps("all").items()
+        for stage, own in at_path(network, *path).stage_points("all").items()
     }
     n_clips = 1 if "16x8" in name else 2  # clips of 64 frames take long
-    features = stage_features(module, [x[:n_clips] for x in golden_inputs(name)], taps)
-    for key in sorted(taps):
+    features = stage_features(module, [x[:n_clips] for x in golden_inputs(name)], points)
+    for key in sorted(points):
         assert_close(features[key], golden_stage(name, *key)[:n_clips])
 
 
@@ -96,6 +96,6 @@ def test_the_tolerance_tells_other_weights_and_other_clips_apart(change):
     else:
         with torch.no_grad():
             module.get_parameter("s5.pathway1_res2.branch2.c_bn.bias").add_(0.05)
-    actual = stage_features(module, inputs, find("fast").stage_taps("5"))["5"]
+    actual = stage_features(module, inputs, find("fast").stage_points("5"))["5"]
     with pytest.raises(AssertionError):
         assert_close(actual, golden_stage("fast", "5"))

@@ -58,7 +58,7 @@ def test_timesformer_takes_larger_clips_with_the_nearest_positions():
     module = network.module()
     module.load_state_dict(fill(module.state_dict()))
     inputs = [clip("golden:timesformer:256", (1, 3, 8, 256, 256))]
-    features = stage_features(module, inputs, network.stage_taps("0"))
+    features = stage_features(module, inputs, network.stage_points("0"))
     golden = read_npz("golden_x3d_transformers.npz")
     assert_close(features["0"], golden["timesformer/stage0@256"])
 

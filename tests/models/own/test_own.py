@@ -11,7 +11,7 @@ from models.capture import stage_features
 from models.catalogue import find
 from models.checkpoints import load
 from models.digest import digest
-from models.network import BUILT, Tap, Weights
+from models.network import BUILT, HookPoint, Weights
 from models.own.resolve import record, top_level_blocks
 from tests.helpers import assert_close, clip
 from utils import UserError
@@ -117,8 +117,8 @@ def test_every_path_is_a_stage_without_the_name_of_the_adapter():
     network = own(module, inside="network")
     assert network.requested_stages("all") == ("stem", "blocks.0", "blocks.1", "head")
     assert network.requested_stages("blocks.1.0,drop,stem") == ("stem", "blocks.1.0", "drop")
-    taps = network.stage_taps("stem,blocks.1")
-    features = stage_features(module, [clip("x", (2, 3, 4, 8, 8))], taps)
+    points = network.stage_points("stem,blocks.1")
+    features = stage_features(module, [clip("x", (2, 3, 4, 8, 8))], points)
     plain = module.network.stem(clip("x", (2, 3, 4, 8, 8)))
     assert_close(features["stem"], plain.mean((2, 3, 4)))
     plain = module.network.blocks[1](module.network.blocks[0](plain))
@@ -128,9 +128,9 @@ def test_every_path_is_a_stage_without_the_name_of_the_adapter():
 def test_elements_of_one_module_come_in_the_order_they_were_asked_in():
     network = own(little())
     assert network.requested_stages("head#b,stem#1,head#a") == ("stem#1", "head#b", "head#a")
-    taps = network.stage_taps("blocks.0#logits,stem#-1")
-    assert taps["blocks.0#logits"] == (Tap("blocks.0", "logits"),)
-    assert taps["stem#-1"] == (Tap("stem", "-1"),)
+    points = network.stage_points("blocks.0#logits,stem#-1")
+    assert points["blocks.0#logits"] == (HookPoint("blocks.0", "logits"),)
+    assert points["stem#-1"] == (HookPoint("stem", "-1"),)
 
 
 @pytest.mark.parametrize(

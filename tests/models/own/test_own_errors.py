@@ -8,7 +8,7 @@ import pytest
 
 import main
 from config import Config
-from datasets import clips as reading
+from datasets import video_clips as reading
 from models.catalogue import find
 from tests import helpers_runs
 from tests.models.own.helpers import built, chosen, computed

@@ -8,8 +8,8 @@ import torch
 
 import main
 from config import Config
-from datasets.clips import preprocess
 from datasets.geometry import ClipGeometry, ClipOptions
+from datasets.video_clips import preprocess
 from measure.folder import find_folder
 from measure.prepare import prepare
 from models.catalogue import find

@@ -10,8 +10,8 @@ import torchvision.models.video
 from torchvision import models as zoo
 
 from config import Config
-from datasets.clips import preprocess
 from datasets.geometry import ClipOptions
+from datasets.video_clips import preprocess
 from models.capture import stage_features
 from models.catalogue import find
 from models.checkpoints import load
@@ -163,8 +163,8 @@ def test_features_are_the_means_of_what_a_plain_hook_sees(name, stages, axes):
         module(*inputs)
     for handle in handles:
         handle.remove()
-    taps = network.stage_taps(",".join(stages))
-    features = stage_features(module, inputs, taps, rule=network.units)
+    points = network.stage_points(",".join(stages))
+    features = stage_features(module, inputs, points, rule=network.unit_rule)
     assert list(features) == list(stages)
     for stage in stages:
         assert seen[stage].ndim == 5

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from config import Config
-from datasets.clips import preprocess
+from datasets.video_clips import preprocess
 from models.capture import stage_features
 from models.catalogue import find
 from models.checkpoints import load
@@ -96,8 +96,8 @@ def test_preprocessing_is_that_of_the_library(folder):
 def test_features_are_the_means_of_the_library_s_hidden_states(folder):
     network, module = find(f"hf:{folder}"), built(f"hf:{folder}")
     clips = torch.randn(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(1))
-    taps = network.stage_taps("all")
-    features = stage_features(module, [clips], taps, rule=network.units)
+    points = network.stage_points("all")
+    features = stage_features(module, [clips], points, rule=network.unit_rule)
     frames = clips.transpose(1, 2)
     video = "pixel_values_videos" if folder.name == "vjepa2" else "pixel_values"
     with torch.inference_mode():
@@ -226,7 +226,7 @@ def test_output_without_logits(folder):
     network_name = f"hf:{folder}"
     network = find(network_name)
     clips = [torch.zeros(1, 3, 4, 32, 32)]
-    features = stage_features(built(network_name), clips, {}, logits=True, rule=network.units)
+    features = stage_features(built(network_name), clips, {}, logits=True, rule=network.unit_rule)
     assert "logits#last_hidden_state" in features
 
 

@@ -160,7 +160,7 @@ def test_all_stages_come_in_the_studys_order(text):
     ],
 )
 def test_stage_names_contain_a_comma_and_are_joined_by_commas(text, stages):
-    assert list(find("matnet").stage_taps(text)) == stages
+    assert list(find("matnet").stage_points(text)) == stages
 
 
 @pytest.mark.parametrize(
@@ -182,9 +182,9 @@ def test_unknown_stages_are_refused(text, words):
 def test_every_stage_has_a_module(name):
     network = find(name)
     modules = dict(bare_module(network).named_modules())
-    taps = network.taps(network.spec)
-    assert list(taps) == list(units_of(name))
-    assert all(tap.module in modules for (tap,) in taps.values())
+    points = network.points(network.spec)
+    assert list(points) == list(units_of(name))
+    assert all(point.module in modules for (point,) in points.values())
 
 
 def test_checkpoints_are_files_and_for_matnet_folders(tmp_path):
@@ -225,7 +225,7 @@ def test_nothing_is_downloaded_from_an_archive(name):
 
 def test_finding_networks_loads_neither_torch_nor_numpy():
     code = (
-        "import sys; from models.catalogue import find; find('matnet').stage_taps('all'); "
+        "import sys; from models.catalogue import find; find('matnet').stage_points('all'); "
         "sys.exit(any(m in sys.modules for m in ('torch', 'numpy')))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
@@ -240,8 +240,8 @@ def test_late_fusion_is_the_same_under_other_names(fuse_bnorm):
         for name in bare_module(early).state_dict()
     }
     assert set(bare_module(late).state_dict()) == names
-    tap = late.stage_taps("layer1,sensor_fusion")["layer1,sensor_fusion"][0]
-    assert tap.module == "classifier.sensor_fusion.layer1"
+    point = late.stage_points("layer1,sensor_fusion")["layer1,sensor_fusion"][0]
+    assert point.module == "classifier.sensor_fusion.layer1"
 
 
 @pytest.mark.parametrize(("stride", "dilations"), [(16, [1, 1, 1, 2]), (8, [1, 2, 2, 4])])

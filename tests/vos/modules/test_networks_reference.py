@@ -41,7 +41,7 @@ def features_of(case, known, samples=1):
     module = bare_module(network)
     module.load_state_dict(golden_state(case, module, known), assign=True)
     inputs = golden_inputs(case, samples)
-    return stage_features(module, inputs, network.stage_taps("all"), logits=True), network, module
+    return stage_features(module, inputs, network.stage_points("all"), logits=True), network, module
 
 
 @pytest.mark.parametrize("case", MATNETS)
@@ -64,19 +64,20 @@ def test_rtnet_equals_the_golden_arrays_and_samples_do_not_mix(case):
     assert_golden(case, features)
 
     # The published code is right for the second sample of a batch up to level 1.
-    taps = network.stage_taps("layer1,app_stream,layer1,mot_stream,layer1,sensor_fusion")
-    both = stage_features(module, golden_inputs(case, 2), taps)
+    points = network.stage_points("layer1,app_stream,layer1,mot_stream,layer1,sensor_fusion")
+    both = stage_features(module, golden_inputs(case, 2), points)
     for name, values in both.items():
         expected = read_npz("vos_golden.npz")[f"{model_of(case)}/second/{name}"]
         assert_close(values[2:], expected)
 
     inputs = inputs_of(network, 3, (32, 64))
-    taps = network.stage_taps("all")
+    points = network.stage_points("all")
     alone = [
-        stage_features(module, [x[i : i + 1] for x in inputs], taps, logits=True) for i in range(3)
+        stage_features(module, [x[i : i + 1] for x in inputs], points, logits=True)
+        for i in range(3)
     ]
     for samples in (2, 3):
-        together = stage_features(module, [x[:samples] for x in inputs], taps, logits=True)
+        together = stage_features(module, [x[:samples] for x in inputs], points, logits=True)
         for name, values in together.items():
             assert len(values) == 2 * samples
             assert_close(values, torch.cat([one[name] for one in alone[:samples]]))
@@ -101,7 +102,7 @@ def test_stages_end_the_forward_and_need_no_decoder(name):
         part.register_forward_pre_hook(must_not_run)
     with torch.device("meta"):
         inputs = [torch.empty(1, *shape[:-2], 64, 64) for shape in network.clip.shapes.values()]
-    stages = network.stage_taps("layer1,sensor_fusion,layer4,mot_stream")
+    stages = network.stage_points("layer1,sensor_fusion,layer4,mot_stream")
     features = stage_features(module, inputs, stages)
     units = units_of(name)
     assert [values.shape[1] for values in features.values()] == [

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.catalogue import find
-from models.naming import caffe2_name, pytorchvideo_name, translate_caffe2
+from models.parameter_names import caffe2_name, pytorchvideo_name, translate_caffe2
 from tests.helpers import read_json, tiny_network
 
 CAFFE2 = read_json("caffe2_names.json")

@@ -7,7 +7,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from datasets.flow_images import flow_image
+from datasets.flow_colours import flow_image
 
 
 def uniform(x: float, y: float) -> np.ndarray:

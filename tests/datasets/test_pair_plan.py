@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from common.factors import DIFFERENT, DYNAMIC, FACTORS, SAME, STATIC
-from datasets.pairs import Pair, PairPlan, PlanRow, distinct_clips, plan_rows, require_factors
-from datasets.plan import Clip, plan_row
+from datasets.pair_plan import Pair, PairPlan, PlanRow, distinct_clips, plan_rows, require_factors
+from datasets.video_plan import Clip, plan_row
 from utils import DataError
 
 A1, A2, A1_SHUFFLED = Clip("a", "1", 0), Clip("a", "2", 0), Clip("a", "1", 0, 5)

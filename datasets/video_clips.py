@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from datasets.batches import FrameError, read_frame
 from datasets.geometry import ClipGeometry, apply_transform
-from datasets.plan import Clip
-from datasets.videos import Frames, VideoSet
+from datasets.video_plan import Clip
+from datasets.videos import FrameFolder, VideoSet
 from utils import UserError
 
 
@@ -88,7 +88,7 @@ class VideoReader:
     def __init__(
         self,
         videos: VideoSet,
-        frames: Mapping[tuple[str, str], Frames],
+        frames: Mapping[tuple[str, str], FrameFolder],
         geometry: ClipGeometry,
     ):
         self.videos, self.frames, self.geometry = videos, frames, geometry

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from estimation.estimator import CLASSES
-from results import estimates as module
-from results.estimates import (
+from results import statistics as module
+from results.figures import layerwise_grid
+from results.statistics import (
     CLASS,
     LAYER,
     STATISTICS,
@@ -21,7 +22,6 @@ from results.estimates import (
     find,
     whole,
 )
-from results.figures import layerwise_grid
 from results.tables import layerwise_table, write_tables
 from tests.helpers_estimation import make_results
 

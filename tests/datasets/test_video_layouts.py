@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from datasets.layouts import LAYOUTS, find_videos
+from datasets.video_layouts import LAYOUTS, find_videos
 from datasets.videos import UNSTYLIZED, Video
 from tests.datasets.helpers import touch, touch_styles
 from utils import DataError

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.clips import permutation, preprocess, raw_frames, subsample
 from datasets.geometry import ClipGeometry
+from datasets.video_clips import permutation, preprocess, raw_frames, subsample
 from tests.datasets.helpers import noise
 from tests.helpers import assert_close
 
@@ -88,16 +88,16 @@ def slow_preprocess(frames: np.ndarray, geometry: ClipGeometry) -> np.ndarray:
     x = (frames / 255 - np.array(geometry.mean)) / np.array(geometry.std)
     out = np.empty((3, len(frames), geometry.crop, geometry.crop))
     for i in range(geometry.crop):
-        y0, y1, y = taps(i + top, height, size[0])
+        y0, y1, y = points(i + top, height, size[0])
         for j in range(geometry.crop):
-            x0, x1, z = taps(j + left, width, size[1])
+            x0, x1, z = points(j + left, width, size[1])
             above = (1 - z) * x[:, y0, x0] + z * x[:, y0, x1]
             below = (1 - z) * x[:, y1, x0] + z * x[:, y1, x1]
             out[:, :, i, j] = ((1 - y) * above + y * below).T
     return out
 
 
-def taps(target: int, old: int, new: int) -> tuple[int, int, float]:
+def points(target: int, old: int, new: int) -> tuple[int, int, float]:
     """The two old pixels around the centre of a new pixel, and the weight of the second."""
     centre = max((target + 0.5) * old / new - 0.5, 0.0)
     low = int(centre)

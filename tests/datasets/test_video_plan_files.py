@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from common.factors import DYNAMIC, STATIC
-from datasets.pairs import Pair, PairPlan, PlanRules
-from datasets.plan import Clip, plan_row, read_plan, sample_pairs
+from datasets.pair_plan import Pair, PairPlan, PlanRules
+from datasets.video_plan import Clip, plan_row, read_plan, sample_pairs
 from datasets.videos import UNSTYLIZED, Video
 from tests.datasets.helpers import toy, video_set
 from utils import DataError

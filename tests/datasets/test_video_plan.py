@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from common.factors import DIFFERENT, DYNAMIC, SAME, STATIC
-from datasets.pairs import Pair, PlanRules, distinct_clips
-from datasets.plan import Clip, sample_pairs
+from datasets.pair_plan import Pair, PlanRules, distinct_clips
+from datasets.video_plan import Clip, sample_pairs
 from datasets.videos import UNSTYLIZED, Video
 from tests.datasets.helpers import toy, video_set
 from utils import UserError

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from common.factors import DIFFERENT, DYNAMIC, FACTORS, STATIC
-from datasets.pairs import Pair, PlanRow, PlanRules, plan_rows
+from datasets.pair_plan import Pair, PlanRow, PlanRules, plan_rows
 from datasets.videos import UNSTYLIZED, VideoSet
 from utils import DataError, UserError
 
