@@ -91,7 +91,7 @@ def measure(config: Config) -> Outcome:
     results = Results(
         model=run.model,
         path=run.pathway,
-        dataset=run.data.name,
+        dataset=run.data.listed.name,
         weights=run.weights[:12],
         estimates=estimates,
         thresholds=config.joint_encoding_thresh,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -41,24 +41,32 @@ class DataRequest:
     made_in: Path = Path()
 
 
-class DataSet(Protocol):
-    """The videos of a data set: everything that a run needs to know of them."""
+class Listed(Protocol):
+    """The videos that a data set lists."""
 
     @property
     def name(self) -> str:
         """Name of the data set."""
 
     @property
-    def names(self) -> Sequence[str]:
-        """Names of the videos."""
+    def videos(self) -> Mapping[str, Any]:
+        """The videos by name."""
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Number of videos left out by rule, by reason."""
 
     @property
     def problems(self) -> Mapping[str, str]:
         """What is wrong with videos that cannot be shown, by video."""
 
+
+class DataSet(Protocol):
+    """The videos of a data set, and all that a run needs to know of them."""
+
     @property
-    def left_out(self) -> Mapping[str, int]:
-        """Number of videos left out by rule, by reason."""
+    def listed(self) -> Listed:
+        """The videos, and those that cannot be shown."""
 
     def sample(self, rules: PlanRules) -> PairPlan:
         """A pair plan. Raises UserError where the rules cannot be met."""

@@ -60,6 +60,7 @@ class SequenceSet:
     styles: ids of the styles.
     flows: names of the folders of flow that the network needs, forward first.
     left_out: number of listed videos left out by rule, by reason.
+    problems: what is wrong with sequences that cannot be shown: it shows when files are checked.
     """
 
     name: str
@@ -69,6 +70,7 @@ class SequenceSet:
     styles: tuple[str, ...]
     flows: tuple[str, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
 
     def image(self, video: str, style: str, frame: str) -> Path:
         """Path of a frame in a style."""

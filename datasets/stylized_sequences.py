@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,54 +28,32 @@ if TYPE_CHECKING:
 class StylizedSequences:
     """A data set of sequences; `DataSet` says what its methods return.
 
-    sequences: the sequences, and where their files are.
+    listed: the sequences, and where their files are.
     sizes: bytes of the files looked at so far.
     """
 
-    sequences: SequenceSet
+    listed: SequenceSet
     sizes: dict[Path, int] = field(default_factory=dict, compare=False)
-
-    @property
-    def name(self) -> str:
-        """Name of the data set."""
-        return self.sequences.name
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Names of the sequences."""
-        return list(self.sequences.videos)
-
-    @property
-    def problems(self) -> Mapping[str, str]:
-        """None yet: `check` finds what is wrong with sequences."""
-        return {}
-
-    @property
-    def left_out(self) -> Mapping[str, int]:
-        """Number of listed sequences left out by rule, by reason."""
-        return self.sequences.left_out
 
     def sample(self, rules: PlanRules) -> PairPlan:
         """A plan, a row for each sequence pair. Raises UserError where the rules cannot be met."""
-        return self._plan(sample_sequence_pairs(self.sequences, rules), rules)
+        return self._plan(sample_sequence_pairs(self.listed, rules), rules)
 
     def read_plan(self, path: Path, rules: PlanRules) -> PairPlan:
         """The plan in a file. Raises DataError with the line of a row that cannot be used."""
-        return self._plan(read_sequence_pairs(path, self.sequences), rules)
+        return self._plan(read_sequence_pairs(path, self.listed), rules)
 
     def _plan(self, pairs: Sequence[SequencePair], rules: PlanRules) -> PairPlan:
-        rows = (pair.row(self.sequences, rules.two_frames) for pair in pairs)
+        rows = (pair.row(self.listed, rules.two_frames) for pair in pairs)
         return PairPlan(tuple(rows), numbered="visit")
 
     def check(self, plan: PairPlan) -> dict[str, str]:
         """What is missing of the frames and the flow of the plan's sequences, by sequence."""
-        return check_files(
-            self.sequences, sorted({(clip.video, clip.style) for clip in plan.clips})
-        )
+        return check_files(self.listed, sorted({(clip.video, clip.style) for clip in plan.clips}))
 
     def store_rows(self, clip: FlowClip, geometry: FlowGeometry) -> Iterator[dict[str, Any]]:
         """A row for each frame of the clip, with the bytes of its image and flow files."""
-        data = self.sequences
+        data = self.listed
         for frame in clip.frames:
             paths = [data.image(clip.video, clip.style, frame)]
             paths += [data.flow(clip.video, flow, frame) for flow in data.flows]
@@ -91,7 +69,7 @@ class StylizedSequences:
         """What reads the clips."""
         from datasets.flow_clips import FlowReader
 
-        return FlowReader(self.sequences, geometry)
+        return FlowReader(self.listed, geometry)
 
     def notes(self, plan: PairPlan, geometry: FlowGeometry) -> list[str]:
         """What a row of the plan stands for."""

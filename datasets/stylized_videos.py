@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,44 +27,20 @@ SYNTHETIC_VIDEOS = 64
 class StylizedVideos:
     """A data set of videos; `DataSet` says what its methods return.
 
-    videos: the videos, and where their frames are.
+    listed: the videos, and where their frames are.
     found: the frames that `check` has found, by video and style.
     """
 
-    videos: VideoSet
+    listed: VideoSet
     found: dict[tuple[str, str], FrameFolder] = field(default_factory=dict, compare=False)
-
-    @property
-    def name(self) -> str:
-        """Name of the data set."""
-        return self.videos.name
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Names of the videos."""
-        return list(self.videos.videos)
-
-    @property
-    def problems(self) -> Mapping[str, str]:
-        """What is wrong with the videos that cannot be shown, by video."""
-        return self.videos.problems
-
-    @property
-    def left_out(self) -> Mapping[str, int]:
-        """Number of annotated videos left out by rule, by reason."""
-        return self.videos.left_out
-
-    def frames(self, video: str, style: str) -> FrameFolder:
-        """The frames of a video in a style, once `check` has found them."""
-        return self.found[video, style]
 
     def sample(self, rules: PlanRules) -> PairPlan:
         """A plan, a row for each pair. Raises UserError where the rules cannot be met."""
-        return PairPlan(tuple(map(plan_row, sample_pairs(self.videos, rules))))
+        return PairPlan(tuple(map(plan_row, sample_pairs(self.listed, rules))))
 
     def read_plan(self, path: Path, rules: PlanRules) -> PairPlan:
         """The plan in a file. Raises DataError with the line of a row that cannot be used."""
-        plan = PairPlan(tuple(map(plan_row, read_plan(path, self.videos))), given=True)
+        plan = PairPlan(tuple(map(plan_row, read_plan(path, self.listed))), given=True)
         shown = {clip.style for clip in plan.clips}
         if rules.unstylized_static and UNSTYLIZED not in shown:
             raise UserError(
@@ -75,30 +51,30 @@ class StylizedVideos:
     def check(self, plan: PairPlan) -> dict[str, str]:
         """What is wrong with the frames of the plan's videos in any style, by video."""
         shown = {clip.style for clip in plan.clips}
-        styles = [s for s in self.videos.style_folders if s != UNSTYLIZED or s in shown]
+        styles = [s for s in self.listed.style_folders if s != UNSTYLIZED or s in shown]
         names = dict.fromkeys(clip.video for clip in plan.clips)
         wanted = ((name, style) for name in names for style in styles)
-        found, problems = check_frames(self.videos, wanted)
+        found, problems = check_frames(self.listed, wanted)
         self.found.update(found)
         return problems
 
     def store_rows(self, clip: Clip, geometry: ClipGeometry) -> Iterator[dict[str, Any]]:
         """One row: the clip, and the bytes of its first frame."""
-        first = self.frames(clip.video, clip.style).path(clip.start)
+        first = self.found[clip.video, clip.style].path(clip.start)
         yield {**dataclasses.asdict(clip), "bytes": first.stat().st_size}
 
     def reader(self, geometry: ClipGeometry) -> VideoReader:
         """What reads the clips."""
         from datasets.video_clips import VideoReader
 
-        return VideoReader(self.videos, self.found, geometry)
+        return VideoReader(self.listed, self.found, geometry)
 
     def notes(self, plan: PairPlan, geometry: ClipGeometry) -> list[str]:
         """How many clips run past the end of their video, and what helps."""
         from datasets.video_clips import raw_frames
 
         span = 1 + max(max(taken) for taken in raw_frames(geometry))
-        past = [clip.start + span - self.videos.videos[clip.video].end for clip in plan.clips]
+        past = [clip.start + span - self.listed.videos[clip.video].end for clip in plan.clips]
         wrapped = [frames for frames in past if frames > 0]
         if not wrapped:
             return []
@@ -113,7 +89,7 @@ class StylizedVideos:
 
     def _safe_window(self, plan: PairPlan) -> int:
         """The longest window with which no clip of such a plan runs past the end of its video."""
-        videos = self.videos.videos
+        videos = self.listed.videos
         if plan.given:
             return min(videos[clip.video].end - clip.start for clip in plan.clips)
         # Where the two videos of a pair differ, others may be sampled with another window.
@@ -121,7 +97,7 @@ class StylizedVideos:
         shown = {clip.video for clip in plan.clips} if same else videos
         shortest = min(videos[name].length for name in shown)
         # A window as long as a video may begin late in it, where the study has it so.
-        return shortest - 1 if self.videos.shortest_window else shortest
+        return shortest - 1 if self.listed.shortest_window else shortest
 
 
 def find(dataset: str, request: DataRequest) -> StylizedVideos:

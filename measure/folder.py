@@ -75,7 +75,7 @@ def find_folder(run: Run) -> Path:
         return config.resume
     if config.run_name:
         return config.save_dir / config.run_name
-    base = f"{file_name(run.model)}_{run.data.name}_seed{config.random_seed}"
+    base = f"{file_name(run.model)}_{run.data.listed.name}_seed{config.random_seed}"
     for number in itertools.count(1):
         folder = config.save_dir / (base if number == 1 else f"{base}-{number}")
         if not folder.exists() or _is_that_of(folder, run):

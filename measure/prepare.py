@@ -33,7 +33,7 @@ def prepare(config: Config) -> Run:
     resolve_device(config.device)
     data = find_data(config, network)
     plan = _plan(config, network, data)
-    problems = {**data.problems, **data.check(plan)}
+    problems = {**data.listed.problems, **data.check(plan)}
     stop_or_skip(problems, config.on_bad_video)
     plan = plan.without(problems)
     require_factors(plan.pairs, FACTORS, _estimated(config))

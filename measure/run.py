@@ -112,7 +112,7 @@ class Run:
         return {
             **self.identity,
             "pairing": [config.pairing, len(self.plan.rows)],
-            "dataset": [self.data.name, *config.styles],
+            "dataset": [self.data.listed.name, *config.styles],
             "factors": [config.n_factors, config.residual_index],
             "thresholds": list(config.joint_encoding_thresh),
         }
@@ -145,9 +145,9 @@ class Run:
             f"stages {separator.join(self.stages)}"
             + (f", pathway {self.pathway}" if self.pathway else ""),
             f"clips: {self.geometry.describe()}",
-            f"videos: {shown} of {len(self.data.names)} ({self.data.name}); "
+            f"videos: {shown} of {len(self.data.listed.videos)} ({self.data.listed.name}); "
             f"{len(self.plan.pairs)} pairs ({counts}), {len(self.rows)} distinct clips",
             *self.data.notes(self.plan, self.geometry),
-            *(f"left out: {n} videos {why}" for why, n in self.data.left_out.items()),
+            *(f"left out: {n} videos {why}" for why, n in self.data.listed.left_out.items()),
         ]
         return "\n".join(lines)

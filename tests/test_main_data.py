@@ -81,12 +81,12 @@ def test_layout_of_the_study(tmp_path, dataset, write, starts):
 
     # Two videos of one class and one of another, which has no partner and is left out.
     mates = prepare(Config(**{**chosen, "m_same": False}))
-    assert mates.data.left_out == {"alone in their class (`m_same` False)": 1}
-    assert len(mates.data.names) == 2
+    assert mates.data.listed.left_out == {"alone in their class (`m_same` False)": 1}
+    assert len(mates.data.listed.videos) == 2
     for pair in mates.plan.pairs:
         assert (pair.a.video != pair.b.video) == (pair.factor == DYNAMIC)
     alike = prepare(Config(**{**chosen, "app_shuffle": False}))
-    label = {name: video.label for name, video in alike.data.videos.videos.items()}
+    label = {name: video.label for name, video in alike.data.listed.videos.items()}
     for pair in alike.plan.pairs:
         assert (label[pair.a.video] == label[pair.b.video]) == (pair.factor == DYNAMIC)
 

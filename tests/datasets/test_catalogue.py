@@ -35,5 +35,5 @@ def test_an_entry_finds_the_videos_of_a_request(tmp_path, dataset):
     touch_styles(tmp_path / "stylized", {"bear": 9})
     request = DataRequest(tmp_path / "stylized", ("1", "2"), original=tmp_path / "original")
     data = DATASETS[dataset].find(dataset, request)
-    assert data.name == dataset
-    assert "bear" in data.names
+    assert data.listed.name == dataset
+    assert "bear" in data.listed.videos

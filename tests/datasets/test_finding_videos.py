@@ -63,9 +63,9 @@ class TestStart:
 class TestFind:
     def test_its_answers(self, tmp_path):
         data = find("plain", request(touch_styles(tmp_path, {"b": 9, "a": 8, "short": 3})))
-        assert (data.name, list(data.names)) == ("plain", ["a", "b"])
-        assert list(data.problems) == ["short"]
-        assert data.left_out == {}
+        assert (data.listed.name, list(data.listed.videos)) == ("plain", ["a", "b"])
+        assert list(data.listed.problems) == ["short"]
+        assert data.listed.left_out == {}
         clips = ClipGeometry((("video", 8),), 8)
         assert data.reader(clips).taken == [[0, 9, 18, 27, 36, 45, 54, 63]]
 
@@ -85,14 +85,16 @@ class TestFind:
         for place, given in (("original", None), ("raw", tmp_path / "raw")):
             (tmp_path / place).mkdir()
             data = find("plain", request(root, shows_unstylized=True, unstylized=given))
-            assert data.videos.style_folders[UNSTYLIZED] == tmp_path / place
-        assert UNSTYLIZED not in find("plain", request(root)).videos.style_folders
+            assert data.listed.style_folders[UNSTYLIZED] == tmp_path / place
+        assert UNSTYLIZED not in find("plain", request(root)).listed.style_folders
 
     def test_videos_alone_in_their_class_are_left_out_if_asked(self, monkeypatch):
         def names(labels: str, shared_classes: bool) -> str:
             found = toy(len(labels), labels=labels)
             monkeypatch.setattr(stylized_videos, "find_videos", lambda *rest: found)
-            return "".join(find("ssv2", request(Path(), shared_classes=shared_classes)).names)
+            return "".join(
+                find("ssv2", request(Path(), shared_classes=shared_classes)).listed.videos
+            )
 
         assert names("xyzy", shared_classes=False) == "abcd"
         assert names("xyzy", shared_classes=True) == "bd"
@@ -112,12 +114,12 @@ class TestSynthetic:
             root.mkdir()
         for said in (f"made: 2 synthetic videos in {root}\n", ""):
             data = find("synthetic", request(None, made_in=root))
-            assert list(data.names) == ["v00000", "v00001"]
+            assert list(data.listed.videos) == ["v00000", "v00001"]
             assert capsys.readouterr().out == said
 
     def test_any_synthetic_set_that_is_there_is_taken(self, tmp_path):
         make(tmp_path / "set", 3, n_frames=8, size=16, seed=5)
-        assert len(find("synthetic", request(tmp_path / "set")).names) == 3
+        assert len(find("synthetic", request(tmp_path / "set")).listed.videos) == 3
 
     def test_other_videos_are_refused(self, tmp_path):
         # They used to be measured under the name of the synthetic set.

@@ -92,7 +92,7 @@ class TestCheck:
             "cows": f"1 of 6 files are missing, such as {flow}",
         }
         assert data.check(self.plan(FlowClip("bear", "00001", "2"))) == {}
-        assert data.problems == {}
+        assert data.listed.problems == {}
 
     def test_a_row_of_the_store_for_each_frame_with_the_bytes_of_its_files(self, root):
         data = StylizedSequences(sequences(root, backward=True))
@@ -118,14 +118,14 @@ class TestCheck:
 class TestFind:
     def test_its_answers(self, root):
         data = find("StylizedDAVIS", request(root))
-        assert (data.name, list(data.names)) == ("StylizedDAVIS", list(SEQUENCES))
-        assert (data.left_out, data.problems) == ({}, {})
-        assert data.sequences == sequences(root, styles=("1", "2"))
+        assert (data.listed.name, list(data.listed.videos)) == ("StylizedDAVIS", list(SEQUENCES))
+        assert (data.listed.left_out, data.listed.problems) == ({}, {})
+        assert data.listed == sequences(root, styles=("1", "2"))
         pairs = data.sample(PlanRules(1, nreps=1)).pairs
         assert {pair.factor for pair in pairs} == {DYNAMIC, STATIC}
 
     def test_backward_flow_and_another_image_set(self, root):
-        assert find("StylizedDAVIS", request(root, backward=True)).sequences.flows == (
+        assert find("StylizedDAVIS", request(root, backward=True)).listed.flows == (
             FORWARD,
             BACKWARD,
         )

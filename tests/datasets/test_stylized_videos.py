@@ -89,7 +89,7 @@ class TestCheck:
     def test_sound_videos_have_no_problem_and_their_frames_are_known(self, root):
         data = self.data(root)
         assert data.check(self.plan("a", "b")) == {}
-        assert data.frames("a", "3").count == 9
+        assert data.found["a", "3"].count == 9
         assert ("c", "1") not in data.found
 
     def test_an_unequal_count_in_a_style_that_the_plan_does_not_show_is_noticed(self, root):
@@ -105,8 +105,8 @@ class TestCheck:
         (root / "style_2" / "b" / "000004.jpg").unlink()
         touch(root / "style_3" / "c", ["000013.jpg"])
         data = self.data(root)
-        assert list(data.problems) == ["a"]
-        assert list(data.names) == ["b", "c"]
+        assert list(data.listed.problems) == ["a"]
+        assert list(data.listed.videos) == ["b", "c"]
         assert list(data.check(self.plan("b", "c"))) == ["b", "c"]
 
     def test_unstylized_videos_are_looked_at_where_they_are_shown(self, root):
@@ -131,7 +131,7 @@ def wrapped(data: StylizedVideos, plan: PairPlan, geometry: ClipGeometry) -> int
     """How many clips show other frames than those that follow their start."""
     count = 0
     for clip in plan.clips:
-        positions = data.videos.positions(clip.video, clip.start, geometry.window)
+        positions = data.listed.positions(clip.video, clip.start, geometry.window)
         count += any(positions[row] != clip.start + row for row in raw_frames(geometry)[0])
     return count
 
@@ -171,8 +171,8 @@ class TestWrapped:
     def test_advice_holds(self, geometry, shortest, options):
         """Whoever follows it has no wrapped clip, whatever the seed is."""
         data = self.data(34, 44, 50, 60, 63, 64, 90, shortest_window=shortest)
-        data.videos.videos["h"] = Video("h", "h", 3, 90, "y")
-        data.videos.videos["i"] = Video("i", "i", 3, 99, "y")
+        data.listed.videos["h"] = Video("h", "h", 3, 90, "y")
+        data.listed.videos["i"] = Video("i", "i", 3, 99, "y")
         advised = 0
         for seed in range(40):
             rules = PlanRules(seed, window=64, n_examples=6, **options)

@@ -63,7 +63,7 @@ def test_nothing_but_the_network_need_be_configured(trees, monkeypatch):
     assert plan.identity == planned(trees).identity
     usual = prepare(Config(model="tiny", checkpoint="random", styles=STYLES, **places))
     assert len(usual.plan.rows) == 5 * 2 * len(SEQUENCES)  # five passes, as in the study
-    assert usual.data.sequences.flows == (FORWARD,)
+    assert usual.data.listed.flows == (FORWARD,)
 
 
 def test_store_has_a_row_for_every_frame_of_a_clip(tmp_path):
@@ -80,7 +80,7 @@ def test_store_has_a_row_for_every_frame_of_a_clip(tmp_path):
         assert (first["frame"], second["frame"]) == (clip.frame, clip.frame)
     # Files of the frame of the row: of the second row of a clip those of its other frame.
     row = next(row for row in rows if row["row_of"] != row["frame"])
-    data, video, frame = two.data.sequences, row["video"], row["row_of"]
+    data, video, frame = two.data.listed, row["video"], row["row_of"]
     files = [data.image(video, row["style"], frame)]
     files += [data.flow(video, flow, frame) for flow in (FORWARD, BACKWARD)]
     assert row["bytes"] == "+".join(str(path.stat().st_size) for path in files)
@@ -147,7 +147,7 @@ def test_videos_that_are_left_out_are_counted_and_said(tmp_path):
     for k in range(2):
         (tmp_path / "original/JPEGImages/480p/bear" / f"0000{k}").mkdir(parents=True)
     plan = planned(tmp_path, dataset="StylizedDAVISStereograms")
-    assert plan.data.left_out == {"not generated": 3}
+    assert plan.data.listed.left_out == {"not generated": 3}
     assert plan.describe().splitlines()[-1] == "left out: 3 videos not generated"
 
 
@@ -297,7 +297,7 @@ def test_plan_of_another_run_is_taken_as_it_is(trees, tmp_path):
     assert Counter(pair.factor for pair in plan.plan.pairs) == {DYNAMIC: 5, STATIC: 5}
     # Only styles of the plan need files; five frames in three forms.
     assert len(plan.rows) == 15
-    assert plan.data.sequences.styles == STYLES
+    assert plan.data.listed.styles == STYLES
 
 
 def test_passes_in_the_configuration_do_not_matter_to_a_plan_that_is_given(trees, tmp_path):
