@@ -131,7 +131,7 @@ class TestFind:
         )
         listed = root / "original/ImageSets/480p"
         shutil.copy(listed / "val.txt", listed / "train.txt")
-        assert find("StylizedDAVIS", request(root, subset="train")).names
+        assert find("StylizedDAVIS", request(root, subset="train")).listed.videos
         with pytest.raises(DataError, match=r"test\.txt does not exist"):
             find("StylizedDAVIS", request(root, subset="test"))
 
