@@ -104,7 +104,8 @@ class Config:
         None, integer(1), "frames of a clip that the network sees; default: the network's",
         task=RECOGNITION)
     sampling_rate: int | None = _videos(
-        None, integer(1), "raw frames from one of them to the next; default: the network's",
+        None, integer(1), "raw frames from one of them to the next, on average; default: the "
+        "network's",
         task=RECOGNITION)
     image_size: tuple[int, int] | None = _videos(
         None, size, "crop in pixels, 256 or height,width; default: the network's, mostly 256, for "
@@ -161,6 +162,16 @@ class Config:
                 object.__setattr__(self, field.name, _parsed(field, value))
 
 
+    @property
+    def place(self) -> Path:
+        """The folder of the folders of runs; that of a resumed run may have been moved."""
+        return self.resume.absolute().parent if self.resume else self.save_dir
+
+
+def _in_full(value: Any) -> Any:
+    return value.absolute() if isinstance(value, Path) else value
+
+
 def _parsed(field: dataclasses.Field, value: Any) -> Any:
     """A value as the command line would read it. Raises UserError if it cannot be one."""
     try:
@@ -172,10 +183,10 @@ def _parsed(field: dataclasses.Field, value: Any) -> Any:
 # What is measured where nothing else is said, as in the study.
 USUAL_MODEL = "i3d"
 # Options that only matter where pairs are sampled.
-SAMPLING = ("pairing", "n_examples", "nreps", "app_shuffle", "m_same")
+SAMPLING = ("start", "pairing", "n_examples", "nreps", "app_shuffle", "m_same")
 
 # Options that say which run it is.
-_PLACE = ("dataset", "save_dir", "random_seed")
+_PLACE = ("dataset", "save_dir", "random_seed", "subset", "styles")
 
 
 class FactorOptions(Protocol):
@@ -231,11 +242,15 @@ def from_given(given: Mapping[str, Any]) -> Config:
             raise UserError(
                 f"`resume` goes on with the pairs of that run: leave out `{sampled[0]}`"
             )
-        other = [name for name in _PLACE if given.get(name, saved.get(name)) != saved.get(name)]
+        other = [
+            name
+            for name in _PLACE
+            if name in given and _in_full(given[name]) != _in_full(saved.get(name))
+        ]
         if other:
             raise UserError(
-                f"`resume` goes on with that run's {other[0]} {saved[other[0]]}: leave out "
-                f"`{other[0]}`"
+                f"`resume` goes on with that run's {other[0]} {as_text(saved.get(other[0]))}: "
+                f"leave out `{other[0]}`"
             )
     config = Config(**{**saved, **given})
     check(config)

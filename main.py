@@ -16,7 +16,7 @@ from measure.prepare import prepare
 from measure.run import Run
 from results import study
 from results.statistics import Results
-from utils import as_options, run_script
+from utils import as_options, counted, run_script
 
 # Options that print something instead of measuring.
 LISTS = {
@@ -80,7 +80,8 @@ def measure(config: Config) -> Outcome:
     print(as_options(run.describe()), flush=True)
     features = compute_features(run, folder)
     if features.bad_videos:
-        print(f"left out: {len(features.bad_videos)} videos, see {folder}/skipped_videos.csv")
+        left_out = counted(len(features.bad_videos), "video")
+        print(f"left out: {left_out}, see {folder}/skipped_videos.csv")
     estimates = estimate_stages(
         features.store,
         run.plan.without(features.bad_videos).pairs,
@@ -106,8 +107,7 @@ def exported(run: Run, folder: Path) -> study.Exported:
     config = run.config
     return study.Exported(
         task=run.network.task,
-        # The folder of a run may have been moved, with those beside it.
-        save_dir=config.resume.absolute().parent if config.resume else config.save_dir,
+        save_dir=config.place,
         folder=folder,
         model=run.model,
         seed=config.random_seed,

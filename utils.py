@@ -240,6 +240,15 @@ def file_name(text: str) -> str:
     return re.sub(r"[^\w.-]+", "_", text)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things in words.
+
+    >>> counted(1, "video"), counted(2, "video")
+    ('1 video', '2 videos')
+    """
+    return f"{number} {noun}" + "s" * (number != 1)
+
+
 def format_table(head: list[str], rows: list[list[str]], left: bool = False) -> str:
     """Rows of text under a head, columns aligned to the right, or to the left."""
     lines = [head, *rows]

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datasets.pair_plan import AnyClip
-from utils import DataError
+from utils import DataError, UserError
 
 
 class FrameError(DataError):
@@ -81,9 +81,11 @@ class _Readings(Dataset):
         group = self.groups[index]
         try:
             return self.reader.read(group)
+        # Returned, not raised: they are dealt with where the batches are used, in one process.
         except FrameError as error:
-            # Returned, not raised: those who use the batches decide what to do about it.
             return BadVideo(group[0].video, str(error))
+        except UserError as error:
+            return error
 
 
 def iter_batches(
@@ -110,6 +112,8 @@ def iter_batches(
     ready: list[Any] = []
     waiting: list[list[Tensor]] = []
     for group, reading in zip(groups, loader, strict=True):
+        if isinstance(reading, UserError):
+            raise reading
         if isinstance(reading, BadVideo):
             yield reading
             continue

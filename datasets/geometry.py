@@ -118,6 +118,11 @@ class ClipGeometry:
         """
         crop = self._square(wanted.crop) or self.crop
         self._require_own(wanted, crop)
+        if wanted.rate and wanted.window and self.exact_rate:
+            raise UserError(
+                f"`sampling_rate` {wanted.rate} and `n_sample_frames` {wanted.window}: frames that "
+                "are spread over a window have no rate of their own; give one of the two"
+            )
         rate, frames = wanted.rate or self.sampling_rate, wanted.frames or self.frames
         if not (frames and crop):
             raise UserError(

@@ -78,14 +78,22 @@ class StylizedVideos:
         wrapped = [frames for frames in past if frames > 0]
         if not wrapped:
             return []
-        window = self._safe_window(plan)
-        helps = window >= max(frames for _, frames in geometry.inputs)
+        advice = self._advice(self._safe_window(plan), geometry)
         return [
             f"wrapped: {len(wrapped)} of {len(past)} clips run past the end of their video, by "
             f"{max(wrapped)} frame{'s' * (max(wrapped) > 1)} at most, and go on from where they "
             "started, which looks like other motion"
-            + (f"; a new run with `n_sample_frames` {window} avoids that" if helps else "")
+            + (f"; a new run with {advice} avoids that" if advice else "")
         ]
+
+    def _advice(self, window: int, geometry: ClipGeometry) -> str:
+        """The option that makes clips fit into a window, "" if none does."""
+        frames = geometry.frames
+        if geometry.exact_rate:
+            rate = window // frames
+            return f"`sampling_rate` {rate}" if rate else ""
+        most = max(n for _, n in geometry.inputs)
+        return f"`n_sample_frames` {window}" if window >= most else ""
 
     def _safe_window(self, plan: PairPlan) -> int:
         """The longest window with which no clip of such a plan runs past the end of its video."""

@@ -58,12 +58,14 @@ def _activitynet(root: Path, styles: list[Path], subset: str) -> Listing:
         if _field(entry, "subset", path, name) != subset:
             continue
         folder = f"v_{name}"
-        annotations = _field(entry, "annotations", path, name)
+        annotations = _typed(entry, "annotations", list, path, name)
         if not (styles[0] / folder).is_dir():
             listing.left_out["annotated but not among the stylized videos"] += 1
             continue
         # The public file has no frame counts; the study's own copy had.
-        count = entry.get("num_frames") or listing.count(name, styles[0] / folder)
+        count = listing.count(name, styles[0] / folder)
+        if "num_frames" in entry:
+            count = _typed(entry, "num_frames", int, path, name)
         if count is None:
             continue
         segments = [_segment(annotation, count, path, name) for annotation in annotations]
@@ -181,6 +183,14 @@ def _field(entry: object, key: str, path: Path, name: str = "") -> Any:
     return entry[key]
 
 
+def _typed(entry: object, key: str, kind: type, path: Path, name: str) -> Any:
+    """entry[key] of a type, or DataError that names the file and the entry."""
+    value = _field(entry, key, path, name)
+    if not isinstance(value, kind):
+        raise DataError(f"{path}: {name} has {key!r} {value!r}, expected {kind.__name__}")
+    return value
+
+
 @dataclass(frozen=True)
 class Layout:
     """How one data set is stored, and how its clips are taken.
@@ -203,8 +213,8 @@ LAYOUTS = {
     "StylizedActivityNet": Layout(_activitynet, start="first"),
     "ssv2": Layout(_ssv2, shortest_window=MIN_FRAMES),
     "Diving48": Layout(_diving48, subset="test", shortest_window=MIN_FRAMES),
-    "plain": Layout(_plain, any_start=True),
-    "synthetic": Layout(_plain, any_start=True),
+    "plain": Layout(_plain, subset="", any_start=True),
+    "synthetic": Layout(_plain, subset="", any_start=True),
 }
 
 
@@ -229,14 +239,17 @@ def find_videos(
             f"`start` {start}: windows of {dataset} start as in the study ({layout.start}); leave "
             "it out"
         )
+    if subset and not layout.subset:
+        raise UserError(f"`subset` {subset}: data set {dataset} has no subsets; leave it out")
     folders = style_folders(root, styles, unstylized)
     subset = subset or layout.subset
     listing = layout.list_videos(root, [folders[style] for style in styles], subset)
     if not listing.videos:
+        of_subset = f" (subset {subset!r})" if subset else ""
         reasons = [f"{count} {reason}" for reason, count in listing.left_out.items()]
         reasons += list(listing.problems.values())[:3]
         raise DataError(
-            f"{dataset}: no video to measure in {root} (subset {subset!r}). "
+            f"{dataset}: no video to measure in {root}{of_subset}. "
             f"{'; '.join(reasons) or 'None is listed'}"
         )
     return VideoSet(

@@ -235,10 +235,11 @@ def check_frames(
 MOST_SHOWN = 10
 
 
-def stop_or_skip(problems: Mapping[str, str], policy: str) -> None:
+def stop_or_skip(problems: Mapping[str, str], policy: str, begun: bool = False) -> None:
     """Raise UserError that lists the problems, ten at most, if there are any and the policy is
     "stop"; with "skip" do nothing."""
-    if problems and policy == "stop":
+    if problems and (policy == "stop" or begun):
+        new = "start a new run with" if begun else "give"
         shown = [f"  {video}: {problem}" for video, problem in list(problems.items())[:MOST_SHOWN]]
         hidden = len(problems) - MOST_SHOWN
         more = [f"  ... and {hidden} more"] if hidden > 0 else []
@@ -248,7 +249,7 @@ def stop_or_skip(problems: Mapping[str, str], policy: str) -> None:
                     f"{len(problems)} of the videos to measure cannot be used:",
                     *shown,
                     *more,
-                    "Repair them, or give `on_bad_video` skip to leave these videos out.",
+                    f"Repair them, or {new} `on_bad_video` skip to leave these videos out.",
                 ]
             )
         )

@@ -16,7 +16,7 @@ from measure.folder import RECORD, make_folder, note_resumption
 from measure.run import Run
 from models.network import BUILT, BY_SHAPE, HookPoint, Network, UnitRule
 from results.store import FeatureStore
-from utils import DataError, UserError, progress, read_json, resolve_device
+from utils import DataError, UserError, counted, progress, read_json, resolve_device
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
     from datasets.batches import BadVideo, Batch
     from models.checkpoints import Loaded
+
+
+class UnreadableVideos(DataError):
+    """Videos that cannot be read; the rest of a run can go on without them, or once repaired."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def fill_store(
 ) -> dict[str, str]:
     """Compute and store the features of all clips in `batches`; returns bad videos and why.
 
-    Raises DataError if a video is unreadable, unless `on_bad_video` is "skip": no more is computed
+    Raises UnreadableVideos if there is one, unless `on_bad_video` is "skip": no more is computed
     then, but the other videos are read as well, so that all bad ones (ten at most) are named.
     """
     from datasets.batches import BadVideo
@@ -122,7 +126,7 @@ def fill_store(
                 )
                 bar.update(len(batch.clips))
     if bad and on_bad_video == "stop":
-        raise DataError(_unreadable(bad))
+        raise UnreadableVideos(_unreadable(bad))
     return bad
 
 
@@ -131,8 +135,8 @@ def _unreadable(bad: Mapping[str, str]) -> str:
     more = " or more" if len(bad) == MOST_SHOWN else ""
     shown = "\n".join(f"  {video}: {reason}" for video, reason in bad.items())
     return (
-        f"{len(bad)} videos{more} with a frame that cannot be read:\n{shown}\nRepair them, or give "
-        "`on_bad_video` skip to leave such videos out"
+        f"{counted(len(bad), 'video')}{more} with a frame that cannot be read:\n{shown}\nRepair "
+        f"{'it' if len(bad) == 1 else 'them'}, or give `on_bad_video` skip to leave such videos out"
     )
 
 
@@ -164,17 +168,22 @@ def compute_features(run: Run, folder: Path) -> Features:
     store = _open_store(run, folder)
     todo = [clip for clip, rows in run.rows.items() if not store.done[rows[0]]]
     if len(todo) < len(run.rows):
-        print(f"going on: {len(run.rows) - len(todo)} clips are there already", flush=True)
+        print(
+            f"resuming: {len(run.rows) - len(todo)} of {len(run.rows)} clips are done", flush=True
+        )
     batches = run.batches(todo, pin_memory=network.device.type == "cuda")
     try:
         bad = fill_store(store, network, batches, run.rows, run.config.on_bad_video)
     except (KeyboardInterrupt, UserError) as stop:
         done = sum(bool(store.done[rows[0]]) for rows in run.rows.values())
-        message = (
-            f"{stop}\n{done} of {len(run.rows)} clips are kept; finish with the same command, or "
-            f"python main.py --resume {folder}"
-        )
-        raise type(stop)(message.lstrip()) from None
+        kept = f"{done} of {len(run.rows)} clips are kept"
+        if isinstance(stop, KeyboardInterrupt | UnreadableVideos):
+            kept += f"; finish with the same command, or python main.py --resume {folder}"
+        elif network.is_users:
+            kept += (
+                f" in {folder}, for the file as it is now; after a change of it, start a new run"
+            )
+        raise type(stop)(f"{stop}\n{kept}".lstrip()) from None
     return Features(store, {**run.bad_videos, **bad})
 
 
@@ -184,8 +193,8 @@ def _require_same(run: Run, folder: Path) -> None:
     if other:
         raise UserError(
             f"{folder} holds features that were made with another {', '.join(other)}"
-            f"{_changed_files(run, folder, other)}; they cannot go on. Start a new run: leave out "
-            "`resume`, and give another `run_name` where one is given"
+            f"{_changed_files(run, folder, other)} and cannot be continued. Start a new run: leave "
+            "out `resume`, and give another `run_name` where one is given"
         )
 
 

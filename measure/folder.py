@@ -21,6 +21,7 @@ from typing import Any
 from config import Config, as_json
 from measure.run import Run
 from results.figures import plot_joint_encoding, plot_layerwise
+from results.store import FeatureStore
 from results.tables import Results, joint_table, layerwise_table, write_tables
 from utils import DataError, UserError, file_name, read_json, write_csv, write_json
 
@@ -43,12 +44,16 @@ def require_free_name(config: Config) -> None:
     asked, there = as_json(config), _options(folder)
     other = [k for k, v in asked.items() if k not in _FREE and there.get(k) != v]
     if other:
-        made = f"was made with another {', '.join(other[:4])}" if there else "is not that of a run"
+        made = (
+            f"was made with another {', '.join(other[:4])}"
+            if there
+            else "is not that of a run of this version"
+        )
         raise UserError(f"{folder} exists, {made}, and is not overwritten: give another `run_name`")
 
 
 def _options(folder: Path) -> dict[str, Any]:
-    """The options of the run in a folder, as this version records them; none of no run."""
+    """The options of the run in a folder, as this version records them; empty if there is none."""
     try:
         return as_json(Config(**read_json(folder / RECORD)["options"]))
     except (UserError, KeyError, TypeError):
@@ -88,7 +93,9 @@ def _is_that_of(folder: Path, run: Run) -> bool:
         record = read_json(folder / RECORD)
     except DataError:
         return False
-    return isinstance(record, dict) and all(record.get(k) == v for k, v in run.record.items())
+    same = isinstance(record, dict) and all(record.get(k) == v for k, v in run.record.items())
+    # Other videos may have the same names.
+    return same and not FeatureStore.changed_clip(folder / "features", run.store_rows())
 
 
 def make_folder(folder: Path, run: Run, loaded: Mapping[str, Any]) -> None:
@@ -117,6 +124,8 @@ def make_folder(folder: Path, run: Run, loaded: Mapping[str, Any]) -> None:
             write_json(new / RECORD, record)
             new.rename(folder)
     except OSError as error:
+        if folder.exists():
+            raise UserError(f"{folder} was made by another run just now: start again") from None
         raise UserError(f"`save_dir`: {folder} cannot be made: {error}") from None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from common.factors import FACTORS
 from config import Config, check
 from datasets.catalogue import DATASETS
@@ -34,7 +36,8 @@ def prepare(config: Config) -> Run:
     data = find_data(config, network)
     plan = _plan(config, network, data)
     problems = {**data.listed.problems, **data.check(plan)}
-    stop_or_skip(problems, config.on_bad_video)
+    # The plan of a run that has begun stays as it is.
+    stop_or_skip(problems, config.on_bad_video, begun=bool(config.resume))
     plan = plan.without(problems)
     require_factors(plan.pairs, FACTORS, _estimated(config))
     return Run(
@@ -61,7 +64,7 @@ def find_data(config: Config, network: Network) -> DataSet:
         start=config.start,
         shared_classes=not config.m_same,
         backward=network.clip.rows > 1,
-        made_in=config.save_dir / "synthetic_videos",
+        made_in=config.place / "synthetic_videos",
     )
     return DATASETS[config.dataset].find(config.dataset, request)
 
@@ -84,7 +87,7 @@ def _plan(config: Config, network: Network, data: DataSet) -> PairPlan:
         **({"nreps": config.nreps} if config.nreps else {}),
     )
     if config.resume:
-        return data.read_plan(config.resume / "plan.csv", rules)
+        return replace(data.read_plan(config.resume / "plan.csv", rules), given=False)
     if not config.pairs:
         return data.sample(rules)
     plan = data.read_plan(config.pairs, rules)

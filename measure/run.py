@@ -16,6 +16,7 @@ from datasets.geometry import Geometry
 from datasets.pair_plan import PairPlan
 from measure.cfg_file import PATHWAY_OPTIONS
 from models.network import BUILT, RANDOM, Network
+from utils import counted
 
 if TYPE_CHECKING:
     from datasets.batches import BadVideo, Batch
@@ -148,6 +149,9 @@ class Run:
             f"videos: {shown} of {len(self.data.listed.videos)} ({self.data.listed.name}); "
             f"{len(self.plan.pairs)} pairs ({counts}), {len(self.rows)} distinct clips",
             *self.data.notes(self.plan, self.geometry),
-            *(f"left out: {n} videos {why}" for why, n in self.data.listed.left_out.items()),
+            *(
+                f"left out: {counted(n, 'video')} {why}"
+                for why, n in self.data.listed.left_out.items()
+            ),
         ]
         return "\n".join(lines)

@@ -303,6 +303,8 @@ class Network:
         advice = self.weights.advice()
         for name in self.options:
             advice = advice.replace(f"{{{name}}}", str(getattr(self.spec, name)))
+        if self.weights.bundled and self.weights.bundled.exists():
+            return f"{found}: leave it out for the weights that come with {self.name!r}"
         if self.weights.built:
             return f"{found}. {advice}: leave `checkpoint` out, or give a file"
         return (

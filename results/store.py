@@ -87,6 +87,20 @@ class FeatureStore:
         found = read_json(folder / "identity.json")
         return [key for key in identity if found.get(key) != identity[key]]
 
+    @classmethod
+    def changed_clip(cls, folder: Path, rows: Sequence[Mapping[str, Any]]) -> str | None:
+        """The first clip whose features a store has, and whose row is another now, as files are.
+
+        None if there is no store yet.
+        """
+        if not (folder / "identity.json").exists():
+            return None
+        done, before = _open(folder / DONE, "r"), read_csv(folder / "clips.csv")
+        for index in map(int, np.flatnonzero(done)):
+            if index < len(rows) and before[index] != {k: str(v) for k, v in rows[index].items()}:
+                return _labels(rows[index : index + 1])[0]
+        return None
+
     def _require_same_clips(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Raise UserError if the row of a clip that is done has changed, as files do."""
         before = read_csv(self.folder / "clips.csv")

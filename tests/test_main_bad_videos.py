@@ -40,7 +40,7 @@ class TestCorruptFrame:
     @pytest.mark.parametrize("workers", [0, 1])
     def test_stops_with_its_path(self, data, tmp_path, broken, workers):
         chosen = options(data, tmp_path, num_workers=workers)
-        words = r"(?s)chess: \S*chess/000001\.png.*\nRepair them, or give `on_bad_video` skip"
+        words = r"(?s)chess: \S*chess/000001\.png.*\nRepair it, or give `on_bad_video` skip"
         with pytest.raises(DataError, match=words):
             main.measure(Config(**chosen))
 
@@ -52,7 +52,7 @@ class TestCorruptFrame:
         assert list(skipped(found.folder)) == ["chess"]
         assert "000001.png" in skipped(found.folder)["chess"]
         assert (
-            f"left out: 1 videos, see {found.folder}/skipped_videos.csv" in capsys.readouterr().out
+            f"left out: 1 video, see {found.folder}/skipped_videos.csv" in capsys.readouterr().out
         )
         assert {e.n_pairs for e in found.results.estimates.values()} == {(4, 4, 0)}
 

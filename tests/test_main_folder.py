@@ -66,7 +66,7 @@ class TestSecondStart:
         forwards = Forwards(monkeypatch)
         assert main.measure(config).folder == folder
         assert forwards.sizes == [4, 3]
-        assert "going on: 8 clips are there already" in capsys.readouterr().out
+        assert "resuming: 8 of 15 clips are done" in capsys.readouterr().out
         whole = main.measure(Config(**chosen(data, tmp_path, run_name="whole"))).folder
         for name in TABLES:
             assert (folder / name).read_bytes() == (whole / name).read_bytes()
@@ -97,20 +97,21 @@ class TestSecondStart:
         request.getfixturevalue("no_network")
         assert main.measure(Config(**chosen(tmp_path / "moved", tmp_path))).folder == folder
 
-    def test_changed_videos_are_refused_with_a_way_out(self, data, tmp_path):
+    def test_other_videos_of_the_same_names_are_another_run(self, data, tmp_path):
         videos = Path(shutil.copytree(data, tmp_path / "videos"))
         main.measure(Config(**chosen(videos, tmp_path / "runs")))
-        before = contents(tmp_path / "runs")
+        before = contents(tmp_path / "runs" / USUAL)
         for style in "123":  # another video of as many frames
             shutil.rmtree(videos / f"style_{style}" / "ball")
             shutil.copytree(data / f"style_{style}" / "arms", videos / f"style_{style}" / "ball")
             for number in (19, 20):
                 (videos / f"style_{style}" / "ball" / f"{number:06d}.png").unlink()
+        other = main.measure(Config(**chosen(videos, tmp_path / "runs")))
+        assert other.folder == tmp_path / "runs" / f"{USUAL}-2"
+        assert contents(tmp_path / "runs" / USUAL) == before
         words = "another video: .*ball.* is not what it was.*give another `run_name`"
         with pytest.raises(UserError, match=words):
-            main.measure(Config(**chosen(videos, tmp_path / "runs")))
-        assert contents(tmp_path / "runs") == before
-        main.measure(Config(**chosen(videos, tmp_path / "runs", run_name="new")))
+            main.main(["--resume", str(tmp_path / "runs" / USUAL)])
 
 
 OTHER = [
@@ -185,7 +186,7 @@ class TestOtherRuns:
 
     def test_name_of_a_folder_that_is_no_run_is_refused(self, data, tmp_path, no_network):
         (tmp_path / "taken").mkdir()
-        words = "taken exists, is not that of a run, and is not overwritten: give another"
+        words = "taken exists, is not that of a run of this version, and is not overwritten"
         with pytest.raises(UserError, match=words):
             main.measure(Config(**chosen(data, tmp_path, run_name="taken")))
         assert not any((tmp_path / "taken").iterdir())
@@ -248,7 +249,7 @@ class TestMakingIt:
         run = prepare(Config(**chosen(data, tmp_path)))
         folders.make_folder(tmp_path / USUAL, run, {"by": "the other"})
         before = contents(tmp_path)
-        with pytest.raises(UserError, match="cannot be made"):
+        with pytest.raises(UserError, match="was made by another run just now: start again"):
             folders.make_folder(tmp_path / USUAL, run, {"by": "this one"})
         assert contents(tmp_path) == before
 

@@ -148,7 +148,7 @@ def test_run_stopped_by_a_corrupt_frame_goes_on_when_it_is_mended(data, tmp_path
     content = frame.read_bytes()
     frame.write_bytes(content[: len(content) // 2])
     chosen = options(tmp_path / "videos", tmp_path, run_name="run", batch_size=1)
-    with pytest.raises(UserError, match=r"(?s)000001\.png.*Repair them"):
+    with pytest.raises(UserError, match=r"(?s)000001\.png.*Repair it"):
         main.measure(Config(**chosen))
     frame.write_bytes(content)
     main.main(["--resume", str(tmp_path / "run")])
@@ -246,7 +246,7 @@ class TestChangedFile:
         with pytest.raises(UserError, match=rf"another weights \({file} has changed\)"):
             main.main(["--resume", str(tmp_path / "runs" / "run")])
         # Other weights that were asked for are no changed file.
-        with pytest.raises(UserError, match="another weights, random;"):
+        with pytest.raises(UserError, match="another weights, random"):
             main.main(["--resume", str(tmp_path / "runs" / "run"), "--checkpoint", "random"])
 
 

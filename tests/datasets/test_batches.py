@@ -23,6 +23,7 @@ from datasets.video_plan import Clip
 from datasets.videos import check_frames
 from tests.datasets.helpers import noise, write_frames
 from tests.helpers import assert_close
+from utils import UserError
 
 ONE = ClipGeometry((("video", 4),), 1, window=10, short_side=16, crop=16)
 TWO = ClipGeometry((("slow", 4), ("fast", 8)), 1, window=10, short_side=16, crop=16)
@@ -282,3 +283,20 @@ class TestReadFrame:
     def test_missing_file_is_refused_with_its_path(self, tmp_path):
         with pytest.raises(FrameError, match=r"nowhere\.png"):
             read_frame(tmp_path / "nowhere.png")
+
+
+class Refusing:
+    """A reader like one whose network has a preprocessing that fails."""
+
+    def read(self, clips):
+        raise UserError("the network's own preprocessing fails")
+
+    def inputs(self, reading, position, clip):
+        raise AssertionError("nothing was read")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_error_of_a_user_is_the_same_from_every_process(num_workers):
+    clips = [Clip("a", "1", 0)]
+    with pytest.raises(UserError, match=r"^the network's own preprocessing fails$"):
+        list(iter_batches(clips, Refusing(), batch_size=1, num_workers=num_workers))

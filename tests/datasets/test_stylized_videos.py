@@ -164,6 +164,8 @@ class TestWrapped:
         assert self.data(29).notes(self.given(0), exact) == []
         (note,) = self.data(28).notes(self.given(0), exact)
         assert "2 of 2 clips" in note
+        # A window would be filled evenly; 8 frames 3 apart are 22 of the 28.
+        assert note.endswith("a new run with `sampling_rate` 3 avoids that")
 
     @pytest.mark.parametrize("geometry", [I3D, ClipGeometry((("s", 8), ("f", 32)), 2)])
     @pytest.mark.parametrize("shortest", [8, None])

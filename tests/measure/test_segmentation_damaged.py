@@ -35,7 +35,7 @@ class TestDamagedFile:
         with pytest.raises(UserError) as refusal:
             run(config)
         first, which, advice, kept = str(refusal.value).splitlines()
-        assert first == "1 videos with a frame that cannot be read:"
+        assert first == "1 video with a frame that cannot be read:"
         assert which.startswith(f"  cows: {path}: ")
         assert "`on_bad_video` skip" in advice
         stored = np.load(place(tmp_path / "out") / "features/done.npy")
@@ -43,7 +43,7 @@ class TestDamagedFile:
         assert kept.startswith(f"{stored.sum()} of {len(stored)} clips are kept; ")
         path.write_bytes(whole)
         run(config)
-        assert f"going on: {stored.sum()} clips" in capsys.readouterr().out
+        assert f"resuming: {stored.sum()} of" in capsys.readouterr().out
 
     def test_skip_leaves_the_sequence_out_of_all_factors_and_counts_it(
         self, damaged, tmp_path, capsys

@@ -83,7 +83,7 @@ class TestStartedAgain:
             rest = Interrupter(patch)
             run(config) if by == "the same command" else resume(folder)
         assert sum(rest.sizes) == total - 4 * k
-        assert (f"going on: {4 * k} clips are there already" in capsys.readouterr().out) == (k > 0)
+        assert (f"resuming: {4 * k} of" in capsys.readouterr().out) == (k > 0)
         run(dataclasses.replace(config, save_dir=tmp_path / "whole"))
         for name in (*TABLES, "*_final_001.txt"):
             one, whole = ((tmp_path / f).rglob(name) for f in ("out", "whole"))

@@ -185,7 +185,7 @@ def test_error_in_a_later_forward_is_the_users(written, data, tmp_path):
         main.measure(Config(**chosen(data, tmp_path, model, run_name="run")))
     assert own_lines(caught.value)[-1] == ("my_net.py", "line 24", "in inner: raise KeyError(7)")
     assert "0 of " in str(caught.value)
-    assert "clips are kept; finish with the same command" in str(caught.value)
+    assert "for the file as it is now; after a change of it, start a new run" in str(caught.value)
 
 
 @pytest.mark.parametrize("when", ["at once", "in a later forward"])

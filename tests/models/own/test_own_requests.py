@@ -75,7 +75,14 @@ def test_frames_smaller_than_the_crop_are_refused(clip, crop, asked):
         find(name, clips=ClipOptions(crop=crop))
 
 
-@pytest.mark.parametrize("given", [{}, {"sampling_rate": 2}, {"clip_frames": 6}])
+def test_rate_and_window_contradict_each_other(asked, data, tmp_path):
+    model = asked("{'frames': 4, 'crop': 8}")
+    config = Config(**chosen(data, tmp_path, model, n_sample_frames=8, sampling_rate=2))
+    with pytest.raises(UserError, match=r"`sampling_rate` 2 and `n_sample_frames` 8.*one of the"):
+        prepare(config)
+
+
+@pytest.mark.parametrize("given", [{}, {"clip_frames": 6}])
 def test_window_below_the_frames_is_refused(given, asked, data, tmp_path):
     model = asked("{'frames': 4, 'crop': 8}")
     window = given.get("clip_frames", 4) - 1
