@@ -13,7 +13,6 @@ from measure.cfg_file import find_network, resolved
 from measure.estimates import estimate_stages
 from measure.features import compute_features
 from measure.prepare import prepare
-from measure.run import Run
 from results import study
 from results.statistics import Results
 from utils import as_options, counted, run_script
@@ -74,9 +73,15 @@ def measure(config: Config) -> Outcome:
     """
     run = prepare(config)
     folder = folders.find_folder(run)
-    exports = study.exporters(exported(run, folder))
-    for export in exports:
-        export.require_free()
+    exported = study.Exported(
+        task=run.network.task,
+        save_dir=run.config.place,
+        folder=folder,
+        seed=config.random_seed,
+        joint=config.joint_encoding,
+        record=run.record,
+    )
+    study.require_free(exported)
     print(as_options(run.describe()), flush=True)
     features = compute_features(run, folder)
     if features.bad_videos:
@@ -98,23 +103,7 @@ def measure(config: Config) -> Outcome:
         thresholds=config.joint_encoding_thresh,
     )
     figures = folders.save_results(folder, results, features.bad_videos)
-    written = [path for export in exports for path in export.write(results)]
-    return Outcome(folder, results, figures, written)
-
-
-def exported(run: Run, folder: Path) -> study.Exported:
-    """What the study's files need to know of a run."""
-    config = run.config
-    return study.Exported(
-        task=run.network.task,
-        save_dir=config.place,
-        folder=folder,
-        model=run.model,
-        seed=config.random_seed,
-        stages=run.stages,
-        joint=config.joint_encoding,
-        record=run.record,
-    )
+    return Outcome(folder, results, figures, study.write(exported, results))
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def read_pickle(path: Path) -> Any:
     """
     if not path.exists():
         raise DataError(f"{path} does not exist")
-    content = unpickle(path, DataError, "no pickle")
+    content = unpickle(path, DataError, "not a pickle")
     _require_plain(content, path)
     return content
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.parts import in_words
 from config import Config, as_json
 from datasets.videos import MOST_SHOWN
 from measure.folder import RECORD, make_folder, note_resumption
@@ -192,7 +193,7 @@ def _require_same(run: Run, folder: Path) -> None:
     other = FeatureStore.differences(folder / "features", run.identity)
     if other:
         raise UserError(
-            f"{folder} holds features that were made with another {', '.join(other)}"
+            f"{folder} holds features that were made with {in_words(other)}"
             f"{_changed_files(run, folder, other)} and cannot be continued. Start a new run: leave "
             "out `resume`, and give another `run_name` where one is given"
         )

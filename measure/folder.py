@@ -44,11 +44,10 @@ def require_free_name(config: Config) -> None:
     asked, there = as_json(config), _options(folder)
     other = [k for k, v in asked.items() if k not in _FREE and there.get(k) != v]
     if other:
-        made = (
-            f"was made with another {', '.join(other[:4])}"
-            if there
-            else "is not that of a run of this version"
-        )
+        names = ", ".join(f"`{name}`" for name in other[:4])
+        made = "is not that of a run of this version"
+        if there:
+            made = f"was made with other values of {names}"
         raise UserError(f"{folder} exists, {made}, and is not overwritten: give another `run_name`")
 
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from common.parts import in_words
 from estimation.estimator import require_finite
 from estimation.moments import PairMoments
 from utils import DataError, UserError, atomic_path, read_csv, read_json, write_csv, write_json
@@ -71,8 +72,7 @@ class FeatureStore:
         other = cls.differences(folder, identity)
         if other:
             raise UserError(
-                f"The features in {folder} were made with another {', '.join(other)}: start a new "
-                "run"
+                f"The features in {folder} were made with {in_words(other)}: start a new run"
             )
         store = cls(folder, stages, _labels(rows))
         store._require_same_clips(rows)
@@ -81,7 +81,7 @@ class FeatureStore:
 
     @staticmethod
     def differences(folder: Path, identity: Mapping[str, Any]) -> list[str]:
-        """The parts of `identity` that the features in a store were made with another one of."""
+        """Keys of `identity` whose values differ from those of the stored features."""
         if not (folder / "identity.json").exists():
             return []
         found = read_json(folder / "identity.json")

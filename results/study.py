@@ -13,18 +13,23 @@ else of a run depends on these files. `results.final_files` and `results.joint_f
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import numpy as np
+
+from common.parts import in_words
 from common.tasks import RECOGNITION, SEGMENTATION
 from results import final_files, joint_files
-from results.statistics import LAYER, Results, find
+from results.statistics import LAYER, UNIT, Results, find
 from utils import DataError, UserError, atomic_path, file_name, read_json
 
-# What runs of different seeds may differ in.
-_OF_A_SEED = ("plan", "random")
+# What runs of different seeds may differ in: thresholds do not enter the files of `final`.
+_OF_A_SEED = ("plan", "random", "thresholds")
+# What a resumed run may be given another of, beside thresholds: its features stay.
+_GIVEN_ANEW = ("pairing", "dataset", "factors")
 
 
 @dataclass(frozen=True)
@@ -34,155 +39,143 @@ class Exported:
     task: of its network.
     save_dir: folder of the folders of runs.
     folder: of the run.
-    model: what the network is called.
     seed: of the run.
-    stages: in order.
     joint: whether joint encoding was asked for.
-    record: all that the results depend on.
+    record: all that the results depend on, with "network" and "stages" among it.
     """
 
     task: str
     save_dir: Path
     folder: Path
-    model: str
     seed: int
-    stages: Sequence[str]
     joint: bool
     record: Mapping[str, Any]
-
-
-class Exporter(Protocol):
-    """Writes the study's files of a run."""
-
-    def require_free(self) -> None:
-        """Raise UserError, before anything is computed, where a file is that of another run."""
-
-    def write(self, results: Results) -> list[Path]:
-        """Write the files; returns their paths, or that of their folder where they are many."""
-
-
-def exporters(run: Exported) -> list[Exporter]:
-    """What writes the study's files of a run."""
-    return [make(run) for make in EXPORTERS[run.task]]
-
-
-@dataclass(frozen=True)
-class DimEst:
-    """Units per factor of the last stage, in the run's own folder."""
-
-    run: Exported
-
-    def require_free(self) -> None:
-        """It lies in the run's own folder."""
-
-    def write(self, results: Results) -> list[Path]:
-        """Write the file."""
-        write_dim_est(self.run.folder, results)
-        return []
-
-
-@dataclass(frozen=True)
-class SeedFiles:
-    """The files of segmentation."""
-
-    run: Exported
 
     @property
     def final(self) -> Path:
         """The file of this seed."""
-        model = file_name(self.run.model)
-        return self.run.save_dir / "final" / model / f"{model}_final_{self.run.seed:03d}.txt"
+        model = file_name(self.record["network"])
+        return self.save_dir / "final" / model / f"{model}_final_{self.seed:03d}.txt"
 
     @property
-    def joint(self) -> Path:
+    def joint_folder(self) -> Path:
         """The folder of joint encoding."""
-        return self.run.save_dir / "joint_encoding" / file_name(self.run.model)
+        return self.save_dir / "joint_encoding" / file_name(self.record["network"])
 
-    def require_free(self) -> None:
-        """Raise UserError where a file is that of another run, or of no known one, and where other
-        seeds were measured in another way."""
-        for sibling in sorted(self.run.save_dir.glob("*/config.json")):
-            self._require_alike(sibling)
-        joint = [self.joint / f"{stage}.npz" for stage in self.run.stages] if self.run.joint else []
-        for path in joint:
-            seed = joint_files.seed_of(path) if path.exists() else self.run.seed
-            if seed != self.run.seed:
-                whose = "no known seed" if seed is None else f"seed {seed}"
-                raise UserError(
-                    f"{path} is of {whose}, and is not overwritten: leave out `joint_encoding`, "
-                    "give another `save_dir`, or move it away"
-                )
-        present = [path for path in (self.final, *joint) if path.exists()]
-        if present and not self.run.folder.exists():
-            raise UserError(
-                f"{present[0]} exists without its run in {self.run.folder}, and is not "
-                "overwritten: give another `save_dir`, or move it away"
-            )
+    @property
+    def joint_files(self) -> list[Path]:
+        """The files of joint encoding, if it was asked for."""
+        stages = self.record["stages"] if self.joint else []
+        return [self.joint_folder / f"{stage}.npz" for stage in stages]
 
-    def _require_alike(self, path: Path) -> None:
-        try:
-            record = read_json(path)
-        except DataError:
-            return
-        if not isinstance(record, dict) or record.get("network") != self.run.model:
-            return
-        same_seed = record.get("options", {}).get("random_seed") == self.run.seed
-        free = () if same_seed else _OF_A_SEED
-        wanted = {k: v for k, v in self.run.record.items() if k not in free}
-        other = [k for k, v in wanted.items() if record.get(k) != v]
+
+def require_free(run: Exported) -> None:
+    """Raise UserError, before anything is computed, where a file beside the folders of runs is that
+    of another run, or of no known one, and where other seeds were measured in another way."""
+    for check in _CHECKS[run.task]:
+        check(run)
+
+
+def write(run: Exported, results: Results) -> list[Path]:
+    """Write the files; returns the paths of those beside the run's folder, or of their folder where
+    they are many."""
+    _write_dim_est(run.folder / f"{file_name(results.model)}_dim_est.csv", results)
+    return [path for writer in _WRITERS[run.task] for path in writer(run, results)]
+
+
+def _require_alike(run: Exported) -> None:
+    for path in sorted(run.save_dir.glob("*/config.json")):
+        other = _differences(run, path)
         if other:
+            is_own = path.parent.resolve() == run.folder.resolve()
+            advice = (
+                "leave out `resume`, and give another `save_dir`"
+                if is_own
+                else "give another `save_dir`, or move that folder and its files away"
+            )
             raise UserError(
-                f"{path.parent} holds a run of {self.run.model} with another {', '.join(other)}; "
-                f"the files in {self.final.parent} are averaged over seeds and must be made alike: "
-                "give another `save_dir`, or move that folder and its files away"
+                f"{path.parent} holds a run of {run.record['network']} with {in_words(other)}; "
+                f"the files in {run.final.parent} are averaged over seeds and must be made alike: "
+                f"{advice}"
             )
 
-    def write(self, results: Results) -> list[Path]:
-        """Units per factor of every stage, and unit scores and classes where asked for."""
-        if self.run.joint:
-            threshold, *more = results.thresholds
-            write_joint(self.joint, results, threshold, self.run.seed)
-            if more:
-                print(
-                    f"classes in {self.joint} are those at {threshold:g}; others: {self.run.folder}"
-                )
-        write_final(self.final, results)
-        return [self.final, *([self.joint] if self.run.joint else [])]
+
+def _differences(run: Exported, path: Path) -> list[str]:
+    """What the run of a record has other than this one, of what they must have in common."""
+    try:
+        there = read_json(path)
+    except DataError:
+        return []
+    if not isinstance(there, dict) or there.get("network") != run.record["network"]:
+        return []
+    keys = set(run.record)
+    if path.parent.resolve() == run.folder.resolve():
+        keys &= set(_GIVEN_ANEW)
+    elif there.get("options", {}).get("random_seed") != run.seed:
+        keys -= set(_OF_A_SEED)
+    else:
+        keys |= {"videos"}  # of another folder of this seed, if nothing else
+    other = [k for k, v in run.record.items() if k in keys and there.get(k) != v]
+    return other or sorted(keys & {"videos"})
 
 
-EXPORTERS: dict[str, tuple[Callable[[Exported], Exporter], ...]] = {
-    RECOGNITION: (DimEst,),
-    SEGMENTATION: (DimEst, SeedFiles),
-}
+def _require_own_seed(run: Exported) -> None:
+    for path in run.joint_files:
+        seed = joint_files.seed_of(path) if path.exists() else run.seed
+        if seed != run.seed:
+            whose = "no known seed" if seed is None else f"seed {seed}"
+            raise UserError(
+                f"{path} is of {whose}, and is not overwritten: leave out `joint_encoding`, "
+                "give another `save_dir`, or move it away"
+            )
 
 
-def write_dim_est(folder: Path, results: Results) -> Path:
-    """Write units per factor of the last stage, and their percentages below; returns the path."""
-    path = folder / f"{file_name(results.model)}_dim_est.csv"
+def _require_its_run(run: Exported) -> None:
+    present = [path for path in (run.final, *run.joint_files) if path.exists()]
+    if present and not run.folder.exists():
+        raise UserError(
+            f"{present[0]} exists without its run in {run.folder}, and is not "
+            "overwritten: give another `save_dir`, or move it away"
+        )
+
+
+def _write_dim_est(path: Path, results: Results) -> None:
+    """Units per factor of the last stage, and their percentages below."""
     last = _dims(results)[-1]
     with (
         atomic_path(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         csv.writer(file).writerows([last.dims, last.percents])
-    return path
 
 
-def write_final(path: Path, results: Results) -> None:
-    """Write the text file of one seed, a line per stage; a file at `path` is replaced."""
-    final_files.write_final(path, _dims(results))
+def _write_joint(run: Exported, results: Results) -> list[Path]:
+    """Unit scores, and classes at the first threshold, where they were asked for."""
+    if not run.joint:
+        return []
+    threshold, *more = results.thresholds
+    for path, scores in zip(run.joint_files, _unit_scores(results), strict=True):
+        joint_files.save_joint(path, scores, threshold, run.seed)
+    if more:
+        print(f"classes in {run.joint_folder} are those at {threshold:g}; others: {run.folder}")
+    return [run.joint_folder]
 
 
-def write_joint(folder: Path, results: Results, threshold: float, seed: int) -> list[Path]:
-    """Write STAGE.npz of every stage, with the classes at a threshold; returns the paths.
+def _write_final(run: Exported, results: Results) -> list[Path]:
+    """Units per factor of every stage."""
+    final_files.write_final(run.final, _dims(results))
+    return [run.final]
 
-    seed: of the run; it is recorded in the files.
-    """
-    paths = []
-    for stage, estimate in results.estimates.items():
-        paths.append(folder / f"{stage}.npz")
-        joint_files.save_joint(paths[-1], estimate.unit_scores, threshold, seed)
-    return paths
+
+def _unit_scores(results: Results) -> list[np.ndarray]:
+    """The scores [K, C] of the units of every stage; those of the residual are 1."""
+    layers, units = results.by_stage(LAYER), results.by_stage(UNIT)
+    every = []
+    for stage, blocks in units.items():
+        known, factors = find(blocks, "score"), find(layers[stage], "score").parts
+        ones = np.ones(known.value.shape[1])
+        every.append(np.stack([known.part(f) if f in known.parts else ones for f in factors]))
+    return every
 
 
 def _dims(results: Results) -> list[final_files.StageDims]:
@@ -194,3 +187,13 @@ def _dims(results: Results) -> list[final_files.StageDims]:
         )
         for stage, blocks in results.by_stage(LAYER).items()
     ]
+
+
+_CHECKS: dict[str, tuple[Callable[[Exported], None], ...]] = {
+    RECOGNITION: (),
+    SEGMENTATION: (_require_alike, _require_own_seed, _require_its_run),
+}
+_WRITERS: dict[str, tuple[Callable[[Exported, Results], list[Path]], ...]] = {
+    RECOGNITION: (),
+    SEGMENTATION: (_write_final, _write_joint),
+}

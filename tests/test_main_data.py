@@ -216,5 +216,5 @@ class TestWeightsFromAFile:
         state = torch.load(checkpoint, weights_only=True)
         state["model_state"]["s1.pathway0_stem.conv.weight"] += 1
         torch.save(state, checkpoint)
-        with pytest.raises(UserError, match="made with another weights"):
+        with pytest.raises(UserError, match="made with other weights"):
             main.main(["--resume", str(tmp_path / "run")])

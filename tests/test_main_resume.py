@@ -111,7 +111,7 @@ def test_option_that_changes_features_is_refused(interrupted, request, option, v
     assert np.load(folder / "features" / "done.npy").sum() == min(4 * done, 15)
     store = {path.name: path.read_bytes() for path in (folder / "features").iterdir()}
     request.getfixturevalue("no_network")
-    words = r"broken holds features that were made with another \w+.*Start a new run: leave out"
+    words = r"broken holds features that were made with (an)?other \w+.*Start a new run: leave out"
     with pytest.raises(UserError, match=words):
         main.main(["--resume", str(folder), option, value])
     assert {path.name: path.read_bytes() for path in (folder / "features").iterdir()} == store
@@ -120,7 +120,7 @@ def test_option_that_changes_features_is_refused(interrupted, request, option, v
 def test_slowfast_path_is_part_of_what_was_computed(interrupted):
     folder = interrupted(1, model="slowfast_r50_4x16", n_examples=4, path="slow")
     for option, value in (("--path", "cat"), ("--fuse", "False")):
-        with pytest.raises(UserError, match="made with another path"):
+        with pytest.raises(UserError, match="made with another pathway"):
             main.main(["--resume", str(folder), "--stg", "all", option, value])
 
 
@@ -159,7 +159,7 @@ def test_changed_plan_is_refused(interrupted):
     folder = interrupted(1)
     lines = (folder / "plan.csv").read_text().splitlines()
     (folder / "plan.csv").write_text("\n".join(lines[:-2]) + "\n")
-    with pytest.raises(UserError, match="made with another plan"):
+    with pytest.raises(UserError, match=r"made with other pairs \(plan\)"):
         main.main(["--resume", str(folder)])
 
 
@@ -231,7 +231,7 @@ class TestChangedFile:
         options = self.chosen(data, network, run_name="mine")
         main.measure(Config(**options))
         network.write_text(network.read_text() + "# changed\n")
-        words = r"mine holds .* another source \(\S*changing_net.py:build has changed\).*`run_name`"
+        words = r"mine holds .* other code of the network \(\S*changing_net.py:build has changed\).*`run_name`"
         with pytest.raises(UserError, match=words):
             main.measure(Config(**options))
         main.measure(Config(**{**options, "run_name": "other"}))
@@ -243,10 +243,10 @@ class TestChangedFile:
         options_ = {**options(data, tmp_path / "runs", run_name="run"), "checkpoint": str(file)}
         main.measure(Config(**options_))
         torch.save({name: value + 1 for name, value in state.items()}, file)
-        with pytest.raises(UserError, match=rf"another weights \({file} has changed\)"):
+        with pytest.raises(UserError, match=rf"other weights \({file} has changed\)"):
             main.main(["--resume", str(tmp_path / "runs" / "run")])
         # Other weights that were asked for are no changed file.
-        with pytest.raises(UserError, match="another weights, random"):
+        with pytest.raises(UserError, match="other weights, other random weights and"):
             main.main(["--resume", str(tmp_path / "runs" / "run"), "--checkpoint", "random"])
 
 

@@ -94,7 +94,7 @@ def test_a_file_that_is_no_pickle_is_refused(case, tmp_path):
         path.write_bytes(pickle.dumps(np.zeros(100))[:-50])
     elif case != "absent":
         path.write_text("" if case == "empty" else "Stage: conv1")
-    with pytest.raises(DataError, match=r"a\.pkl (does not exist|is damaged or no pickle)"):
+    with pytest.raises(DataError, match=r"a\.pkl (does not exist|is damaged or not a pickle)"):
         read_pickle(path)
 
 

@@ -93,13 +93,13 @@ class TestStartedAgain:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"stg": "conv1,app_stream"}, "another stages"),
-            ({"image_size": (12, 16)}, "another clip"),
-            ({"nreps": 3}, "another plan, pairing"),
-            ({"pairing": "sampled"}, "another plan, pairing"),
-            ({"styles": ("1", "2")}, "another plan, dataset"),
-            ({"n_factors": 2, "residual_index": -1}, "another factors"),
-            ({"joint_encoding_thresh": (0.3,)}, "another thresholds"),
+            ({"stg": "conv1,app_stream"}, "other stages"),
+            ({"image_size": (12, 16)}, "other clips .*"),
+            ({"nreps": 3}, r"other pairs \(plan\), another pairing"),
+            ({"pairing": "sampled"}, r"other pairs \(plan\), another pairing"),
+            ({"styles": ("1", "2")}, r"other pairs \(plan\), another data set or other styles"),
+            ({"n_factors": 2, "residual_index": -1}, "other factors"),
+            ({"joint_encoding_thresh": (0.3,)}, "other thresholds .*"),
         ],
     )
     def test_other_options_in_the_same_place_are_refused(
@@ -125,18 +125,18 @@ class TestStartedAgain:
         no_network(monkeypatch)
         content = json.loads(config.cfg_file.read_text())
         config.cfg_file.write_text(json.dumps({**content, "gain": 2}))
-        with pytest.raises(UserError, match=r"seed1 holds a run of .* with another form;"):
+        words = "seed1 holds a run of .* with another form of the network;"
+        with pytest.raises(UserError, match=words):
             run(config)
-        with pytest.raises(UserError, match=r"seed1 holds a run of .* with another form;"):
+        words = "seed1 holds features that were made with another form of the network;"
+        with pytest.raises(UserError, match=words):
             resume(place(tmp_path / "out"))
 
     def test_other_weights_of_the_same_name_are_refused(self, trees, tmp_path, weights):
         config = quick(trees, tmp_path / "out", checkpoint=weights)
         run(config)
         torch.save({"model_state": Tiny(TinySpec()).state_dict()}, weights)
-        with pytest.raises(
-            UserError, match="seed1 holds a run of tiny_davis with another weights;"
-        ):
+        with pytest.raises(UserError, match="seed1 holds a run of tiny_davis with other weights;"):
             run(config)
 
     def test_random_weights_have_a_place_of_their_own(self, trees, tmp_path, weights):
@@ -222,6 +222,20 @@ class TestResume:
         after = contents(tmp_path / "out")
         assert all(after[path] == before[path] for path in unchanged)
 
+    def test_other_thresholds_are_estimated_without_the_network(
+        self, finished, tmp_path, monkeypatch
+    ):
+        before = contents(tmp_path / "out")
+        no_network(monkeypatch)
+        resume(finished, "--joint_encoding_thresh", "0.3,0.5")
+        head = (finished / "units.csv").read_text().splitlines()[0]
+        assert head.endswith("class_at_0.3,class_at_0.5")
+        after = contents(tmp_path / "out")
+        assert after.keys() == before.keys()
+        changed = {path.name for path in before if after[path] != before[path]}
+        tables = {"units.csv", "joint_encoding.csv", "estimates.csv"}
+        assert changed == {*tables, "config.json"}
+
     @pytest.mark.parametrize(
         ("options", "words"),
         [
@@ -231,9 +245,9 @@ class TestResume:
             ("--dataset StylizedDAVISStereograms", "leave out `dataset`"),
             # Its files would say that seed 2 gave what seed 1 gave.
             ("--random_seed 2", "goes on with that run's random_seed 1: leave out `random_seed`"),
-            ("--image_size 12,16", "another clip"),
-            ("--stg conv1,app_stream", "another stages"),
-            ("--joint_encoding_thresh 0.3", "another thresholds"),
+            ("--image_size 12,16", "other clips .*"),
+            ("--stg conv1,app_stream", "other stages"),
+            ("--n_factors 2 --residual_index -1", "other factors; .*: leave out `resume`"),
             ("--num_classes 3", "`num_classes` is for networks of action recognition"),
         ],
     )

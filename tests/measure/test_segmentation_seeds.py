@@ -28,15 +28,20 @@ class TestSeedsOfOnePlace:
             for seed in (1, 2)
         }
 
+    def test_thresholds_of_seeds_may_differ(self, trees, tmp_path):
+        config = quick(trees, tmp_path / "out")
+        run(config)
+        run(dataclasses.replace(config, random_seed=2, joint_encoding_thresh=(0.3,)))
+        assert len(list((tmp_path / "out/final").rglob("*.txt"))) == 2
+
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"image_size": (12, 16)}, "another clip;"),
-            ({"stg": "conv1,app_stream"}, "another stages;"),
-            ({"styles": ("1", "2")}, "another dataset;"),
+            ({"image_size": (12, 16)}, "other clips .*;"),
+            ({"stg": "conv1,app_stream"}, "other stages;"),
+            ({"styles": ("1", "2")}, "another data set or other styles;"),
             ({"nreps": 3}, "another pairing;"),
             ({"pairing": "sampled"}, "another pairing;"),
-            ({"joint_encoding_thresh": (0.3,)}, "another thresholds;"),
         ],
     )
     def test_another_kind_of_seed_is_refused(self, trees, tmp_path, monkeypatch, options, words):

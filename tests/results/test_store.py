@@ -107,10 +107,10 @@ def test_resume_of_nothing_begins_a_store(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"weights": "def"}, ["another weights:"]),
-        ({"clip": {"crop": 224}}, ["another clip:"]),
-        ({"network": "c2d", "weights": "def"}, ["another network, weights:"]),
-        ({"path": "fast"}, ["another path:"]),
+        ({"weights": "def"}, ["with other weights:"]),
+        ({"clip": {"crop": 224}}, ["other clips (size, frames, mean and std):"]),
+        ({"network": "c2d", "weights": "def"}, ["another network, other weights:"]),
+        ({"path": "fast"}, ["another pathway:"]),
     ],
     ids=["weights", "nested", "two", "new key"],
 )

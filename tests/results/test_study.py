@@ -5,12 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from common.tasks import RECOGNITION, SEGMENTATION
 from results.final_files import read_final
 from results.joint_files import read_joint, seed_of
-from results.study import write_dim_est, write_final, write_joint
+from results.study import Exported, write
 from tests.helpers_estimation import make_results
 
 STAGES = {"conv1,app_stream": 8, "layer4,sensor_fusion": 30}
+
+
+def exported(tmp_path, task=SEGMENTATION, joint=False):
+    """A run of seed 7 of network "m"."""
+    (tmp_path / "run").mkdir()
+    record = {"network": "m", "stages": list(STAGES)}
+    return Exported(task, tmp_path, tmp_path / "run", 7, joint, record)
 
 
 def test_dim_est_has_two_rows_of_the_last_stage(tmp_path):
@@ -21,16 +29,16 @@ def test_dim_est_has_two_rows_of_the_last_stage(tmp_path):
         dims_percent=(33.3, 23.3, 43.3),
     )
     estimates = {**results.estimates, "layer4,sensor_fusion": last}
-    path = write_dim_est(tmp_path, replace(results, estimates=estimates))
-    assert path == tmp_path / "my_net.py_build_dim_est.csv"
+    assert write(exported(tmp_path, RECOGNITION), replace(results, estimates=estimates)) == []
+    path = tmp_path / "run" / "my_net.py_build_dim_est.csv"
     assert path.read_bytes() == b"10,7,13\r\n33.3,23.3,43.3\r\n"
 
 
 @pytest.mark.parametrize(("n_factors", "residual_index"), [(3, 2), (4, -1)])
 def test_a_final_file_has_a_line_per_stage(n_factors, residual_index, tmp_path):
     results = make_results(STAGES, n_factors=n_factors, residual_index=residual_index)
-    path = tmp_path / "final" / "m" / "m_final_001.txt"
-    write_final(path, results)
+    path = tmp_path / "final" / "m" / "m_final_007.txt"
+    assert write(exported(tmp_path), results) == [path]
     stages = read_final(path).stages
     assert list(stages) == list(STAGES)
     for name, estimate in results.estimates.items():
@@ -43,10 +51,12 @@ def test_a_final_file_has_a_line_per_stage(n_factors, residual_index, tmp_path):
 
 
 def test_joint_files_hold_scores_classes_threshold_and_seed(tmp_path):
-    results = make_results(STAGES, dead=(2,), thresholds=(0.5, 0.3))
-    paths = write_joint(tmp_path / "m", results, 0.3, 7)
-    assert paths == [tmp_path / "m" / f"{stage}.npz" for stage in STAGES]
-    for file in read_joint(tmp_path / "m").files:
+    results = make_results(STAGES, dead=(2,), thresholds=(0.3, 0.5))
+    folder = tmp_path / "joint_encoding" / "m"
+    assert write(exported(tmp_path, joint=True), results)[1:] == [folder]
+    files = read_joint(folder).files
+    assert [file.path for file in files] == [folder / f"{stage}.npz" for stage in STAGES]
+    for file in files:
         scores = results.estimates[file.stage].unit_scores
         np.testing.assert_array_equal(file.unit_scores, scores)
         assert file.units["dead"].tolist() == [2]

@@ -214,7 +214,9 @@ def test_features_of_other_code_are_not_mixed(asked, data, tmp_path):
 
     # The same weights, other pixels.
     asked(TRANSFORM, change="/ 255")
-    with pytest.raises(UserError, match=r"made with another source \(.*asked_net\.py:build has ch"):
+    with pytest.raises(
+        UserError, match=r"made with other code of the network \(.*asked_net\.py:build has ch"
+    ):
         main.main(["--resume", str(folder)])
     asked(TRANSFORM)
     main.main(["--resume", str(folder)])
