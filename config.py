@@ -47,8 +47,8 @@ _run = partial(option, group="how to run")
 class Config:
     """The options of a run, checked; the names are those of the study's code.
 
-    Values may be given as texts, as on the command line. What is None is as the JSON configuration
-    in `cfg_file` says, else as usual for the network.
+    Values may be given as texts, as on the command line. What is None is
+    taken from the JSON configuration in `cfg_file`, else it is the default of the network.
 
     Raises UserError, with the field, for a value that its option cannot have.
     """
@@ -59,7 +59,7 @@ class Config:
     cfg_file: Path | None = _what(
         None, Path, "JSON configuration of a network and its data", task=SEGMENTATION)
     name: str | None = _what(
-        None, str, "what the network is called in results; default: as --model, or as it says")
+        None, str, "what the network is called in results; default: its own name")
     checkpoint: str | None = _what(
         None, str, "its weights: a file, MATNet's folder, 'auto' to download the published ones, "
         "or 'random' for an untrained network")

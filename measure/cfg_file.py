@@ -71,7 +71,7 @@ def resolved(config: Config, environment: Mapping[str, str] = os.environ) -> Con
     model = config.model or content.get("model", USUAL_MODEL)
     if content and model != content["model"]:
         raise UserError(
-            f"{config.cfg_file} is of network {content['model']!r}: give `model` "
+            f"{config.cfg_file} describes network {content['model']!r}: give `model` "
             f"{content['model']}, or leave it out"
         )
     task = catalogue.task_of(model)
@@ -91,7 +91,7 @@ def resolved(config: Config, environment: Mapping[str, str] = os.environ) -> Con
 
 
 def _values(content: Mapping[str, Any], config: Config) -> dict[str, Any]:
-    """The options that a file's content stands for. Raises DataError for a value of no use."""
+    """The options that a file's content stands for. Raises DataError for an invalid value."""
     assert config.cfg_file or not content
     values = {}
     for key, (name, kind) in _KEYS.items():
@@ -153,6 +153,6 @@ def _own_options(config: Config, network: Network) -> dict[str, Any]:
             options[name] = value
         elif value != defaults[name]:
             raise UserError(
-                f"`{name}` {value}: network {network.name!r} has no such choice; leave it out"
+                f"`{name}` {value}: network {network.name!r} does not have this option; leave it out"
             )
     return options

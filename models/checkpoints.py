@@ -245,7 +245,7 @@ def _misfit(path, missing, unexpected, wrong, shaped, in_head) -> str:
     else:
         lines.append(
             "Is this the checkpoint of another network, or of another form of this one? `model`, "
-            "or the configuration in `cfg_file`, must name its own."
+            "or the configuration in `cfg_file`, must be that which it was trained with."
         )
     return "\n".join(lines)
 

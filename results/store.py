@@ -109,7 +109,7 @@ class FeatureStore:
             if before[index] != now:
                 raise UserError(
                     f"The features in {self.folder} were made with another video: "
-                    f"{self.clips[index]} is not what it was. Start a new run"
+                    f"{self.clips[index]} has changed. Start a new run"
                 )
 
     @staticmethod

@@ -109,7 +109,7 @@ class TestSecondStart:
         other = main.measure(Config(**chosen(videos, tmp_path / "runs")))
         assert other.folder == tmp_path / "runs" / f"{USUAL}-2"
         assert contents(tmp_path / "runs" / USUAL) == before
-        words = "another video: .*ball.* is not what it was.*give another `run_name`"
+        words = "another video: .*ball.* has changed.*give another `run_name`"
         with pytest.raises(UserError, match=words):
             main.main(["--resume", str(tmp_path / "runs" / USUAL)])
 

@@ -148,13 +148,19 @@ class TestOwnOptions:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"model": "i3d", "path": "slow"}, "`path` slow: network 'i3d' has no such choice"),
-            ({"model": "i3d", "fuse": False}, "`fuse` False: network 'i3d' has no such choice"),
+            (
+                {"model": "i3d", "path": "slow"},
+                "`path` slow: network 'i3d' does not have this option",
+            ),
+            (
+                {"model": "i3d", "fuse": False},
+                "`fuse` False: network 'i3d' does not have this option",
+            ),
             ({"model": "x3d_s", "path": "cat"}, "`path` cat: network 'x3d_s' has no"),
             ({"model": "i3d", "trained_on": "davis"}, "`trained_on` davis: network 'i3d' has no"),
             (
                 {"model": "matnet", "trained_on": "davis"},
-                "`trained_on` davis: network 'matnet' has no such choice; leave it out",
+                "`trained_on` davis: network 'matnet' does not have this option; leave it out",
             ),
             (
                 {"cfg_file": ROOT / "configs" / "rtnet_davis.json", "trained_on": "davis"},

@@ -210,7 +210,7 @@ class TestRefusals:
         assert said(cfg_file=written(), model="matnet").model == "matnet"
         for other in ("rtnet", "matnet_bidir", "i3d"):
             with pytest.raises(
-                UserError, match=r"cfg\.json is of network 'matnet': give `model` m"
+                UserError, match=r"cfg\.json describes network 'matnet': give `model` m"
             ):
                 said(cfg_file=written(), model=other)
 
@@ -282,9 +282,9 @@ class TestNetwork:
             (
                 {},
                 {"trained_on": "davis"},
-                "`trained_on` davis: network 'matnet' has no such choice; leave it out",
+                "`trained_on` davis: network 'matnet' does not have this option; leave it out",
             ),
-            ({}, {"path": "slow"}, "`path` slow: network 'matnet' has no such choice"),
+            ({}, {"path": "slow"}, "`path` slow: network 'matnet' does not have this option"),
             ({}, {"image_size": (16, 64)}, "'matnet' takes clips of at least 32 pixels, not 16"),
         ],
     )

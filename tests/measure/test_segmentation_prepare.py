@@ -214,7 +214,7 @@ class TestRefusals:
             ({"trained_on": "taoovs"}, "trained_on 'taoovs' is not .*Did you mean 'taovos'"),
             (
                 {"model": "matnet", "trained_on": "davis", "image_size": (32, 32)},
-                "`trained_on` davis: network 'matnet' has no such choice; leave it out",
+                "`trained_on` davis: network 'matnet' does not have this option; leave it out",
             ),
             ({"image_size": (7, 99)}, r"'tiny' takes clips of at least 8 pixels, not 7"),
             ({"checkpoint": None}, r"`checkpoint` is missing: .*tiny_davis\.pth"),

@@ -118,7 +118,11 @@ def test_segmentation_networks_cost_what_the_study_counted(file, tmp_path):
     [
         ({}, [], "config.json: 'model' is missing; set it there"),
         ({"model": "small"}, ["--model", "small,i3d"], "--model names 2"),
-        ({"model": "small"}, ["--model", "matnet"], "is of network 'small': give `model` small"),
+        (
+            {"model": "small"},
+            ["--model", "matnet"],
+            "describes network 'small': give `model` small",
+        ),
         ({"model": "smal"}, [], "Did you mean 'small'"),
         ({"model": "small"}, ["--num_classes", "3"], "`num_classes` is for networks of action"),
         ({"model": "small"}, ["--image_size", "16x64"], "at least 32 pixels"),

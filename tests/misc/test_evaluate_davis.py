@@ -289,8 +289,8 @@ def test_files_of_the_first_and_last_frame_are_not_needed(davis, tmp_path):
     ("more", "words"),
     [
         (["--crop_size", "4,4"], "takes clips of at least 8 pixels, not 4"),
-        (["--model", "rtnet"], "is of network 'matnet': give `model` matnet"),
-        (["--trained_on", "davis"], "network 'matnet' has no such choice"),
+        (["--model", "rtnet"], "describes network 'matnet': give `model` matnet"),
+        (["--trained_on", "davis"], "network 'matnet' does not have this option"),
         (["--checkpoint", "nowhere.pth"], "`checkpoint` nowhere.pth is not a file or folder"),
         (["--split", "test"], "test.txt does not exist"),
         (["--device", "cuda:99"], "`device` cuda:99 is not on this machine"),

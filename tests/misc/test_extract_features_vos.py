@@ -138,10 +138,13 @@ def refusal(folder, *options):
     ("options", "words"),
     [
         (["--model", "sam"], "it needs PyTorch 0.4"),
-        (["--model", "rtnet", "--path", "slow"], "`path` slow: network 'rtnet' has no such choice"),
+        (
+            ["--model", "rtnet", "--path", "slow"],
+            "`path` slow: network 'rtnet' does not have this option",
+        ),
         (
             ["--model", "i3d", "--trained_on", "davis"],
-            "`trained_on` davis: network 'i3d' has no such choice",
+            "`trained_on` davis: network 'i3d' does not have this option",
         ),
         (["--model", "rtnet", "--num_classes", "2"], "`num_classes` is for networks of action"),
         (["--model", "rtnet", "--stg", "layer5,app_stream"], "'layer5,app_stream' is not in"),

@@ -56,7 +56,7 @@ def test_missing_unexpected_and_wrong_shaped_are_listed_apart(network, state, tm
     assert listed(message, "missing") == (1, ["s2.pathway0_res0.branch2.a.weight"])
     assert listed(message, "unexpected") == (1, ["s7.conv.weight"])
     assert listed(message, "wrong shape") == (1, ["s1.pathway0_stem.bn.bias (3,), expected (4,)"])
-    assert "must name its own" in message
+    assert "must be that which it was trained with" in message
 
 
 def test_long_lists_are_cut_and_counted(network, state, tmp_path):
@@ -72,7 +72,7 @@ def test_long_lists_are_cut_and_counted(network, state, tmp_path):
 
 def test_checkpoint_of_another_network(state, tmp_path):
     message = refusal(tiny_network("two"), save_torch(tmp_path / "w.pyth", state))
-    assert "must name its own" in message
+    assert "must be that which it was trained with" in message
     assert "allow_other_head" not in message
 
 

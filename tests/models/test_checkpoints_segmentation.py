@@ -132,7 +132,7 @@ def test_what_does_not_fit_is_listed(state, change, words, tmp_path):
     # True as well where a configuration, and no option, names the network.
     assert str(refusal.value).splitlines()[-1] == (
         "Is this the checkpoint of another network, or of another form of this one? `model`, or "
-        "the configuration in `cfg_file`, must name its own."
+        "the configuration in `cfg_file`, must be that which it was trained with."
     )
 
 

@@ -161,14 +161,14 @@ PAGE = "it is a web page"
 )
 def test_answer_that_is_no_file_is_refused(answer, reason, tmp_path):
     with serve(answer) as site:
-        assert re.search(f"gives no file: {reason}", refusal(site, tmp_path))
+        assert re.search(f"did not return a file: {reason}", refusal(site, tmp_path))
     assert len(site.asked) == 1
 
 
 def test_no_connection(tmp_path):
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
         site = Site(b"", address=f"http://127.0.0.1:{free.getsockname()[1]}")
-    assert re.search(r"gives no file: [^<>]*refused\. Start again", refusal(site, tmp_path))
+    assert re.search(r"did not return a file: [^<>]*refused\. Start again", refusal(site, tmp_path))
 
 
 def test_server_that_falls_silent_is_not_waited_for_longer(site, tmp_path, monkeypatch):
