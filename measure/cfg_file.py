@@ -153,6 +153,7 @@ def _own_options(config: Config, network: Network) -> dict[str, Any]:
             options[name] = value
         elif value != defaults[name]:
             raise UserError(
-                f"`{name}` {value}: network {network.name!r} does not have this option; leave it out"
+                f"`{name}` {value}: network {network.name!r} does not have this option; leave it "
+                "out"
             )
     return options

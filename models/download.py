@@ -101,8 +101,8 @@ def _download(url: str, file: Path, name: str) -> None:
         trouble = _reason(error)
     if trouble:
         raise UserError(
-            f"{url} did not return a file: {trouble}. Start again later, or open the address in a browser "
-            f"to see. {_by_hand(url)}"
+            f"{url} did not return a file: {trouble}. Start again later, or open the address in a "
+            f"browser to see. {_by_hand(url)}"
         )
 
 
@@ -158,7 +158,7 @@ def _check_sum(file: Path, target: Path) -> None:
     expected = record.read_text(encoding="utf-8", errors="replace")[:64]
     if found != expected:
         raise UserError(
-            f"{target} differs from the first download: its SHA-256 is {found}, {record} says {expected}. "
-            f"Delete {target.name} to fetch it again, or {record.name} if the change is right"
+            f"{target} differs from the first download: its SHA-256 is {found}, {record} says "
+            f"{expected}. Delete {target.name} to fetch it again, or {record.name} if the change is right"
         )
     return None

@@ -156,8 +156,11 @@ class TestOwnOptions:
                 {"model": "i3d", "fuse": False},
                 "`fuse` False: network 'i3d' does not have this option",
             ),
-            ({"model": "x3d_s", "path": "cat"}, "`path` cat: network 'x3d_s' has no"),
-            ({"model": "i3d", "trained_on": "davis"}, "`trained_on` davis: network 'i3d' has no"),
+            ({"model": "x3d_s", "path": "cat"}, "`path` cat: network 'x3d_s' does not have"),
+            (
+                {"model": "i3d", "trained_on": "davis"},
+                "`trained_on` davis: network 'i3d' does not have",
+            ),
             (
                 {"model": "matnet", "trained_on": "davis"},
                 "`trained_on` davis: network 'matnet' does not have this option; leave it out",
@@ -166,7 +169,7 @@ class TestOwnOptions:
                 {"cfg_file": ROOT / "configs" / "rtnet_davis.json", "trained_on": "davis"},
                 "`trained_on` davis: network 'rtnet",
             ),
-            ({"model": "matnet", "path": "slow"}, "`path` slow: network 'matnet' has no"),
+            ({"model": "matnet", "path": "slow"}, "`path` slow: network 'matnet' does not have"),
         ],
     )
     def test_refused_where_there_is_nothing_to_choose(self, options, words):

@@ -121,7 +121,7 @@ def test_segmentation_networks_cost_what_the_study_counted(file, tmp_path):
         (
             {"model": "small"},
             ["--model", "matnet"],
-            "describes network 'small': give `model` small",
+            "describes network 'small': give `model`",
         ),
         ({"model": "smal"}, [], "Did you mean 'small'"),
         ({"model": "small"}, ["--num_classes", "3"], "`num_classes` is for networks of action"),

@@ -140,7 +140,7 @@ def refusal(folder, *options):
         (["--model", "sam"], "it needs PyTorch 0.4"),
         (
             ["--model", "rtnet", "--path", "slow"],
-            "`path` slow: network 'rtnet' does not have this option",
+            "network 'rtnet' does not have this option",
         ),
         (
             ["--model", "i3d", "--trained_on", "davis"],
