@@ -228,7 +228,7 @@ def test_output_that_cannot_be_written_is_refused_first(case, tmp_path):
         "folder": ["--save", str(tmp_path / "folder.png")],
         "picture": ["--save", str(tmp_path / "a.png"), "--tex", str(tmp_path / "a.png")],
     }[case]
-    with pytest.raises(UserError, match="`save`|--tex"):
+    with pytest.raises(UserError, match=r"`save`|--tex"):
         plot_stages.main([str(tmp_path / "absent"), *options])
 
 
