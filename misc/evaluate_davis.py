@@ -105,9 +105,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     head = ["sequence", "frames", "J mean", "J recall", "J decay"]
     print(format_table(head, [[_text(value) for value in row.values()] for row in rows]))
     if save:
-        write_csv(
-            save, [{**row, "network": evaluation.network.name, "weights": weights} for row in rows]
-        )
+        more = {"network": evaluation.network.name, "weights": weights}
+        write_csv(save, [row | more for row in rows])
         print(f"saved: {save}{replaced}")
 
 
@@ -224,12 +223,11 @@ def table(scores: Mapping[str, Similarity], evaluation: Evaluation) -> list[dict
     from vos.jaccard import average
 
     lengths = {name: len(sequence.frames) for name, sequence in evaluation.data.videos.items()}
-    rows = [("all", sum(lengths.values()), average(scores.values()))]
-    rows = [(name, lengths[name], score) for name, score in scores.items()] + rows
+    lengths["all"] = sum(lengths.values())
     return [
-        {"sequence": name, "frames": frames}
+        {"sequence": name, "frames": lengths[name]}
         | {f"j_{key}": value for key, value in asdict(score).items()}
-        for name, frames, score in rows
+        for name, score in [*scores.items(), ("all", average(scores.values()))]
     ]
 
 
