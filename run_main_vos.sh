@@ -16,6 +16,10 @@ if [ "${DEMO:-0}" != 0 ]; then
   options+=(--demo)
   [ -n "${SAVE_DIR:-}" ] || options+=(--save_dir dim_outputs/vos_demo)
 fi
+# Relative paths start where this was called.
+[ -n "${ORIGINAL_DATA_ROOT:-}" ] && export ORIGINAL_DATA_ROOT="$(from_here "$ORIGINAL_DATA_ROOT")"
+[ -n "${STYLIZED_DATA_ROOT:-}" ] && export STYLIZED_DATA_ROOT="$(from_here "$STYLIZED_DATA_ROOT")"
+case ${PYTHON:-} in */*) PYTHON=$(from_here "$PYTHON") ;; esac
 cd "$(dirname "${BASH_SOURCE[0]}")"
 default_python=python
 [ -x .venv/bin/python ] && default_python=.venv/bin/python

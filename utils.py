@@ -159,14 +159,18 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def check_output(path: Path) -> str:
+def check_output(path: Path, option: str = "save") -> str:
     """ " (replaced)" if a file stands at `path`, else nothing; for the line that reports it.
+
+    option: what it was given by.
 
     Raises UserError, before any work is done, if no file can be written there.
     """
     existing = next(parent for parent in path.absolute().parents if parent.exists())
     if path.is_dir() or not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise UserError(f"--save {path} cannot be written: expected a file in a writable folder")
+        raise UserError(
+            f"`{option}` {path} cannot be written: expected a file in a writable folder"
+        )
     return " (replaced)" if path.exists() else ""
 
 

@@ -51,6 +51,11 @@ class FlowClip:
         """The frames that it shows, in order."""
         return (self.frame, self.other) if self.other else (self.frame,)
 
+    @property
+    def order(self) -> str:
+        """What its motion looks like, in words."""
+        return "jittered flow" if self.jitter else "true flow"
+
 
 @dataclass(frozen=True)
 class SequencePair:

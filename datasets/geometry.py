@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from utils import UserError
 
@@ -50,7 +50,12 @@ class ClipGeometry:
         [T, H, W, 3] (RGB) to float32 [3, T, crop, crop], each frame by itself.
     exact_rate: whether frames are exactly `sampling_rate` apart; else, as in the study, every
         input takes frames that are evenly spread from the first of the window to the last.
+
+    Costs are counted on `cost_clips` clips of `cost_size` pixels (None: of their own size).
     """
+
+    cost_size: ClassVar[tuple[int, int] | None] = None
+    cost_clips: ClassVar[int] = 1
 
     inputs: tuple[tuple[str, int], ...]
     sampling_rate: int
@@ -193,7 +198,12 @@ class FlowGeometry:
 
     size: height and width in pixels.
     frames: frames of a clip; features have a row for each.
+
+    Costs are counted on `cost_clips` clips of `cost_size` pixels, as in the study.
     """
+
+    cost_size: ClassVar[tuple[int, int] | None] = (240, 427)
+    cost_clips: ClassVar[int] = 2
 
     size: tuple[int, int]
     frames: int = 1

@@ -42,6 +42,11 @@ class Clip:
         """What clips that show the same frames, in any order, have in common."""
         return self.video, self.style, self.start
 
+    @property
+    def order(self) -> str:
+        """How its frames follow each other, in words."""
+        return "shuffled" if self.shuffle else "in order"
+
     def __str__(self) -> str:
         order = f", shuffle {self.shuffle}" if self.shuffle else ""
         return f"{self.video} (style {self.style}, start {self.start}{order})"

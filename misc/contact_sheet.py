@@ -120,7 +120,7 @@ def _plot_pair(block: SubFigure, pair: Pair, shown: dict[Any, np.ndarray]) -> No
         panel.imshow(np.concatenate([part for frame in strip for part in (frame, gap)], axis=1))
         other = f"{clip.video}\n" if clip.video != pair.a.video else ""
         panel.set_ylabel(
-            f"{other}style {clip.style}\n{order(clip)}",
+            f"{other}style {clip.style}\n{clip.order}",
             rotation=0,
             ha="right",
             va="center",
@@ -136,13 +136,6 @@ def title(pair: Pair, frames: int) -> str:
     name = FACTORS[pair.factor]
     number = f", {MAX_FRAMES} of {frames} frames" if frames > MAX_FRAMES else ""
     return f"{name} pair: {SHARES[name]} ({pair.a.video}{number})"
-
-
-def order(clip: Any) -> str:
-    """How the frames of a clip were changed, in a word or two."""
-    if hasattr(clip, "jitter"):
-        return "jittered flow" if clip.jitter else "true flow"
-    return "shuffled" if clip.shuffle else "in order"
 
 
 if __name__ == "__main__":

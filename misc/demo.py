@@ -5,7 +5,6 @@ python misc/demo.py        (or: make demo)
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,6 +14,7 @@ import _path
 
 import main as main_script
 from common.factors import DYNAMIC, STATIC
+from common.options import script_parser
 from config import Config
 from datasets.synthetic import make
 from estimation.estimator import joint_encoding
@@ -44,8 +44,13 @@ VIDEOS_SEED, N_VIDEOS, N_EXAMPLES = 2022, 64, 512
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Make the videos, measure both networks, compare them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--save_dir", type=Path, default=Path("demo_outputs"))
+    parser = script_parser(__doc__)
+    parser.add_argument(
+        "--save_dir",
+        type=Path,
+        default=Path("demo_outputs"),
+        help="of videos and results (default: %(default)s)",
+    )
     save_dir = parser.parse_args(argv).save_dir
     print(INTRODUCTION, flush=True)
     videos = save_dir / "videos"

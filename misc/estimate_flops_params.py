@@ -6,7 +6,7 @@
     python misc/estimate_flops_params.py --checkpoint FOLDER --cfg_file configs/matnet_davis.json
 
 Networks are counted in evaluation mode: one clip of an action-recognition network, in its own
-size, and two samples of 240x427 pixels of a segmentation network, as in the study. Weights do not
+size, and two clips of 240x427 pixels of a segmentation network, as in the study. Weights do not
 change the cost, but a checkpoint can hold another form of its network. What counts, and how much:
 models/cost.py.
 """
@@ -16,18 +16,18 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import _path
 
 from common.options import integer, names, script_parser
-from common.tasks import RECOGNITION, SEGMENTATION
 from config import Config, add_options, from_given
+from datasets.geometry import ClipOptions
 from measure.cfg_file import find_network, read_cfg_file, resolved
 from measure.prepare import fetched
-from models.catalogue import networks, task_of
+from models.catalogue import networks
 from models.network import BUILT, RANDOM, Network
 from utils import UserError, check_output, format_table, progress, run_script, write_csv
 
@@ -43,51 +43,19 @@ OPTIONS = (
 
 
 @dataclass(frozen=True)
-class Counting:
-    """How networks of a task are counted, as the study did.
-
-    size: height and width in pixels; None for the network's own.
-    batch_size: clips.
-    """
-
-    size: tuple[int, int] | None
-    batch_size: int
-
-
-COUNTING = {RECOGNITION: Counting(None, 1), SEGMENTATION: Counting((240, 427), 2)}
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is counted.
-
-    config: the options of the network.
-    network: its record.
-    checkpoint: a file or folder, "random" or "as built".
-    batch_size: clips.
-    """
-
-    config: Config
-    network: Network
-    checkpoint: str
-    batch_size: int
-
-    @property
-    def shapes(self) -> list[tuple[int, ...]]:
-        """The shape of each input of one clip."""
-        return list(self.network.clip.shapes.values())
-
-    @property
-    def sample(self) -> str:
-        """The same in words, such as 3x8x256x256."""
-        return " + ".join("x".join(map(str, shape)) for shape in self.shapes)
-
-
-@dataclass(frozen=True)
 class Counted:
-    """A subject, its cost, and the note on its checkpoint."""
+    """A network whose cost is known.
 
-    subject: Subject
+    network: its name.
+    shapes: of each input of one clip, such as "3x8x256x256".
+    batch_size: clips.
+    cost: of all of them.
+    note: on its checkpoint.
+    """
+
+    network: str
+    shapes: str
+    batch_size: int
     cost: Cost
     note: str
 
@@ -99,8 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     models, batch_size = options.pop("model"), options.pop("batch_size")
 
     replaced = check_output(save) if save else ""
-    subjects = resolve(models, batch_size, options)
-    counted = [count(one) for one in progress(subjects, "networks", "network")]
+    wanted = resolve(models, batch_size, options)
+    counted = [count(*one) for one in progress(wanted, "networks", "network")]
     rows = [row for one in counted for row in as_rows(one, by_module)]
     print("evaluation mode; one multiply-add is one FLOP; FLOPs of the whole batch")
     print(as_table(rows, by_module))
@@ -118,7 +86,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         type=names,
         action="extend",
         default=[],
-        help="networks, separated by commas; all: every one for action recognition",
+        help="networks, separated by commas; all: every one of the study",
     )
     add_options(parser, OPTIONS)
     parser.add_argument("--batch_size", type=integer(1), help="clips; default: see above")
@@ -129,8 +97,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def resolve(
     models: Sequence[str], batch_size: int | None, options: dict[str, Any]
-) -> list[Subject]:
-    """The networks that are asked for, checked as far as that goes without counting.
+) -> list[tuple[Config, Network]]:
+    """The networks that are asked for, and their options; nothing is counted yet.
 
     Raises UserError if there is none, for an unknown one, for options, a configuration or clips
     that do not fit, and for a checkpoint that is missing or would have to serve several.
@@ -140,7 +108,7 @@ def resolve(
         models = [read_cfg_file(cfg_file)["model"]]
     if not models:
         raise UserError("--model or --cfg_file is missing: give --model NAME, or all")
-    wanted = (_recognition() if name == "all" else (name,) for name in models)
+    wanted = (networks() if name == "all" else (name,) for name in models)
     chosen = list(dict.fromkeys(itertools.chain.from_iterable(wanted)))
     for option, value in (
         ("checkpoint", options.get("checkpoint", RANDOM)),
@@ -151,53 +119,51 @@ def resolve(
                 f"--{option} {value} is of one network, --model names {len(chosen)}: give one "
                 f"--model, or leave out --{option}"
             )
-    return [subject({**options, "model": name}, batch_size) for name in chosen]
+    return [resolve_one({**options, "model": name}, batch_size) for name in chosen]
 
 
-def _recognition() -> list[str]:
-    return [name for name, network in networks().items() if network.task == RECOGNITION]
-
-
-def subject(options: dict[str, Any], batch_size: int | None) -> Subject:
-    """One network that is asked for, with the clips that it is counted on."""
-    counting = COUNTING[task_of(options["model"])]
-    config = from_given({"image_size": counting.size, **options})
-    config = resolved(config)
+def resolve_one(options: dict[str, Any], batch_size: int | None) -> tuple[Config, Network]:
+    """A network that is asked for, for the clips that it is counted on, and its options."""
+    config = resolved(from_given(options))
     network = find_network(config)
+    clip = network.clip
+    if "image_size" not in options:
+        network = replace(network, clip=clip.changed(ClipOptions(crop=clip.cost_size)))
     given = config.checkpoint or (None if network.weights.built else RANDOM)
     checkpoint = network.checkpoint(given) if given else BUILT
-    return Subject(config, network, checkpoint, batch_size or counting.batch_size)
+    return replace(config, checkpoint=checkpoint, batch_size=batch_size or clip.cost_clips), network
 
 
-def count(subject: Subject) -> Counted:
+def count(config: Config, network: Network) -> Counted:
     """The cost of one forward on blank inputs. Raises UserError if the network cannot take them."""
     from models.checkpoints import load
     from models.cost import cost
     from models.outline import first_forward, zeros
 
-    config, network = subject.config, subject.network
+    assert config.checkpoint
     module, loaded = load(
         network,
-        fetched(config, network, subject.checkpoint),
+        fetched(config, network, config.checkpoint),
         num_classes=config.num_classes,
         allow_other_head=config.allow_other_head,
         seed=config.random_seed,
     )
-    inputs = zeros(network.clip, clips=subject.batch_size)
+    inputs = zeros(network.clip, clips=config.batch_size)
+    shapes = " + ".join("x".join(map(str, shape)) for shape in network.clip.shapes.values())
     with first_forward(inputs):
-        return Counted(subject, cost(module, inputs), loaded.note)
+        return Counted(network.name, shapes, config.batch_size, cost(module, inputs), loaded.note)
 
 
 def as_rows(counted: Counted, by_module: bool) -> Iterator[dict[str, Any]]:
     """The row of a network, and with `by_module` those of its modules ("-": what is in none)."""
-    subject, cost = counted.subject, counted.cost
+    cost = counted.cost
     parts = {"": cost, **{name or "-": part for name, part in cost.by_module.items()}}
     for name, part in parts.items() if by_module else [("", cost)]:
         yield {
-            "network": subject.network.name,
+            "network": counted.network,
             "module": name,
-            "input": subject.sample,
-            "batch_size": subject.batch_size,
+            "input": counted.shapes,
+            "batch_size": counted.batch_size,
             "flops": part.flops,
             "flops_folded": part.flops_folded,
             "params": part.params,
@@ -227,7 +193,7 @@ def remarks(counted: Sequence[Counted]) -> Iterator[str]:
     free = sorted({name for one in counted for name in one.cost.free})
     yield f"free by convention: {', '.join([*free, 'and what only moves or rectifies data'])}"
     for one in counted:
-        name, cost = one.subject.network.name, one.cost
+        name, cost = one.network, one.cost
         if one.note:
             yield f"{name}, checkpoint: {one.note}"
         if cost.uncounted:

@@ -25,6 +25,7 @@ from datasets.davis import IMAGES, MASKS, SPLIT, SequenceSet, check_files, find_
 from datasets.flow_plan import FlowClip
 from datasets.stylized_sequences import StylizedSequences
 from measure.cfg_file import find_network, resolved
+from measure.features import load_network
 from models.network import RANDOM, Network
 from utils import (
     DataError,
@@ -69,32 +70,12 @@ class Evaluation:
     def clips(self) -> list[FlowClip]:
         """Every frame to evaluate; a second one, where needed, is the next, round the end."""
         (style,) = self.data.styles
+        two = self.network.clip.rows > 1
         return [
-            FlowClip(name, frame, style, other=sequence.neighbour(frame, 1) if self.paired else "")
+            FlowClip(name, frame, style, other=sequence.neighbour(frame, 1) if two else "")
             for name, sequence in self.data.videos.items()
             for frame in sequence.frames
         ]
-
-    @property
-    def paired(self) -> bool:
-        """Whether the network takes two frames."""
-        return self.network.clip.rows > 1
-
-    def batches(self, pin_memory: bool = False) -> Iterator[Batch]:
-        """The input batches of all clips. Raises DataError at a file that cannot be read."""
-        from datasets.batches import BadVideo, iter_batches
-
-        data: DataSet = StylizedSequences(self.data)
-        for batch in iter_batches(
-            self.clips,
-            data.reader(self.network.clip),
-            batch_size=self.config.batch_size,
-            num_workers=self.config.num_workers,
-            pin_memory=pin_memory,
-        ):
-            if isinstance(batch, BadVideo):
-                raise DataError(f"sequence {batch.video} cannot be read: {batch.reason}. Repair it")
-            yield batch
 
     def describe(self) -> str:
         """What will be evaluated, for the screen."""
@@ -115,18 +96,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = vars(parser.parse_args(argv))
     save = given.pop("save")
     replaced = check_output(save) if save else ""
-    plan = prepare(from_given(given))
-    print(plan.describe(), flush=True)
-    scores, loaded = evaluate(plan)
+    evaluation = prepare(from_given(given))
+    print(evaluation.describe(), flush=True)
+    scores, loaded = evaluate(evaluation)
     weights = (loaded.sha256 or RANDOM)[:12]
-    print(
-        f"weights: {loaded.source} (SHA-256 {weights}...)" if loaded.sha256 else "weights: random"
-    )
-    rows = table(scores, plan)
+    print(f"weights: {loaded.source}" + (f" (SHA-256 {weights}...)" if loaded.sha256 else ""))
+    rows = table(scores, evaluation)
     head = ["sequence", "frames", "J mean", "J recall", "J decay"]
     print(format_table(head, [[_text(value) for value in row.values()] for row in rows]))
     if save:
-        write_csv(save, [{**row, "network": plan.network.name, "weights": weights} for row in rows])
+        more = {"network": evaluation.network.name, "weights": weights}
+        write_csv(save, [row | more for row in rows])
         print(f"saved: {save}{replaced}")
 
 
@@ -176,62 +156,78 @@ def evaluated_sequences(original: Path, split: str, n_flows: int) -> SequenceSet
     return data
 
 
-def evaluate(plan: Evaluation) -> tuple[dict[str, Similarity], Loaded]:
+def evaluate(evaluation: Evaluation) -> tuple[dict[str, Similarity], Loaded]:
     """Region similarity of every sequence, in order, and the checkpoint that was loaded.
 
     Raises UserError for a checkpoint that does not fit, or a file that cannot be read.
     """
     import torch
 
-    from models.checkpoints import load
     from vos.jaccard import jaccard, summary
     from vos.masks import mask_of, read_mask
 
-    device = resolve_device(plan.config.device)
-    module, loaded = load(plan.network, plan.checkpoint, seed=plan.config.random_seed)
+    data, clips = evaluation.data, evaluation.clips
+    ready, loaded = load_network(evaluation.config, evaluation.network, evaluation.checkpoint)
     if loaded.note:
         print(f"checkpoint: {loaded.note}")
-    module.to(device)
-    values: dict[str, list[float]] = {name: [] for name in plan.data.videos}
-    with torch.inference_mode(), progress((), "frames", "frame", total=len(plan.clips)) as bar:
-        for batch in plan.batches(pin_memory=device.type == "cuda"):
-            inputs = [x.to(device, non_blocking=True) for x in batch.inputs]
-            found = probabilities(plan, module, inputs)  # [B, H, W]
+    values: dict[str, list[float]] = {name: [] for name in data.videos}
+    with torch.inference_mode(), progress((), "frames", "frame", total=len(clips)) as bar:
+        for batch in batches(evaluation, clips, pin_memory=ready.device.type == "cuda"):
+            inputs = [x.to(ready.device, non_blocking=True) for x in batch.inputs]
+            found = probabilities(evaluation, ready.module, inputs)  # [B, H, W]
             for clip, probability in zip(batch.clips, found, strict=True):
-                truth = read_mask(plan.data.mask(clip.video, clip.frame))
+                truth = read_mask(data.mask(clip.video, clip.frame))
                 values[clip.video].append(jaccard(mask_of(probability, truth.shape), truth))
             bar.update(len(batch.clips))
     return {name: summary(j) for name, j in values.items()}, loaded
 
 
-def probabilities(plan: Evaluation, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
-    """The probability of the object in the first frame of every sample, [B, H, W] of the crop.
+def batches(evaluation: Evaluation, clips: Sequence[FlowClip], pin_memory: bool) -> Iterator[Batch]:
+    """The input batches of the clips. Raises DataError at a file that cannot be read."""
+    from datasets.batches import BadVideo, iter_batches
+
+    config = evaluation.config
+    data: DataSet = StylizedSequences(evaluation.data)
+    for batch in iter_batches(
+        clips,
+        data.reader(evaluation.network.clip),
+        batch_size=config.batch_size,
+        num_workers=config.num_workers,
+        pin_memory=pin_memory,
+    ):
+        if isinstance(batch, BadVideo):
+            raise DataError(f"sequence {batch.video} cannot be read: {batch.reason}. Repair it")
+        yield batch
+
+
+def probabilities(evaluation: Evaluation, module: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    """The probability of the object in the first frame of every clip, [B, H, W] of the crop.
 
     Networks that answer in another size have their log-odds resized to the crop, as FusionSeg and
     MATNet do themselves. Raises DataError where it is not finite.
     """
     from vos.modules.parts import resize
 
-    log_odds = plan.network.log_odds(module(*inputs)).float()  # [B, H', W']
+    network = evaluation.network
+    log_odds = network.log_odds(module(*inputs)).float()  # [B, H', W']
     if not log_odds.isfinite().all():
         raise DataError(
-            f"the masks of {plan.network.name} hold NaN or inf: is {plan.checkpoint} whole, and of "
-            "this network?"
+            f"the masks of {network.name} hold NaN or inf: is {evaluation.checkpoint} whole, and "
+            "of this network?"
         )
-    return resize(log_odds[:, None], plan.network.clip.pixels)[:, 0].sigmoid()
+    return resize(log_odds[:, None], network.clip.pixels)[:, 0].sigmoid()
 
 
-def table(scores: Mapping[str, Similarity], plan: Evaluation) -> list[dict[str, Any]]:
+def table(scores: Mapping[str, Similarity], evaluation: Evaluation) -> list[dict[str, Any]]:
     """A row per sequence, and one of their means, called "all"."""
     from vos.jaccard import average
 
-    lengths = {name: len(sequence.frames) for name, sequence in plan.data.videos.items()}
-    rows = [("all", sum(lengths.values()), average(scores.values()))]
-    rows = [(name, lengths[name], score) for name, score in scores.items()] + rows
+    lengths = {name: len(sequence.frames) for name, sequence in evaluation.data.videos.items()}
+    lengths["all"] = sum(lengths.values())
     return [
-        {"sequence": name, "frames": frames}
+        {"sequence": name, "frames": lengths[name]}
         | {f"j_{key}": value for key, value in asdict(score).items()}
-        for name, frames, score in rows
+        for name, score in [*scores.items(), ("all", average(scores.values()))]
     ]
 
 

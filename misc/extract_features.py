@@ -6,7 +6,7 @@
 clips.npz holds normalised inputs: `video` [B, 3, T, H, W], for SlowFast `slow` and `fast`; for
 segmentation `image` and `flow`, [B, 3, H, W] (RTNet: [B, 2, 3, H, W] and [B, 2, 6, H, W]).
 features.npz holds one float32 array [B, C] per stage (RTNet: [2B, C], a row per frame in order
-sample, frame), and with --logits "logits" [B, classes], or those of masks [B, 1 or 2, H, W] (RTNet:
+clip, frame), and with --logits "logits" [B, classes], or those of masks [B, 1 or 2, H, W] (RTNet:
 "logits1" to "logits4", finest first).
 """
 

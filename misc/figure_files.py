@@ -45,13 +45,18 @@ class FigureFiles:
     replaced: Mapping[Path, str]
 
     @classmethod
-    def at(cls, base: Path, tex: Path | None = None) -> FigureFiles:
-        """Those of a figure. Raises UserError if one cannot be written."""
+    def at(
+        cls, base: Path, tex: Path | None = None, options: tuple[str, str] = ("save", "tex")
+    ) -> FigureFiles:
+        """Those of a figure, `base` and `tex` given by `options`.
+
+        Raises UserError if one cannot be written.
+        """
         if tex and tex.suffix in SUFFIXES:
             raise UserError(f"--tex {tex} is a picture's name: expected one like stages.tex")
-        paths = [base.with_name(base.name + suffix) for suffix in SUFFIXES]
-        paths += [tex] if tex else []
-        return cls(base, tex, {path: check_output(path) for path in paths})
+        paths = {base.with_name(base.name + suffix): options[0] for suffix in SUFFIXES}
+        paths |= {tex: options[1]} if tex else {}
+        return cls(base, tex, {path: check_output(path, option) for path, option in paths.items()})
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> FigureFiles:

@@ -7,23 +7,20 @@ FOLDER gets style_K/VIDEO/00001.jpg ..., and the truth about every video in vide
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import _path
 
-from common.options import integer
+from common.options import integer, script_parser
 from datasets.synthetic import MIN_SIZE, STYLES, make
 from utils import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, make, say where."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     add = parser.add_argument
     add("folder", type=Path, help="folder to make")
     add("--n_videos", type=integer(1), default=64, help="videos (default: %(default)s)")

@@ -47,9 +47,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{' '.join(file.stage for file in folder.files)} (--streams)"
         )
     counts = {file.path: count(file, threshold) for file in files}
-    plots = {file.path: FigureFiles.at(save_dir / file.path.stem) for file in files}
+    options = ("save_dir", "save_dir")
+    plots = {f.path: FigureFiles.at(save_dir / f.path.stem, options=options) for f in files}
     tex = save_dir / f"{OVERVIEW}.tex" if args.tex else None
-    overview = FigureFiles.at(save_dir / OVERVIEW, tex)
+    overview = FigureFiles.at(save_dir / OVERVIEW, tex, options)
 
     for file in files:
         print(args.folder + "/" * (not args.folder.endswith("/")) + file.path.name)

@@ -111,6 +111,8 @@ def run_one(argv: list[str]) -> int:
     """The exit code of one run; an error that no user makes is shown in full, and counts as 1."""
     try:
         return run_script(lambda: main_script.main(argv))
+    except SystemExit:  # an option that does not parse: its parser has said so
+        return 2
     except Exception:
         traceback.print_exc()
         return 1

@@ -179,8 +179,8 @@ def stylize_video(
         for count, image in enumerate(read_frames(source, max_frames), 1):
             frame = _scaled(image, short_side)
             for style, folder in partial_folders.items():
-                drawn = frame if style == UNSTYLIZED else STYLES[style](frame)
-                drawn.save(folder / f"{count:05d}.jpg", quality=95)
+                painted = frame if style == UNSTYLIZED else STYLES[style](frame)
+                painted.save(folder / f"{count:05d}.jpg", quality=95)
         if not count:
             raise DataError(f"{source} holds no frame that can be decoded")
         for style, folder in partial_folders.items():

@@ -10,7 +10,6 @@ replace those in models/weights if they are good on videos that training never d
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.options import integer
+from common.options import integer, script_parser
 from datasets.geometry import ClipGeometry
 from datasets.synthetic import MOTIONS, STYLES, Video, draw_video, render_at
 from datasets.video_clips import preprocess, subsample
@@ -65,9 +64,7 @@ TASKS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, test and save both."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--random_seed", type=integer(0), default=1, help="default: %(default)s")
     parser.add_argument("--save_dir", type=Path, help="default: where the demo finds them")
     args = parser.parse_args(argv)

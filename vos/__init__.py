@@ -1,1 +1,1 @@
-"""Two-stream networks that segment the moving object of a video: table, modules, checkpoints."""
+"""Two-stream networks that segment the moving object of a video: modules, masks, Jaccard."""

@@ -1,4 +1,4 @@
-"""`model` my_net.py:build`: a network from a function in a user's file.
+"""`model` my_net.py:build: a network from a function in a user's file.
 
 The function returns a network that takes clips [B, 3, T, H, W], by itself or with a dict that says
 how it wants them, and what it is called (keys: those of `KEYS`). If it has a parameter `random`,

@@ -1,4 +1,4 @@
-"""`model` torchvision:NAME`: torchvision's video networks, with their own preprocessing."""
+"""`model` torchvision:NAME: torchvision's video networks, with their own preprocessing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`model` hf:FOLDER_OR_ID`: video networks of the transformers library, an optional extra.
+"""`model` hf:FOLDER_OR_ID: video networks of the transformers library, an optional extra.
 
 The base network is taken, without a classifier; `encoder.layer.3` is a stage of most families.
 """

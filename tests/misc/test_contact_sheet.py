@@ -24,7 +24,6 @@ from misc.contact_sheet import (
     choose_pairs,
     clip_pictures,
     main,
-    order,
     plot_sheet,
     title,
     without_weights,
@@ -267,9 +266,9 @@ class TestTexts:
         assert [text.partition(":")[0] for text in titles] == [f"{name} pair" for name in FACTORS]
 
     def test_what_was_done_to_a_clip(self):
-        assert [order(clip) for clip in (self.PAIR.a, self.PAIR.b)] == ["in order", "shuffled"]
+        assert [clip.order for clip in (self.PAIR.a, self.PAIR.b)] == ["in order", "shuffled"]
         clips = FlowClip("a", "0", "1"), FlowClip("a", "0", "1", 7)
-        assert [order(clip) for clip in clips] == ["true flow", "jittered flow"]
+        assert [clip.order for clip in clips] == ["true flow", "jittered flow"]
 
 
 class TestSheet:
@@ -317,6 +316,6 @@ class TestSheet:
         assert "6 pairs: " in capsys.readouterr().out
 
     def test_what_cannot_be_written_is_refused_first(self, data, tmp_path):
-        with pytest.raises(UserError, match=r"--save .* cannot be written"):
+        with pytest.raises(UserError, match=r"`save` .* cannot be written"):
             main([*as_argv(options(tmp_path / "nowhere")), "--save", str(tmp_path)])
         assert run_script(lambda: main(as_argv(options(tmp_path / "nowhere")))) == 2

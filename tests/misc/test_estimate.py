@@ -266,5 +266,5 @@ def test_output_that_cannot_be_written_is_a_user_error(case, files, rng, tmp_pat
     save_pairs(files[0], rng)
     (tmp_path / "folder").mkdir()
     save = tmp_path / "folder" if case == "folder" else files[0] / "result.json"
-    with pytest.raises(UserError, match="--save"):
+    with pytest.raises(UserError, match="`save`"):
         main(["--features", str(files[0]), "--save", str(save)])

@@ -180,7 +180,7 @@ def test_the_screen_shows_no_warnings_and_no_file_is_written(tmp_path):
         (["--model", "i3d", "--checkpoint", "absent.pyth"], "absent.pyth is not a file"),
         (["--model", "i3d", "--image_size", "16"], "at least 32 pixels, not 16"),
         (["--model", "mvit", "--image_size", "256"], "takes clips of 224 pixels"),
-        (["--model", "i3d", "--save", "."], "--save . cannot be written"),
+        (["--model", "i3d", "--save", "."], "`save` . cannot be written"),
     ],
     ids=[
         *(

@@ -69,7 +69,7 @@ def test_a_configuration_names_the_network_and_its_form(wide, small, tmp_path):
     path = configuration(tmp_path, model="small", extra_args={"wide": wide})
     (row,) = rows(tmp_path, "--cfg_file", path, "--random_seed", "1")
     width = 8 if wide else 4
-    # The study counts two samples of 240x427 pixels.
+    # The study counts two clips of 240x427 pixels.
     assert (row["network"], row["batch_size"]) == ("small", 2)
     assert row["input"] == "3x240x427 + 3x240x427"
     assert row["flops"] == 2 * 240 * 427 * 2 * 3 * width
@@ -92,7 +92,7 @@ def test_the_checkpoint_of_a_configuration_must_fit(small, tmp_path):
         rows(tmp_path, *options)
 
 
-# Billions of FLOPs of one sample, evaluation mode, and parameters, as the study's code has them.
+# Billions of FLOPs of one clip, evaluation mode, and parameters, as the study's code has them.
 # RTNet's are 0.5 % lower here: 64 channels are resized there before they become one.
 PUBLISHED = {
     "twostreamv3plus_davis.json": (56.013668, 112_394_210, 1e-6),

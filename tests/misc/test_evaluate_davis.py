@@ -76,7 +76,7 @@ def table(monkeypatch):
     networks = (
         replace(one, spec=Spec(Bright), **place),
         replace(one, name="coarse", spec=Spec(Coarse), **place),
-        replace(two, spec=Spec(BrightPairs), **place),
+        replace(two, spec=Spec(BrightPairs), points=lambda spec: two.points(two.spec), **place),
         find("i3d"),
     )
     monkeypatch.setattr(catalogue, "TABLES", (SimpleNamespace(NETWORKS=networks),))
@@ -170,9 +170,9 @@ def test_first_of_two_frames_is_evaluated(made, tmp_path):
 
 
 def test_second_frame_is_the_next_one_that_is_evaluated(made, tmp_path):
-    plan = planned(made, tmp_path, model="rtnet")
+    evaluation = planned(made, tmp_path, model="rtnet")
 
-    shown = [(clip.frame, clip.other) for clip in plan.clips if clip.video == "disc_00"]
+    shown = [(clip.frame, clip.other) for clip in evaluation.clips if clip.video == "disc_00"]
 
     numbers = [(1, 2), (2, 3), (3, 4), (4, 1)]
     assert shown == [(f"{frame:05d}", f"{other:05d}") for frame, other in numbers]
@@ -183,10 +183,10 @@ def test_smaller_answers_are_resized(made, tmp_path):
 
 
 def test_log_odds_are_resized_rather_than_probabilities(made, tmp_path):
-    plan = planned(made, tmp_path)
+    evaluation = planned(made, tmp_path)
     answer = torch.tensor([-1.0, 3.0]).expand(1, 1, 1, 2)
 
-    found = probabilities(plan, lambda *_: answer, ())[0]  # [16, 32]
+    found = probabilities(evaluation, lambda *_: answer, ())[0]  # [16, 32]
 
     # From -1 at 7.5 to 3 at 23.5 they cross 0 at 11.5; probabilities would cross 1/2 at 12.9.
     assert found.shape == SIZE

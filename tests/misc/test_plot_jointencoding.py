@@ -199,3 +199,10 @@ def test_a_hostile_pickle_is_refused_without_a_traceback(folder):
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not made.exists()
+
+
+def test_folder_that_cannot_be_made_is_named_by_its_option(folder, plotted, tmp_path):
+    save_raw(folder, "layer4,sensor_fusion")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"^`save_dir` .*file/\S+ cannot be written"):
+        main([str(folder), "--save_dir", str(tmp_path / "file"), "--tex"])

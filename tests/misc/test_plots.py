@@ -228,7 +228,7 @@ def test_output_that_cannot_be_written_is_refused_first(case, tmp_path):
         "folder": ["--save", str(tmp_path / "folder.png")],
         "picture": ["--save", str(tmp_path / "a.png"), "--tex", str(tmp_path / "a.png")],
     }[case]
-    with pytest.raises(UserError, match=r"--save|--tex"):
+    with pytest.raises(UserError, match=r"`save`|--tex"):
         plot_stages.main([str(tmp_path / "absent"), *options])
 
 
@@ -238,3 +238,13 @@ def test_repeated_lines_are_reported(tmp_path, grids, capsys):
     plot_stages.main([str(tmp_path / "a.txt"), "--save", str(tmp_path / "s.png")])
     assert "a.txt: 4 repeated lines" in capsys.readouterr().err
     assert len(read_finals(tmp_path / "a.txt").stages) == 4
+
+
+def test_what_cannot_be_written_is_named_by_its_option(tmp_path):
+    (tmp_path / "adir.tex").mkdir()
+    save_final(tmp_path / "one.txt", 20.0, 30.0)
+    command = [str(tmp_path / "one.txt"), "--tex", str(tmp_path / "adir.tex")]
+    with pytest.raises(UserError, match=r"^`tex` .*adir\.tex cannot be written"):
+        plot_stages.main([*command, "--save", str(tmp_path / "s.png")])
+    with pytest.raises(UserError, match=r"^`save` .*s\.png cannot be written"):
+        plot_stages.main([*command, "--save", "/dev/null/s.png"])

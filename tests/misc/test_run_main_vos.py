@@ -81,7 +81,11 @@ def test_checkpoints_are_the_published_ones_of_each_network(study):
         ("os16.pth", [f"{FUSIONSEG}.json {training}, seed 1" for training in TRAININGS]),
     ],
 )
-@pytest.mark.parametrize("error", [UserError("broken"), RuntimeError("a bug")], ids=["user", "bug"])
+@pytest.mark.parametrize(
+    "error",
+    [UserError("broken"), RuntimeError("a bug"), SystemExit(2)],
+    ids=["user", "bug", "option"],
+)
 def test_others_run_all_the_same_and_the_exit_code_tells(study, capsys, fails, listed, error):
     study.fails, study.error = fails, error
     assert run_main_vos.main(["--seeds", "1"]) == 1
@@ -132,7 +136,11 @@ class TestShell:
     @pytest.fixture
     def called(self, tmp_path):
         stub = tmp_path / "stub.sh"
-        stub.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit "${STUB_CODE:-0}"\n')
+        roots = "${ORIGINAL_DATA_ROOT:-} ${STYLIZED_DATA_ROOT:-}"
+        stub.write_text(
+            '#!/bin/sh\nprintf "%s\\n" "$@"\n'
+            f'[ -z "$SHOW_ROOTS" ] || echo "{roots}"\nexit "${{STUB_CODE:-0}}"\n'
+        )
         stub.chmod(0o755)
         clean = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "TMPDIR")}
 
@@ -159,6 +167,11 @@ class TestShell:
             *("misc/run_main_vos.py", "--checkpoints", "/my disk/weights"),
             *("--save_dir", f"{tmp_path}/my results", "--seeds", "7,1"),
         ]
+
+    def test_relative_places_are_where_it_was_called(self, called, tmp_path):
+        roots = {"ORIGINAL_DATA_ROOT": "my DAVIS", "STYLIZED_DATA_ROOT": "/disk/stylized"}
+        _, lines = called(PYTHON="./stub.sh", SHOW_ROOTS="1", **roots)
+        assert lines[-1] == f"{tmp_path}/my DAVIS /disk/stylized"
 
     def test_demo_has_a_place_of_its_own(self, called):
         assert called(DEMO="1")[1][1:] == ["--demo", "--save_dir", "dim_outputs/vos_demo"]

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from datasets.synthetic import STYLES, draw_video, render_at
 from datasets.video_clips import preprocess, subsample
-from misc import train_demo
+from misc import demo, make_synthetic, train_demo
 from misc.train_demo import TASKS, accuracy, draw_batch, main, target, train
 from models.catalogue import find
 from models.checkpoints import load
@@ -249,3 +249,11 @@ def test_negative_seed(no_training, capsys):
         main(["--random_seed", "-1"])
     assert leave.value.code == 2
     assert "-1 is below 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("script", [demo, make_synthetic, train_demo])
+def test_abbreviated_options_are_refused_in_one_line(script, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        script.main(["--random_se", "1"])
+    assert stopped.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
