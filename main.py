@@ -96,7 +96,7 @@ def measure(config: Config) -> Outcome:
     )
     results = Results(
         model=run.model,
-        path=run.pathway,
+        pathway=run.pathway,
         dataset=run.data.listed.name,
         weights=run.weights[:12],
         estimates=estimates,

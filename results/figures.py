@@ -11,7 +11,7 @@ import numpy as np
 from common.factors import DYNAMIC, FACTORS, STATIC
 from results.panels import Grid, Panel, Series
 from results.plotting import save_figure
-from results.statistics import CLASS, LAYER, UNIT, Block, Results, classes
+from results.statistics import CLASS, LAYER, UNIT, Block, Results, classes, classified
 
 
 def plot_layerwise(folder: Path, all_results: Sequence[Results], name: str = "layerwise") -> Path:
@@ -44,7 +44,7 @@ def joint_encoding_grid(results: Results) -> Grid:
     title = f"{results.title}\nclasses of units, scores above {threshold:g}"
     plotted = _plotted(results.by_stage(CLASS, threshold))
     panels = [_stage_panel(title, blocks, _limits(blocks)) for blocks in plotted]
-    scores = list(results.by_stage(UNIT).values())[-1][0]
+    scores = classified(list(results.by_stage(UNIT).values())[-1])
     return [[*panels, _unit_panel(scores, threshold)]]
 
 

@@ -231,7 +231,10 @@ class TestChangedFile:
         options = self.chosen(data, network, run_name="mine")
         main.measure(Config(**options))
         network.write_text(network.read_text() + "# changed\n")
-        words = r"mine holds .* other code of the network \(\S*changing_net.py:build has changed\).*`run_name`"
+        words = (
+            r"mine holds .* other code of the network "
+            r"\(\S*changing_net.py:build has changed\).*`run_name`"
+        )
         with pytest.raises(UserError, match=words):
             main.measure(Config(**options))
         main.measure(Config(**{**options, "run_name": "other"}))

@@ -194,9 +194,3 @@ def test_the_prefix_of_all_stages_stands_at_the_axis_alone():
         assert [name for _, name in panel.ticks] == ["slow", "fast.stem"]
         assert panel.xlabel == "stage in network"
     assert layerwise_grid([CASES["plain"]()])[0][0].xlabel == "stage"
-
-
-def test_titles_call_a_network_by_its_label():
-    results = make_results({"5": 6}, model="my_net.py:build", label="two branches")
-    assert layerwise_grid([results])[0][0].title == "two branches (random weights) on ssv2"
-    assert joint_encoding_grid(results)[0][0].title.startswith("two branches (random weights)")
