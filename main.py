@@ -101,6 +101,7 @@ def measure(config: Config) -> Outcome:
         weights=run.weights[:12],
         estimates=estimates,
         thresholds=config.joint_encoding_thresh,
+        chains=run.chains,
     )
     figures = folders.save_results(folder, results, features.bad_videos)
     return Outcome(folder, results, figures, study.write(exported, results))

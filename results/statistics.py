@@ -171,6 +171,8 @@ class Results:
     weights: "random" or the start of the checkpoint's SHA-256.
     estimates: by stage, in order.
     thresholds: of joint encoding; the first one is that of figures.
+    chains: the stages in the order of figures; a line joins those of a chain. By default a chain is
+        a stream ("layer3,app_stream").
     """
 
     model: str
@@ -179,6 +181,7 @@ class Results:
     weights: str
     estimates: Mapping[str, Estimate]
     thresholds: Sequence[float]
+    chains: Sequence[Sequence[str]] = ()
 
     @property
     def title(self) -> str:
