@@ -127,7 +127,8 @@ class Block:
     stage: that they are about.
     parts: the names of the P parts.
     value: float64 or int64 [P], or [P, C] at the level `UNIT`; NaN where undefined.
-    lo, hi: ends of the intervals, like `value`; NaN where there are none.
+    lo: lower ends of the intervals, like `value`; NaN where there are none.
+    hi: upper ends, in the same way.
     threshold: of the classes, at the level `CLASS`.
     """
 
