@@ -96,11 +96,12 @@ def measure(config: Config) -> Outcome:
     )
     results = Results(
         model=run.model,
-        path=run.pathway,
+        pathway=run.pathway,
         dataset=run.data.listed.name,
         weights=run.weights[:12],
         estimates=estimates,
         thresholds=config.joint_encoding_thresh,
+        chains=run.chains,
     )
     figures = folders.save_results(folder, results, features.bad_videos)
     return Outcome(folder, results, figures, study.write(exported, results))

@@ -23,6 +23,7 @@ CLASSES = ("dynamic", "static", "joint", "residual", "dead")
 class Estimate:
     """What a stage of C units encodes, by factor (K of them, in order of their ids).
 
+    factors: their names.
     scores: float64 [K], summed covariance over total variance; 1 at the residual index. At most
         about 1, not bounded (a factor's pairs may vary more than all pairs do), can be negative.
     shares: float64 [K], softmax of the scores, sums to 1.

@@ -11,12 +11,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over n values with two half widths of its 95 % interval.
+    """A mean with two half widths of its 95 % interval.
 
+    mean: over the values.
     normal: 1.96 * standard deviation (ddof 0) / sqrt(n), as the study's code has it
         (misc/mean_var_analysis.py); too narrow for a few values.
     t: t quantile of n - 1 degrees of freedom * standard deviation (ddof 1) / sqrt(n), which holds
         for few values from a normal distribution; NaN for a single value.
+    n: number of values.
     """
 
     mean: float

@@ -11,12 +11,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class PairMoments:
-    """Moments of n pairs (a, b), per unit; every array is float64 [C].
+    """Moments of pairs (a, b), per unit; every array is float64 [C].
 
-    mean_a, mean_b: means of the first and second members.
-    ss_a, ss_b, ss_ab: sums of squared deviations and of their products, from those means.
-    low, high: smallest and largest value of either member; equal for a constant unit, exactly,
-        whatever rounding does to its mean.
+    n: number of pairs.
+    mean_a: mean of the first members.
+    mean_b: mean of the second members.
+    ss_a: sum of squared deviations of the first members from their mean.
+    ss_b: sum of squared deviations of the second members from their mean.
+    ss_ab: sum of products of both deviations.
+    low: smallest value of either member.
+    high: largest value of either member; equal to `low` for a constant unit, exactly, whatever
+        rounding does to its mean.
     """
 
     n: int

@@ -21,8 +21,9 @@ from typing import Any
 from config import Config, as_json
 from measure.run import Run
 from results.figures import plot_joint_encoding, plot_layerwise
+from results.statistics import Results
 from results.store import FeatureStore
-from results.tables import Results, joint_table, layerwise_table, write_tables
+from results.tables import joint_table, layerwise_table, write_tables
 from utils import DataError, UserError, file_name, read_json, write_csv, write_json
 
 RECORD = "config.json"

@@ -16,6 +16,7 @@ from datasets.geometry import Geometry
 from datasets.pair_plan import PairPlan
 from measure.cfg_file import PATHWAY_OPTIONS
 from models.network import BUILT, RANDOM, Network
+from results.chains import chains, numbered_chains
 from utils import counted
 
 if TYPE_CHECKING:
@@ -58,6 +59,13 @@ class Run:
     def pathway(self) -> str:
         """Which pathway is measured, empty for a network with one."""
         return self.network.pathway(self.network.spec)
+
+    @property
+    def chains(self) -> list[list[str]]:
+        """The stages in chains of those that follow one another."""
+        if self.network.modules:  # a user's own: the order of its modules is not that of its run
+            return numbered_chains(self.stages)
+        return chains(self.stages, self.network.stages)
 
     @cached_property
     def rows(self) -> dict[Any, tuple[int, ...]]:

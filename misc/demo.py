@@ -13,15 +13,13 @@ from pathlib import Path
 import _path
 
 import main as main_script
-from common.factors import DYNAMIC, STATIC
 from common.options import script_parser
 from config import Config
 from datasets.synthetic import make
-from estimation.estimator import joint_encoding
 from misc import contact_sheet
 from results.figures import plot_layerwise
-from results.tables import Results, format_table
-from utils import run_script
+from results.statistics import CLASS, LAYER, Results, find
+from utils import format_table, run_script
 
 INTRODUCTION = """\
 A video shows static information (what one frame holds: texture, colour, shape) and dynamic
@@ -37,6 +35,7 @@ other to name the style it is painted in. Both now see pairs of clips that share
 How alike, over all units of a stage, is the score: about 1 for the same reaction, 0 for an
 unrelated one, below 0 for opposite ones.
 """
+CLASSES = ("dynamic", "static", "joint", "residual")
 EXPECTED = {"demo_motion": "motion", "demo_appearance": "appearance"}
 # None of these videos was seen in training, which used other seeds.
 VIDEOS_SEED, N_VIDEOS, N_EXAMPLES = 2022, 64, 512
@@ -83,10 +82,10 @@ def compare(all_results: Sequence[Results]) -> str:
     """The last stage of the networks as a table, and what it says."""
     rows, verdicts = [], []
     for results in all_results:
-        estimate = list(results.estimates.values())[-1]
-        dynamic, static = estimate.scores[DYNAMIC], estimate.scores[STATIC]
-        classes = joint_encoding(estimate.unit_scores, results.thresholds[0])
-        counts = [str(len(classes[name])) for name in ("dynamic", "static", "joint", "residual")]
+        scores = find(list(results.by_stage(LAYER).values())[-1], "score")
+        dynamic, static = scores.part("dynamic"), scores.part("static")
+        units = find(list(results.by_stage(CLASS, results.thresholds[0]).values())[-1], "units")
+        counts = [str(units.part(name)) for name in CLASSES]
         task = EXPECTED[results.model]
         rows.append([results.model, task, f"{dynamic:.3f}", f"{static:.3f}", *counts])
         more, less = ("dynamic", "static") if dynamic > static else ("static", "dynamic")
@@ -94,7 +93,7 @@ def compare(all_results: Sequence[Results]) -> str:
             f"The network trained on {task} encodes more {more} than {less} information."
         )
     head = ["network", "trained on", "dynamic score", "static score"]
-    head += [f"{name} units" for name in ("dynamic", "static", "joint", "residual")]
+    head += [f"{name} units" for name in CLASSES]
     return "\n".join(["The last stage of each:", format_table(head, rows), "", *verdicts])
 
 

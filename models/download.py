@@ -159,7 +159,7 @@ def _check_sum(file: Path, target: Path) -> None:
     if found != expected:
         raise UserError(
             f"{target} differs from the first download: its SHA-256 is {found}, {record} says "
-            f"{expected}. Delete {target.name} to fetch it again, or {record.name} if the change is "
-            "right"
+            f"{expected}. Delete {target.name} to fetch it again, or {record.name} if the change "
+            "is right"
         )
     return None

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from common.factors import DYNAMIC, FACTORS, STATIC
+from results.chains import by_stream
 from results.panels import Grid, Panel, Series
 from results.plotting import save_figure
-from results.statistics import CLASS, LAYER, UNIT, Block, Results, classes
+from results.statistics import CLASS, LAYER, UNIT, Block, Results, classes, classified
 
 
 def plot_layerwise(folder: Path, all_results: Sequence[Results], name: str = "layerwise") -> Path:
@@ -31,7 +32,7 @@ def layerwise_grid(all_results: Sequence[Results]) -> Grid:
     limits = [_limits(list(chain(*column))) for column in zip(*rows, strict=True)]
     return [
         [
-            _stage_panel(results.title if k == 0 else "", blocks, limits[k])
+            _stage_panel(results.title if k == 0 else "", blocks, limits[k], stage_places(results))
             for k, blocks in enumerate(row)
         ]
         for results, row in zip(all_results, rows, strict=True)
@@ -43,8 +44,9 @@ def joint_encoding_grid(results: Results) -> Grid:
     threshold = results.thresholds[0]
     title = f"{results.title}\nclasses of units, scores above {threshold:g}"
     plotted = _plotted(results.by_stage(CLASS, threshold))
-    panels = [_stage_panel(title, blocks, _limits(blocks)) for blocks in plotted]
-    scores = list(results.by_stage(UNIT).values())[-1][0]
+    places = stage_places(results)
+    panels = [_stage_panel(title, blocks, _limits(blocks), places) for blocks in plotted]
+    scores = classified(list(results.by_stage(UNIT).values())[-1])
     return [[*panels, _unit_panel(scores, threshold)]]
 
 
@@ -66,11 +68,12 @@ def _limits(blocks: Sequence[Block]) -> tuple[float, float]:
     return low - margin * (low < least), high + margin * (high > most)
 
 
-def _stage_panel(title: str, blocks: Sequence[Block], limits: tuple[float, float]) -> Panel:
+def _stage_panel(
+    title: str, blocks: Sequence[Block], limits: tuple[float, float], places: Sequence[str]
+) -> Panel:
     """A statistic along the stages, in its parts; dead units only where there are any."""
     statistic, parts = blocks[0].statistic, blocks[0].parts
     at_stage = {block.stage: np.array([block.value, block.lo, block.hi]) for block in blocks}
-    places = stage_places(list(at_stage))
     prefix = common_prefix(list(at_stage))
     gap = np.full((3, len(parts)), np.nan)
     numbers = np.array([at_stage.get(stage, gap) for stage in places])  # [places, 3, P]
@@ -111,16 +114,10 @@ def _unit_panel(scores: Block, threshold: float) -> Panel:
     )
 
 
-def stage_places(stages: Sequence[str]) -> list[str]:
-    """Stages along an axis, stream by stream ("layer3,app_stream"), "" for the gap between two.
-
-    >>> stage_places(["conv1,app", "conv1,mot", "layer1,app"])
-    ['conv1,app', 'layer1,app', '', 'conv1,mot']
-    """
-    streams: dict[str, list[str]] = {}
-    for stage in stages:
-        streams.setdefault(stage.partition(",")[2], []).append(stage)
-    return [stage for own in streams.values() for stage in ("", *own)][1:]
+def stage_places(results: Results) -> list[str]:
+    """The stages along an axis, chain by chain, "" for the gap between two of them."""
+    chains = results.chains or by_stream(list(results.estimates))
+    return [stage for chain in chains for stage in ("", *chain)][1:]
 
 
 def common_prefix(stages: Sequence[str]) -> str:

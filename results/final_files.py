@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +28,11 @@ _EXAMPLE = "Stage: conv1,app_stream , Dimensions: [13, 24, 27] [20.3, 37.5, 42.2
 
 @dataclass(frozen=True)
 class StageDims:
-    """Units per factor of a stage: `dims` and `percents`, in 0..100 with one decimal.
+    """Units per factor of a stage.
 
     stage: layer and stream, like "layer1,sensor_fusion".
+    dims: number of units of each factor.
+    percents: the same in percent of the stage's units, 0..100 with one decimal.
     """
 
     stage: str
@@ -50,7 +52,12 @@ class StageDims:
 
 @dataclass(frozen=True)
 class FinalFile:
-    """The stages of one file by name, in its order, and how many repeated lines it held."""
+    """The file of one seed.
+
+    path: of the file.
+    stages: by name, in the order of the file.
+    repeats: how many repeated lines it held.
+    """
 
     path: Path
     stages: Mapping[str, StageDims]
@@ -61,6 +68,8 @@ class FinalFile:
 class FinalFolder:
     """The files of one network, a seed each, all with the same stages and factors.
 
+    path: of the folder, or of its only file.
+    files: in order of their names.
     notes: sentences about what was collapsed or not read, for the user.
     """
 
@@ -84,20 +93,17 @@ class FinalFolder:
         return [file.stages[stage].percents[factor] for file in self.files]
 
 
-def format_line(stage: str, dims: Sequence[int], percents: Sequence[float]) -> str:
-    """The line of a stage, without a line end; percents are rounded to one decimal.
-
-    >>> format_line("conv1,app_stream", (13, 24, 27), (20.3, 37.5, 42.2))
-    'Stage: conv1,app_stream , Dimensions: [13, 24, 27] [20.3, 37.5, 42.2]'
-    """
-    # Plain Python numbers: NumPy 2 would print np.float64(20.3).
-    rounded = [round(float(percent), 1) for percent in percents]
-    return f"Stage: {stage} , Dimensions: {[int(units) for units in dims]} {rounded}"
-
-
 def write_final(path: Path, stages: Iterable[StageDims]) -> None:
-    """Write the file of one seed, completely or not at all; a file at `path` is replaced."""
-    write_text(path, "".join(format_line(s.stage, s.dims, s.percents) + "\n" for s in stages))
+    """Write the file of one seed, completely or not at all; a file at `path` is replaced.
+
+    Percents are rounded to one decimal.
+    """
+    lines = []
+    for s in stages:
+        # Plain Python numbers: NumPy 2 would print np.float64(20.3).
+        dims, percents = [int(n) for n in s.dims], [round(float(p), 1) for p in s.percents]
+        lines.append(f"Stage: {s.stage} , Dimensions: {dims} {percents}\n")
+    write_text(path, "".join(lines))
 
 
 def parse_line(line: str) -> StageDims:
@@ -179,9 +185,8 @@ def read_finals(path: Path) -> FinalFolder:
             "of one network?"
         )
     files = tuple(read_final(entry) for entry in texts)
-    for file in files[1:]:
+    for file in files:
         _require_same(files[0], file)
-    _require_same_factors(files)
     others = [entry.name for entry in entries if entry not in texts]
     notes = [
         f"{file.path.name}: {file.repeats} repeated lines, identical, counted once"
@@ -194,6 +199,7 @@ def read_finals(path: Path) -> FinalFolder:
 
 
 def _require_same(first: FinalFile, file: FinalFile) -> None:
+    """Raise DataError for other stages, or another number of factors, than in the first file."""
     missing = [stage for stage in first.stages if stage not in file.stages]
     more = [stage for stage in file.stages if stage not in first.stages]
     if missing or more:
@@ -202,14 +208,10 @@ def _require_same(first: FinalFile, file: FinalFile) -> None:
             f"{' '.join(missing) or 'none'}; more: {' '.join(more) or 'none'}): was a run "
             "interrupted, or do the files belong to two networks? Repeat it, or move one away"
         )
-
-
-def _require_same_factors(files: Sequence[FinalFile]) -> None:
-    n_factors = len(next(iter(files[0].stages.values())).percents)
-    for file in files:
-        for stage in file.stages.values():
-            if len(stage.percents) != n_factors:
-                raise DataError(
-                    f"{file.path}: stage {stage.stage} has {len(stage.percents)} factors, the "
-                    f"first stage of {files[0].path.name} {n_factors}: move one of them away"
-                )
+    n_factors = len(next(iter(first.stages.values())).percents)
+    for stage in file.stages.values():
+        if len(stage.percents) != n_factors:
+            raise DataError(
+                f"{file.path}: stage {stage.stage} has {len(stage.percents)} factors, the "
+                f"first stage of {first.path.name} {n_factors}: move one of them away"
+            )

@@ -37,6 +37,8 @@ _KEYS = {"0": "dynamic", "1": "static", "2": "joint", "3": "residual"}
 class UnitFile:
     """What a file says about the C units of a stage; what it does not hold is None.
 
+    path: of the file.
+    stage: that it is about.
     unit_scores: float64 [K, C] in [-1, 1], rows dynamic, static, ...; NaN where undefined.
     shares: float64 [C, K] in 0..1, the softmax over the scores of each unit.
     units: unit indices of each class, at the threshold that the file was made with.
@@ -51,7 +53,12 @@ class UnitFile:
 
 @dataclass(frozen=True)
 class UnitFolder:
-    """The files of a folder in order of their names, and notes on what was not read."""
+    """The files of one network.
+
+    path: of the folder.
+    files: in order of their names.
+    notes: sentences about what was not read, for the user.
+    """
 
     path: Path
     files: tuple[UnitFile, ...]

@@ -20,7 +20,10 @@ BAR = 0.8  # of the distance between two groups of bars
 class Series:
     """Named values, one per position, NaN where there is none.
 
-    lo, hi: ends of their intervals; none without intervals.
+    label: the name, as the legend has it.
+    values: one per position.
+    lo: lower ends of their intervals; none without intervals.
+    hi: upper ends, in the same way.
     positions: by default those of the panel.
     like: the factor or class whose colour it has; by default its label.
     """
@@ -47,11 +50,14 @@ class Series:
 class Panel:
     """A pair of axes.
 
+    title: above them.
     kind: "lines", "bars" (in groups), "stacked" (bars), "horizontal" (stacked bars, for long
         names), "steps" (a histogram: positions are the edges, one more than values), or "scatter"
         (of two values of one kind, with the same limits).
-    xlabel, ylabel: of the axes as they are seen.
+    xlabel: of the horizontal axis, as it is seen.
+    ylabel: of the vertical one.
     positions: of the values, along the x axis; along the y axis of horizontal bars.
+    series: the values.
     ticks: position and name of each tick of that axis; none for numbers.
     limits: of the other axis; None to fit the values.
     references: axis and value of thin lines, like ("y", 0.5).

@@ -37,12 +37,16 @@ class Plot:
 class Statistic:
     """A statistic of a stage, in P parts: factors, or classes of units.
 
-    name: its column in CSV files, with the part behind it where parts are not rows.
+    name: its column in CSV files, with the part behind it unless parts are rows.
     level: `LAYER`, `UNIT` or `CLASS`.
     parts: their names, from an `Estimate`; at the level `CLASS` from the unit indices by class.
     values: numbers [P] (at the level `UNIT` [P, C]) from the same.
     bounds: lower and upper ends of their intervals, each like `values`, from the same.
-    head, form: on the screen, with the part in place of {}; not shown without a head.
+    in_rows: whether its parts are rows of CSV files, as factors of a stage and classes are: it is
+        one column then, empty in the rows of other parts.
+    of_classes: whether the classes of units come from it; true of one statistic of units.
+    head: on the screen, with the part in place of {}; not shown without one.
+    form: of its numbers on the screen, as in format().
     plot: in figures.
     residual: whether the residual is shown on the screen and in figures.
     """
@@ -52,6 +56,8 @@ class Statistic:
     parts: Callable[[Any], Sequence[str]]
     values: Callable[[Any], Any]
     bounds: Callable[[Any], tuple[Any, Any]] | None = None
+    in_rows: bool = False
+    of_classes: bool = False
     head: str = ""
     form: str = ".3f"
     plot: Plot = Plot()
@@ -94,20 +100,21 @@ _SCORE = Plot("lines", "score", (-0.05, 1.05))
 _SHARE = Plot("bars", "share (%)")
 _CLASSES = Plot("stacked", "units (%)", (0.0, 100.0))
 
-# In the order of the columns: a new one goes to the end. Classes come from the first one of units.
+# In the order of the columns: a new one goes to the end.
 # fmt: off
 STATISTICS = (
-    Statistic("n_pairs", LAYER, by_factor, lambda e: e.n_pairs),
-    Statistic("score", LAYER, by_factor, lambda e: e.scores,
+    Statistic("n_pairs", LAYER, by_factor, lambda e: e.n_pairs, in_rows=True),
+    Statistic("score", LAYER, by_factor, lambda e: e.scores, in_rows=True,
               head="{} score", plot=_SCORE, residual=False),
-    Statistic("share_percent", LAYER, by_factor, lambda e: 100 * e.shares,
+    Statistic("share_percent", LAYER, by_factor, lambda e: 100 * e.shares, in_rows=True,
               head="{} %", form=".1f", plot=_SHARE),
-    Statistic("dims", LAYER, by_factor, lambda e: e.dims),
-    Statistic("dims_percent", LAYER, by_factor, lambda e: e.dims_percent),
+    Statistic("dims", LAYER, by_factor, lambda e: e.dims, in_rows=True),
+    Statistic("dims_percent", LAYER, by_factor, lambda e: e.dims_percent, in_rows=True),
     Statistic("n_units", LAYER, whole, lambda e: [e.n_units]),
-    Statistic("score", UNIT, by_scored_factor, _unit_scores),
-    Statistic("units", CLASS, by_class, _counts),
-    Statistic("percent", CLASS, by_class, _percents, head="{} %", form=".1f", plot=_CLASSES),
+    Statistic("score", UNIT, by_scored_factor, _unit_scores, of_classes=True),
+    Statistic("units", CLASS, by_class, _counts, in_rows=True),
+    Statistic("percent", CLASS, by_class, _percents, in_rows=True,
+              head="{} %", form=".1f", plot=_CLASSES),
 )
 # fmt: on
 
@@ -116,9 +123,12 @@ STATISTICS = (
 class Block:
     """The numbers of a statistic at a stage.
 
-    parts: the names of its P parts.
+    statistic: what the numbers are.
+    stage: that they are about.
+    parts: the names of the P parts.
     value: float64 or int64 [P], or [P, C] at the level `UNIT`; NaN where undefined.
-    lo, hi: ends of the intervals, like `value`; NaN where there are none.
+    lo: lower ends of the intervals, like `value`; NaN where there are none.
+    hi: upper ends, in the same way.
     threshold: of the classes, at the level `CLASS`.
     """
 
@@ -156,26 +166,30 @@ class Block:
 class Results:
     """The estimates of one network on one data set, stage by stage.
 
-    path: pathway of a two-pathway network, else empty.
+    model: what the network is called.
+    pathway: of a two-pathway network, else empty.
+    dataset: name of the data set.
     weights: "random" or the start of the checkpoint's SHA-256.
+    estimates: by stage, in order.
     thresholds: of joint encoding; the first one is that of figures.
-    label: the network in titles; by default its name.
+    chains: the stages in the order of figures; a line joins those of a chain. By default a chain is
+        a stream ("layer3,app_stream").
     """
 
     model: str
-    path: str
+    pathway: str
     dataset: str
     weights: str
     estimates: Mapping[str, Estimate]
     thresholds: Sequence[float]
-    label: str = ""
+    chains: Sequence[Sequence[str]] = ()
 
     @property
     def title(self) -> str:
         """Network and data set in a few words, untrained ones marked."""
         untrained = " (random weights)" if self.weights == "random" else ""
-        path = f" ({self.path})" if self.path else ""
-        return f"{self.label or _display_name(self.model)}{path}{untrained} on {self.dataset}"
+        pathway = f" ({self.pathway})" if self.pathway else ""
+        return f"{_display_name(self.model)}{pathway}{untrained} on {self.dataset}"
 
     @cached_property
     def table(self) -> tuple[Block, ...]:
@@ -200,6 +214,11 @@ def find(blocks: Sequence[Block], name: str) -> Block:
     return next(block for block in blocks if block.statistic.name == name)
 
 
+def classified(blocks: Sequence[Block]) -> Block:
+    """The block that classes of units come from, of those of the units of a stage."""
+    return next(block for block in blocks if block.statistic.of_classes)
+
+
 def classes(unit_score: Block, threshold: float) -> dict[str, np.ndarray]:
     """Unit indices of each class, from the block of unit scores of a stage."""
     scores = [unit_score.part(FACTORS[k]) for k in (DYNAMIC, STATIC)]
@@ -214,7 +233,7 @@ def _blocks(stage: str, estimate: Estimate, thresholds: Sequence[float]) -> Iter
     units = [Block.of(statistic, stage, estimate) for statistic in of_level[UNIT]]
     yield from units
     for threshold in thresholds:
-        source = classes(units[0], threshold)
+        source = classes(classified(units), threshold)
         yield from (Block.of(s, stage, source, threshold) for s in of_level[CLASS])
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from common.parts import in_words
 from common.tasks import RECOGNITION, SEGMENTATION
 from results import final_files, joint_files
-from results.statistics import LAYER, UNIT, Results, find
+from results.statistics import LAYER, UNIT, Results, classified, find
 from utils import DataError, UserError, atomic_path, file_name, read_json
 
 # What runs of different seeds may differ in: thresholds do not enter the files of `final`.
@@ -172,7 +172,7 @@ def _unit_scores(results: Results) -> list[np.ndarray]:
     layers, units = results.by_stage(LAYER), results.by_stage(UNIT)
     every = []
     for stage, blocks in units.items():
-        known, factors = find(blocks, "score"), find(layers[stage], "score").parts
+        known, factors = classified(blocks), find(layers[stage], "score").parts
         ones = np.ones(known.value.shape[1])
         every.append(np.stack([known.part(f) if f in known.parts else ones for f in factors]))
     return every

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from results.statistics import CLASS, LAYER, UNIT, Block, Results, by_factor, classes, find
+from results.statistics import CLASS, LAYER, UNIT, Block, Results, classes, classified, find
 from utils import atomic_path, format_table
 
 # Some rows of a CSV file, as columns; what is the same in all of them is repeated without end.
@@ -42,14 +43,14 @@ def write_columns(path: Path, groups: Iterator[Columns]) -> None:
 def layerwise_columns(results: Results) -> Iterator[Columns]:
     """A row per stage and factor."""
     for stage, blocks in results.by_stage(LAYER).items():
-        factors = next(block.parts for block in blocks if block.statistic.parts is by_factor)
-        yield {**_key(results, stage), "factor": factors, **_wide(blocks)}
+        factors = max((b.parts for b in blocks if b.statistic.in_rows), key=len)
+        yield {**_key(results, stage), "factor": factors, **_wide(blocks, factors)}
 
 
 def unit_columns(results: Results) -> Iterator[Columns]:
     """A row per stage and unit: its scores, its class at each threshold, and what is newer."""
     for stage, blocks in results.by_stage(UNIT).items():
-        scores = blocks[0]
+        scores = classified(blocks)
         yield {
             **_key(results, stage),
             "unit": range(scores.value.shape[1]),
@@ -71,9 +72,10 @@ def joint_columns(results: Results) -> Iterator[Columns]:
     """A row per threshold, stage and class of units."""
     for threshold in results.thresholds:
         for stage, blocks in results.by_stage(CLASS, threshold).items():
-            columns = _wide(blocks)
+            names = find(blocks, "units").parts
+            columns = _wide(blocks, names)
             columns["percent"] = [round(percent, 2) for percent in columns["percent"]]
-            at = {"threshold": repeat(threshold), "class": blocks[0].parts}
+            at = {"threshold": repeat(threshold), "class": names}
             yield {**_key(results, stage), **at, **columns}
 
 
@@ -97,26 +99,35 @@ def estimate_columns(results: Results) -> Iterator[Columns]:
 
 def _key(results: Results, stage: str) -> dict[str, Iterable[str]]:
     """The columns that every file begins with."""
-    key = {name: getattr(results, name) for name in ("model", "path", "dataset", "weights")}
-    return {name: repeat(text) for name, text in {**key, "stage": stage}.items()}
+    key = {
+        "model": results.model,
+        "path": results.pathway,
+        "dataset": results.dataset,
+        "weights": results.weights,
+        "stage": stage,
+    }
+    return {name: repeat(text) for name, text in key.items()}
 
 
-def _wide(blocks: Sequence[Block]) -> dict[str, Iterable[Any]]:
-    """The columns of some blocks; those of intervals stand at the end."""
+def _wide(blocks: Sequence[Block], rows: Sequence[str] = ()) -> dict[str, Iterable[Any]]:
+    """The columns of some blocks, for rows of such parts; those of intervals stand at the end."""
     columns: dict[str, Iterable[Any]] = {}
     for block in blocks:
-        columns |= _cells(block, block.value)
+        columns |= _cells(block, block.value, rows)
     for block in blocks:
         if block.statistic.bounds:
-            columns |= _cells(block, block.lo, "_lo") | _cells(block, block.hi, "_hi")
+            columns |= _cells(block, block.lo, rows, "_lo") | _cells(block, block.hi, rows, "_hi")
     return columns
 
 
-def _cells(block: Block, array: np.ndarray, end: str = "") -> dict[str, Iterable[Any]]:
+def _cells(
+    block: Block, array: np.ndarray, rows: Sequence[str] = (), end: str = ""
+) -> dict[str, Iterable[Any]]:
     """The columns of one of a block's arrays: one if its parts are rows, else one per part."""
     statistic = block.statistic
-    if statistic.parts is by_factor or statistic.level == CLASS:
-        return {f"{statistic.name}{end}": array.tolist()}
+    if statistic.in_rows:
+        of_part = dict(zip(block.parts, array.tolist(), strict=True))
+        return {f"{statistic.name}{end}": [of_part.get(part, math.nan) for part in rows]}
     return {
         "_".join(filter(None, (statistic.name, part))) + end: (
             numbers.tolist() if numbers.ndim else repeat(numbers.item())

@@ -22,7 +22,7 @@ _ESCAPES = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
 }
-_MARKS = {"o": "*", "s": "square*", "^": "triangle*", "D": "diamond*", "x": "x"}
+_MARKS = {"o": "*", "s": "square*", "^": "triangle*", "D": "diamond*"}
 
 # Options of the axes and of the plots of each kind, beside those of all.
 _AXES: dict[str, list[str]] = {

@@ -46,7 +46,7 @@ def make_results(
         a, b, factor = random_pairs(rng, n_pairs, n_units, n_factors, residual_index)
         a[:, list(dead)] = b[:, list(dead)] = 0.1
         estimates[stage] = estimate_pairs(a, b, factor, **options)
-    texts = {"model": "i3d", "path": "", "dataset": "ssv2", "weights": "random", **fields}
+    texts = {"model": "i3d", "pathway": "", "dataset": "ssv2", "weights": "random", **fields}
     return Results(**texts, estimates=estimates, thresholds=thresholds)
 
 

@@ -15,7 +15,6 @@ from estimation.estimator import CLASSES, estimate
 from estimation.moments import PairMoments
 from measure.prepare import prepare
 from measure.run import Run
-from results.final_files import format_line
 from tests import helpers_vos
 from tests.datasets.helpers_davis import write_trees
 from tests.helpers import assert_close, fill
@@ -75,7 +74,8 @@ def test_numbers_are_those_of_the_estimator_on_all_pairs(trees, tmp_path, model)
         assert len(a) == network.clip.frames * len(plan.plan.pairs)
         moments = {f: PairMoments.of(a[factor == f], b[factor == f]) for f in (0, 1)}
         expected = estimate(moments)
-        lines.append(format_line(stage, expected.dims, expected.dims_percent))
+        dims, percents = list(expected.dims), list(expected.dims_percent)
+        lines.append(f"Stage: {stage} , Dimensions: {dims} {percents}")
         for index, what in enumerate(("dynamic", "static")):
             row = table[stage, what]
             assert float(row["score"]) == pytest.approx(expected.scores[index], abs=1e-5)

@@ -12,7 +12,6 @@ from results.figures import (
     layerwise_grid,
     plot_joint_encoding,
     plot_layerwise,
-    stage_places,
 )
 from results.plotting import plot_figure
 from results.statistics import Results
@@ -168,7 +167,16 @@ def test_stages_of_a_stream_stand_together_and_no_line_joins_two_streams():
         assert panel.ticks == [(k, name) for k, name in enumerate(names) if name]
     expected = [results.estimates[name].scores[0] if name else np.nan for name in names]
     np.testing.assert_array_equal(scores.series[0].values, expected)
-    assert stage_places(["1", "2"]) == ["1", "2"]
+
+
+def test_a_line_joins_the_stages_of_a_chain_alone():
+    results = make_results({"2": 6, "3": 6, "5": 6}, chains=[["2", "3"], ["5"]])
+    lines, bars = layerwise_grid([results])[0]
+    for panel in (lines, bars):
+        assert panel.ticks == [(0, "2"), (1, "3"), (3, "5")]
+        assert [np.isnan(value) for value in panel.series[0].values] == [False, False, True, False]
+    ((classes, _),) = joint_encoding_grid(results)
+    assert classes.ticks == lines.ticks
 
 
 @pytest.mark.parametrize(
@@ -194,9 +202,3 @@ def test_the_prefix_of_all_stages_stands_at_the_axis_alone():
         assert [name for _, name in panel.ticks] == ["slow", "fast.stem"]
         assert panel.xlabel == "stage in network"
     assert layerwise_grid([CASES["plain"]()])[0][0].xlabel == "stage"
-
-
-def test_titles_call_a_network_by_its_label():
-    results = make_results({"5": 6}, model="my_net.py:build", label="two branches")
-    assert layerwise_grid([results])[0][0].title == "two branches (random weights) on ssv2"
-    assert joint_encoding_grid(results)[0][0].title.startswith("two branches (random weights)")

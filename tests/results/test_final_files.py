@@ -8,7 +8,6 @@ import pytest
 from results.final_files import (
     FinalFile,
     StageDims,
-    format_line,
     parse_line,
     read_final,
     read_finals,
@@ -30,13 +29,10 @@ def save(path, *lines, end="\n"):
 # ---- One line.
 
 
-def test_a_line_is_written_as_the_study_wrote_it():
-    assert format_line(CONV1.stage, CONV1.dims, CONV1.percents) == LINE
-
-
-def test_numpy_numbers_are_written_as_plain_ones():
+def test_numpy_numbers_are_written_as_plain_ones(tmp_path):
     dims, percents = np.array([13, 24, 27]), np.float32([20.3125, 37.5, 42.1875])
-    assert format_line("conv1,app_stream", dims, percents) == LINE
+    write_final(tmp_path / "m.txt", [StageDims("conv1,app_stream", dims, percents)])
+    assert (tmp_path / "m.txt").read_text() == LINE + "\n"
 
 
 def test_a_line_is_read():

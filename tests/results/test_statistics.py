@@ -80,12 +80,11 @@ def test_many_units_stay_in_arrays():
     [
         ({}, "i3d on ssv2"),
         ({"weights": "random"}, "i3d (random weights) on ssv2"),
-        ({"path": "fast, not fused"}, "i3d (fast, not fused) on ssv2"),
+        ({"pathway": "fast, not fused"}, "i3d (fast, not fused) on ssv2"),
         ({"model": "nets/my_net.py:build", "dataset": "plain"}, "my_net.build on plain"),
-        ({"model": "my_net.py:build", "label": "two branches"}, "two branches on ssv2"),
         ({"model": "torchvision:r3d_18"}, "torchvision:r3d_18 on ssv2"),
     ],
-    ids=["trained", "random", "path", "own", "label", "other"],
+    ids=["trained", "random", "pathway", "own", "other"],
 )
 def test_title(fields, title):
     assert make_results({"5": 4}, **{"weights": "0123456789ab", **fields}).title == title
@@ -99,6 +98,7 @@ SPREAD = Statistic(
     by_factor,
     lambda e: 2 * e.scores,
     bounds=lambda e: (2 * e.scores - 1, 2 * e.scores + 0.5),
+    in_rows=True,
     head="{} spread",
     form=".2f",
     plot=Plot("lines", "twice the score", (0.0, 1.0)),
@@ -185,6 +185,23 @@ def test_a_statistic_of_units_stands_behind_their_classes(add, tmp_path):
     row = read(tmp_path / "units.csv")[3]
     assert list(row)[-3:] == ["class_at_0.5", "double_dynamic", "double_static"]
     assert float(row["double_static"]) == 2 * results.estimates["5"].unit_scores[1, 3]
+
+
+def test_a_statistic_of_scored_factors_is_empty_in_the_row_of_the_residual(add, tmp_path):
+    scored = lambda e: np.delete(e.scores, 2) - 1  # noqa: E731
+    ends = lambda e: (scored(e) - 1, scored(e) + 1)  # noqa: E731
+    add(Statistic("adjusted", LAYER, by_scored_factor, scored, ends, in_rows=True))
+    results = make_results({"1": 6, "5": 8}, n_factors=4, residual_index=2)
+    write_tables(tmp_path, results)
+    rows = read(tmp_path / "layerwise.csv")
+    assert list(rows[0])[-3:] == ["adjusted", "adjusted_lo", "adjusted_hi"]
+    assert [row["factor"] for row in rows[:4]] == ["dynamic", "static", "residual", "same"]
+    for row, score in zip(
+        rows, [s for e in results.estimates.values() for s in e.scores], strict=True
+    ):
+        expected = [] if row["factor"] == "residual" else [score - 1, score - 2, score]
+        found = [row[f"adjusted{end}"] for end in ("", "_lo", "_hi")]
+        assert [float(cell) for cell in found if cell] == pytest.approx(expected)
 
 
 def test_parts_that_are_no_factors_have_a_column_each(add, tmp_path):
