@@ -9,10 +9,10 @@ from pathlib import Path
 
 from config import Config, from_given, parse
 from measure import folder as folders
-from measure.cfg_file import find_network, resolved
 from measure.estimates import estimate_stages
 from measure.features import compute_features
 from measure.prepare import prepare
+from measure.request import find_network, resolved
 from results import study
 from results.statistics import Results
 from utils import as_options, counted, run_script

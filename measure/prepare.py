@@ -10,8 +10,8 @@ from datasets.catalogue import DATASETS
 from datasets.dataset import DataRequest, DataSet
 from datasets.pair_plan import PairPlan, PlanRules, require_factors
 from datasets.videos import stop_or_skip
-from measure.cfg_file import find_network, resolved
 from measure.folder import require_free_name, require_writable
+from measure.request import find_network, resolved
 from measure.run import Run
 from models.network import AUTO, Network
 from utils import UserError, read_json, resolve_device

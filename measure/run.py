@@ -14,7 +14,7 @@ from config import Config, as_json
 from datasets.dataset import DataSet
 from datasets.geometry import Geometry
 from datasets.pair_plan import PairPlan
-from measure.cfg_file import PATHWAY_OPTIONS
+from measure.request import PATHWAY_OPTIONS
 from models.network import BUILT, RANDOM, Network
 from results.chains import chains, numbered_chains
 from utils import counted

@@ -25,8 +25,8 @@ from common.factors import FACTORS
 from common.options import integer, script_parser
 from config import Config, add_options, from_given
 from datasets.pair_plan import Pair
-from measure.cfg_file import find_network, resolved
 from measure.prepare import prepare
+from measure.request import find_network, resolved
 from measure.run import Run
 from models.network import RANDOM
 from results.colours import COLOURS

@@ -24,8 +24,8 @@ from datasets.dataset import DataSet
 from datasets.davis import IMAGES, MASKS, SPLIT, SequenceSet, check_files, find_sequences
 from datasets.flow_plan import FlowClip
 from datasets.stylized_sequences import StylizedSequences
-from measure.cfg_file import find_network, resolved
 from measure.features import load_network
+from measure.request import find_network, resolved
 from models.network import RANDOM, Network
 from utils import (
     DataError,

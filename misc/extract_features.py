@@ -23,9 +23,9 @@ import numpy as np
 from common.options import script_parser
 from config import Config, add_options, from_given
 from estimation.estimator import require_finite
-from measure.cfg_file import find_network, resolved
 from measure.features import load_network
 from measure.prepare import fetched
+from measure.request import find_network, resolved
 from models.network import Network
 from utils import (
     DataError,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from config import Config, add_options, as_json, load_config
-from measure.cfg_file import resolved
+from measure.request import resolved
 from tests import helpers_config
 from tests.helpers_config import parse
 from utils import UserError

@@ -6,7 +6,7 @@ import pytest
 
 from common.tasks import RECOGNITION, SEGMENTATION
 from config import Config
-from measure.cfg_file import resolved
+from measure.request import resolved
 from tests import helpers_config
 from tests.helpers_config import parse
 from utils import UserError

@@ -13,8 +13,8 @@ import torch
 
 from config import Config, load_config
 from datasets.pair_plan import PairPlan
-from measure.cfg_file import find_network, resolved
 from measure.prepare import prepare
+from measure.request import find_network, resolved
 from measure.run import Run
 from models.network import Network, Weights
 from models.tables import resnet as resnet_family

@@ -11,7 +11,7 @@ import pytest
 
 import main as main_script
 from config import Config, load_config
-from measure.cfg_file import find_network, resolved
+from measure.request import find_network, resolved
 from misc import run_main_vos
 from utils import UserError
 

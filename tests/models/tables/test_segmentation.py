@@ -10,7 +10,7 @@ import torch
 
 from common.tasks import RECOGNITION, SEGMENTATION
 from config import Config
-from measure.cfg_file import find_network, resolved
+from measure.request import find_network, resolved
 from models import catalogue
 from models.catalogue import by_name, find, networks, task_of
 from tests.vos.helpers import bare_module, units_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from config import Config, as_json, load_config
-from measure.cfg_file import find_network, read_cfg_file, resolved
+from measure.request import find_network, read_cfg_file, resolved
 from models.catalogue import GONE
 from tests.helpers_vos import as_argv, quick
 from utils import DataError, UserError
