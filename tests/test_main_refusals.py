@@ -151,7 +151,7 @@ class TestProcess:
             pytest.param({"checkpoint": "no.pyth"}, "--checkpoint no.pyth is not a", id="weights"),
             pytest.param({"model": "I3D"}, "--model 'I3D' is not known. Did you mean", id="model"),
             pytest.param({"model": "matnet"}, "--dataset plain is for networks of", id="task"),
-            pytest.param({"path": "slow"}, "--path slow: network 'demo_motion' has", id="pathway"),
+            pytest.param({"path": "slow"}, "--path slow: network 'demo_motion' does", id="pathway"),
         ],
     )
     def test_user_error_is_one_message_and_exit_code_2(self, data, tmp_path, change, words):
