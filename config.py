@@ -104,7 +104,7 @@ class Config:
         None, integer(1), "frames of a clip that the network sees; default: the network's",
         task=RECOGNITION)
     sampling_rate: int | None = _videos(
-        None, integer(1), "raw frames from one of them to the next, on average; default: the "
+        None, integer(1), "raw frames from one sampled frame to the next, on average; default: the "
         "network's",
         task=RECOGNITION)
     image_size: tuple[int, int] | None = _videos(
@@ -114,7 +114,7 @@ class Config:
         None, colours, "mean of pixels in 0..1, one or per channel; default: the network's",
         task=RECOGNITION)
     std: tuple[float, ...] | None = _videos(
-        None, positive_colours, "their standard deviation; default: the network's",
+        None, positive_colours, "standard deviation of colours, as `mean`; default: the network's",
         task=RECOGNITION)
     on_bad_video: str = _videos(
         "stop", str, "what to do about an unreadable video", choices=("stop", "skip"))
@@ -145,14 +145,14 @@ class Config:
     joint_encoding_thresh: tuple[float, ...] = _estimate(
         (0.5,), thresholds, "thresholds of the joint-encoding classes")
 
-    save_dir: Path = _run(Path("dim_outputs"), Path, "folder for the folders of runs")
+    save_dir: Path = _run(Path("dim_outputs"), Path, "parent folder of all runs")
     run_name: str | None = _run(
         None, str, "folder of this run; default: network, data set and seed")
     resume: Path | None = _run(None, Path, "folder of a run to finish, or to estimate anew")
     batch_size: int = _run(8, integer(1), "clips per forward")
-    num_workers: int = _run(2, integer(0), "processes that read frames, 0: none beside the main")
+    num_workers: int = _run(2, integer(0), "processes that read frames; 0: the main process")
     device: str | None = _run(
-        None, str, "cpu, cuda, cuda:1, mps or a GPU's number; default: the best present")
+        None, str, "cpu, cuda, cuda:1, mps or a GPU's number; default: the best available")
 # fmt: on
 
     def __post_init__(self) -> None:
@@ -309,6 +309,9 @@ def check(config: Config) -> None:
         raise UserError("`use_normal_app` True goes with `app_shuffle` True")
     if config.resume and config.run_name:
         raise UserError("`resume` names the folder already: leave out `run_name`")
+    name = config.run_name
+    if name is not None and (name in ("", "..") or Path(name).name != name):
+        raise UserError(f"`run_name` {name!r} is no name of a folder in `save_dir`")
     sampled = [name for name in SAMPLING if name in changed(config) and name != "n_examples"]
     if config.pairs and sampled:
         raise UserError(f"`pairs` {config.pairs} holds the pairs already: leave out `{sampled[0]}`")

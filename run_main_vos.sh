@@ -2,10 +2,11 @@
 # The segmentation study: every network with every seed, joint encoding with seed 1 only.
 #
 #   bash run_main_vos.sh              on DAVIS, with the study's checkpoints in $CHECKPOINTS
-#   DEMO=1 bash run_main_vos.sh       on a small synthetic set, with untrained networks: 2 minutes
+#   DEMO=1 bash run_main_vos.sh       on a small synthetic set, with untrained networks: 1 minute
 #
 # Where the data are: ORIGINAL_DATA_ROOT and STYLIZED_DATA_ROOT, or as configs/*.json say.
-# SEEDS, SAVE_DIR and PYTHON may be set as well. misc/run_main_vos.py says the rest.
+# SEEDS, SAVE_DIR and PYTHON may be set as well. --help shows the options of
+# misc/run_main_vos.py, which this calls.
 set -euo pipefail
 from_here() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
 options=()
@@ -23,4 +24,4 @@ case ${PYTHON:-} in */*) PYTHON=$(from_here "$PYTHON") ;; esac
 cd "$(dirname "${BASH_SOURCE[0]}")"
 default_python=python
 [ -x .venv/bin/python ] && default_python=.venv/bin/python
-exec "${PYTHON:-$default_python}" misc/run_main_vos.py ${options[@]+"${options[@]}"}
+exec "${PYTHON:-$default_python}" misc/run_main_vos.py ${options[@]+"${options[@]}"} "$@"

@@ -183,8 +183,8 @@ def make(
     """Write `style_K/VIDEO/00001.jpg ...`, the truth in `videos.csv`, and the marker file.
 
     The folder appears when it is complete: an interrupted call leaves none. One that was made with
-    the same arguments is kept. Raises UserError for a folder with other content, and for arguments
-    out of range.
+    the same arguments is kept. Raises UserError for a folder with other content or that cannot be
+    made, and for arguments out of range.
     """
     wanted = {
         "n_videos": n_videos,
@@ -197,8 +197,11 @@ def make(
     folder = folder.resolve()
     if _is_made(folder, wanted):
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made: {error.strerror}") from None
     try:
         new = partial / folder.name  # unlike `partial` itself, not private
         _write(new, wanted)

@@ -1,4 +1,4 @@
-"""How much longer a run takes than the bare forwards that it needs.
+"""How much longer a run takes than the forward passes alone that it needs.
 
     python misc/benchmark.py --dataset plain --stylized_data_dir DIR --model i3d --stg all \\
         --checkpoint random --pairing exhaustive

@@ -2,7 +2,7 @@
 
     python misc/evaluate_davis.py --cfg_file configs/matnet_davis.json --checkpoint FOLDER
 
-A look before a network's statistics are trusted: weights that were not loaded as they were
+Run this before you trust a network's statistics: weights that were not loaded as they were
 trained show here. Frames are unstylized, everything else is as for measuring. J is that of the
 DAVIS benchmark, which leaves out the first and the last frame of every sequence.
 """

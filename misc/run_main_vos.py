@@ -71,6 +71,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--save_dir", type=Path, default=Path("dim_outputs/vos_models"), help="of the results")
     add("--demo", action="store_true", help="untrained networks on synthetic sequences")
     args = parser.parse_args(argv)
+    if not args.demo and not args.checkpoints.is_dir():
+        print(
+            f"error: --checkpoints {args.checkpoints} is not a folder: unpack the study's archive "
+            "there (main.py --list_models shows its address), or give --demo",
+            file=sys.stderr,
+        )
+        return 2
     more: tuple[str, ...] = ("--save_dir", str(args.save_dir))
     if args.demo:
         make_data(args.save_dir / "synthetic_davis")
@@ -113,6 +120,8 @@ def run_one(argv: list[str]) -> int:
         return run_script(lambda: main_script.main(argv))
     except SystemExit:  # an option that does not parse: its parser has said so
         return 2
+    except BrokenPipeError:  # the reader of the output has seen enough
+        raise
     except Exception:
         traceback.print_exc()
         return 1

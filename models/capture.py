@@ -14,8 +14,12 @@ from utils import UserError
 
 LOGITS = "logits"
 
-# Convolutions, batch and instance norms of any number of axes.
-_CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)
+# Convolutions, pooling, batch and instance norms of any number of axes.
+_CHANNELS_FIRST = (
+    *(nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm),
+    *(nn.modules.pooling._AvgPoolNd, nn.modules.pooling._MaxPoolNd),
+    *(nn.modules.pooling._AdaptiveAvgPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd),
+)
 
 
 class _Enough(Exception):
@@ -26,9 +30,9 @@ def unit_axis(module: nn.Module, ndim: int, rule: UnitRule = BY_SHAPE) -> int:
     """Axis of the units in an output of `module` with `ndim` axes.
 
     This is `rule.dim` if given. Otherwise the module decides if it leaves no doubt: axis 1 for the
-    channels of convolutions and batch norms, the last axis for the features of linear layers and
-    layer norms. Otherwise the shape decides: axis 1 of maps [B, C, T, H, W] and [B, C, H, W] (the
-    last axis if `rule.maps_last`), the last axis of tokens [B, N, C].
+    channels of convolutions, pooling and batch norms, the last axis for the features of linear
+    layers and layer norms. Otherwise the shape decides: axis 1 of maps [B, C, T, H, W] and
+    [B, C, H, W] (the last axis if `rule.maps_last`), the last axis of tokens [B, N, C].
 
     Raises UserError if the output has no axis `rule.dim`, or if that is the axis of the clips.
     """

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from common.tasks import SEGMENTATION
 from datasets.geometry import ClipGeometry, Geometry
 from models.catalogue import networks
-from models.network import BUILT, RANDOM, Network
+from models.network import Network
 from models.outline import StageRow, list_stages
 from models.tables.two_stream import ARCHIVE_URL
 from utils import format_table
@@ -96,11 +96,10 @@ def stages_table(network: Network) -> str:
 
     A star marks the stages that `stg` all stands for.
     """
-    checkpoint = BUILT if network.weights.built else RANDOM
     rows = list_stages(network, network.module())
     lines = [_stage_line(row, network.clip.rows) for row in rows]
     table = format_table(["", "stage", "units", "output", "note"], lines, left=True)
-    head = f"{network.name} ({checkpoint}), one clip of {_clip(network.clip)}"
+    head = f"{network.name}, one clip of {_clip(network.clip)}"
     return f"{head}; * are those of `stg` all\n{table}"
 
 

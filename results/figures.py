@@ -57,15 +57,17 @@ def _plotted(by_stage: Mapping[str, Sequence[Block]]) -> list[list[Block]]:
 
 
 def _limits(blocks: Sequence[Block]) -> tuple[float, float]:
-    """Of the y axis, around all values and intervals, with a margin where they go beyond what is
-    shown at least."""
+    """Of the y axis, around all values and intervals. Lines have a margin, so that no marker is
+    cut; bars stand on their axis and have one where they go beyond what is shown at least."""
     numbers = [array[b.shown] for b in blocks for array in (b.value, b.lo, b.hi)]
     values = np.concatenate(numbers)
     values = values[np.isfinite(values)]
-    least, most = blocks[0].statistic.plot.reach
+    plot = blocks[0].statistic.plot
+    least, most = plot.reach
     low, high = float(values.min(initial=least)), float(values.max(initial=most))
     margin = 0.05 * (high - low)
-    return low - margin * (low < least), high + margin * (high > most)
+    marked = plot.kind == "lines"
+    return low - margin * (marked or low < least), high + margin * (marked or high > most)
 
 
 def _stage_panel(

@@ -96,7 +96,7 @@ def _percents(units: Mapping[str, np.ndarray]) -> np.ndarray:
     return 100 * _counts(units) / _counts(units).sum()
 
 
-_SCORE = Plot("lines", "score", (-0.05, 1.05))
+_SCORE = Plot("lines", "score", (0.0, 1.0))
 _SHARE = Plot("bars", "share (%)")
 _CLASSES = Plot("stacked", "units (%)", (0.0, 100.0))
 

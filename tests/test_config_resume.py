@@ -47,6 +47,11 @@ class TestResume:
         config = load_config(["--resume", str(folder), "--batch_size", "3", "--fuse", "1"])
         assert (config.batch_size, config.fuse, config.model) == (3, True, "slowfast_r50_8x8")
 
+    @pytest.mark.parametrize("name", ["", "../other", "a/b", ".."])
+    def test_run_name_is_that_of_a_folder(self, name):
+        with pytest.raises(UserError, match="no name of a folder"):
+            load_config(["--run_name", name])
+
     def test_run_name_is_refused(self, folder):
         with pytest.raises(UserError, match="leave out `run_name`"):
             load_config(["--resume", str(folder), "--run_name", "second"])

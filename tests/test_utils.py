@@ -120,6 +120,12 @@ def test_atomic_path_makes_folders_and_leaves_only_the_file(tmp_path):
     assert path.read_text() == "new"
 
 
+def test_a_place_that_cannot_be_written_to_is_a_user_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        utils.write_text(tmp_path / "file" / "inside", "text")
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_error_in_the_block_keeps_the_old_file(error, tmp_path):
     path = tmp_path / "file.txt"

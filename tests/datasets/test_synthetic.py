@@ -243,3 +243,9 @@ def test_script_makes_and_refuses(tmp_path, capsys):
     assert len([*tmp_path.rglob("*.jpg")]) == 2
     assert run_script(lambda: make_synthetic.main([str(tmp_path), *options])) == 2
     assert "not empty" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_a_user_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be made"):
+        make(tmp_path / "file" / "videos", n_videos=1)

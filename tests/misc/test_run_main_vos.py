@@ -39,6 +39,8 @@ def study(monkeypatch, tmp_path):
     found = Study()
     monkeypatch.setattr(main_script, "main", found.measure)
     monkeypatch.chdir(tmp_path)
+    for folder in (run_main_vos.ARCHIVE, "my weights"):
+        Path(folder).mkdir()
     for variable in ("ORIGINAL_DATA_ROOT", "STYLIZED_DATA_ROOT"):
         monkeypatch.setenv(variable, "data")
     return found
@@ -55,6 +57,12 @@ def test_four_seeds_of_five_networks(study, capsys):
     ]
     assert found == [(seed, *network) for seed in (1, 2, 3, 4) for network in networks]
     assert {config.stg for config in study.runs} == {"all"}
+
+
+def test_missing_checkpoints_are_one_error(study, capsys):
+    assert run_main_vos.main(["--checkpoints", "nowhere"]) == 2
+    assert "--checkpoints nowhere is not a folder" in capsys.readouterr().err
+    assert not study.runs
 
 
 def test_joint_encoding_is_of_seed_1_alone(study):

@@ -43,6 +43,8 @@ MAPS, IMAGES, TOKENS, VECTORS = 5, 4, 3, 2
         (nn.Identity(), MAPS, UnitRule(maps_last=True), 4),
         (nn.Identity(), IMAGES, UnitRule(maps_last=True), 3),
         (nn.Conv3d(1, 1, 1), MAPS, UnitRule(maps_last=True), 1),
+        (nn.AdaptiveAvgPool3d(1), MAPS, UnitRule(maps_last=True), 1),
+        (nn.MaxPool2d(2), IMAGES, UnitRule(maps_last=True), 1),
         # What the user says goes before everything.
         (nn.Conv3d(1, 1, 1), MAPS, UnitRule(dim=2, maps_last=True), 2),
         (nn.Identity(), TOKENS, UnitRule(dim=1), 1),

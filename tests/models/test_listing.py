@@ -46,9 +46,7 @@ def test_every_network_of_both_tasks_is_listed(capsys):
 
 def test_stages_of_a_network_of_the_study(capsys):
     title, head, *rows = lines(capsys, "--model", "demo_motion", "--list_stages", "--crop", "32")
-    assert title == (
-        "demo_motion (random), one clip of 8 frames of 32x32 pixels; * are those of --stg all"
-    )
+    assert title == ("demo_motion, one clip of 8 frames of 32x32 pixels; * are those of --stg all")
     assert head.split() == ["stage", "units", "output", "note"]
     assert [row.split(maxsplit=3) for row in rows] == [
         ["*", "1", "8", "[1, 8, 8, 8, 8]"],
@@ -61,7 +59,7 @@ def test_stages_of_a_network_of_the_study(capsys):
 
 def test_stages_of_a_segmentation_network_with_a_row_for_each_frame(capsys):
     title, _, *rows = lines(capsys, "--model", "rtnet34", "--list_stages", "--image_size", "32,64")
-    assert title.startswith("rtnet34 (random), one clip of 2 frames of 32x64 pixels; ")
+    assert title.startswith("rtnet34, one clip of 2 frames of 32x64 pixels; ")
     assert len(rows) == 14
     assert rows[1].split(maxsplit=3) == ["*", "layer1,app_stream", "64", "[2, 64, 8, 16]"]
     assert all(row.endswith("]") for row in rows)  # there is nothing to note

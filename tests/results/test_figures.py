@@ -150,6 +150,14 @@ def test_units_have_the_place_of_their_scores_and_the_colour_of_their_class():
     assert bars.title == "i3d (random weights) on ssv2\nclasses of units, scores above 0.5"
 
 
+def test_no_marker_is_cut():
+    ((panel, *_),) = layerwise_grid([CASES["plain"]()])
+    shown = [value for series in panel.series for value in series.values]
+    low, high = panel.limits
+    assert low < min(0.0, *shown) - 0.01
+    assert high > max(1.0, *shown) + 0.01
+
+
 def test_axes_of_several_networks_can_be_compared():
     grid = layerwise_grid([CASES["plain"](), negative(), CASES["twelve stages"]()])
     assert [panel.title != "" for row in grid for panel in row] == [True, False] * 3
