@@ -114,7 +114,7 @@ class Config:
         None, colours, "mean of pixels in 0..1, one or per channel; default: the network's",
         task=RECOGNITION)
     std: tuple[float, ...] | None = _videos(
-        None, positive_colours, "standard deviation of colours, as `mean`; default: the network's",
+        None, positive_colours, "standard deviation, given as the mean is; default: the network's",
         task=RECOGNITION)
     on_bad_video: str = _videos(
         "stop", str, "what to do about an unreadable video", choices=("stop", "skip"))

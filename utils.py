@@ -27,6 +27,13 @@ class DataError(UserError):
     """Data that does not fit its contract: a layout, a frame, a file of features."""
 
 
+class WriteError(UserError, OSError):
+    """A file whose place cannot be written to."""
+
+    def __str__(self) -> str:
+        return f"{self.filename} cannot be written: {self.strerror}"
+
+
 def as_options(text: str) -> str:
     """Text for the command line: fields, which messages have in backticks, as options.
 
@@ -92,13 +99,13 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends without error.
 
-    Raises UserError if nothing can be written there.
+    Raises WriteError if nothing can be written there.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.suffix)
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+        raise WriteError(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     temporary = Path(name)
     try:

@@ -70,7 +70,7 @@ def claim(flow: Path, gap: int) -> None:
     try:
         write_json(path, made)
     except OSError as error:
-        raise UserError(f"{flow} cannot be written: {error}") from None
+        raise UserError(f"{flow} cannot be written: {error.strerror}") from None
 
 
 def by_number(path: Path) -> list[str | int]:

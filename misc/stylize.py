@@ -150,7 +150,7 @@ def require_same_sizes(stylized: Path, short_side: int, max_frames: int | None) 
     try:
         write_json(marker, sizes)
     except OSError as error:
-        raise UserError(f"{stylized} cannot be written: {error}") from None
+        raise UserError(f"{stylized} cannot be written: {error.strerror}") from None
 
 
 def stylize_video(
