@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     import torch
@@ -28,10 +28,14 @@ class DataError(UserError):
 
 
 class WriteError(UserError, OSError):
-    """A file whose place cannot be written to."""
+    """A file whose place cannot be written to.
 
-    def __str__(self) -> str:
-        return f"{self.filename} cannot be written: {self.strerror}"
+    why: what the system says of it, for messages of their own.
+    """
+
+    def __init__(self, message: str, why: str | None = None) -> None:
+        super().__init__(message)
+        self.strerror = why
 
 
 def as_options(text: str) -> str:
@@ -43,10 +47,10 @@ def as_options(text: str) -> str:
     return re.sub(r"`(\w+)`", r"--\1", text)
 
 
-def run_script(main: Callable[[], None]) -> int:
-    """Exit code of an entry point: 0, 2 after a UserError, 130 after Ctrl-C."""
+def run_script(main: Callable[[], int | None]) -> int:
+    """Exit code of an entry point: its own or 0, 2 after a UserError, 130 after Ctrl-C."""
     try:
-        main()
+        return main() or 0
     except UserError as error:
         print(f"error: {as_options(str(error))}", file=sys.stderr)
         return 2
@@ -105,7 +109,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.suffix)
     except OSError as error:
-        raise WriteError(error.errno, error.strerror, str(path)) from None
+        why = error.strerror
+        raise WriteError(f"{path} cannot be written: {why}", why) from None
     os.close(handle)
     temporary = Path(name)
     try:
@@ -129,12 +134,16 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+@contextlib.contextmanager
+def open_csv(path: Path) -> Iterator[TextIO]:
+    """A file for the csv module to write, which takes its place at `path` when it is complete."""
+    with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        yield file
+
+
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows of equal keys as CSV with a header; None and NaN become empty cells."""
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
+    with open_csv(path) as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         for row in rows:
@@ -172,6 +181,15 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def why_unwritable(folder: Path) -> str:
+    """Why nothing can be written in a folder, or why it cannot be made; empty if it can."""
+    place = folder.absolute()
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    if not there.is_dir():
+        return f"{there} is not a folder"
+    return "" if os.access(there, os.W_OK) else f"{there} cannot be written to"
+
+
 def check_output(path: Path, option: str = "save") -> str:
     """ " (replaced)" if a file stands at `path`, else nothing; for the line that reports it.
 
@@ -179,8 +197,7 @@ def check_output(path: Path, option: str = "save") -> str:
 
     Raises UserError, before any work is done, if no file can be written there.
     """
-    existing = next(parent for parent in path.absolute().parents if parent.exists())
-    if path.is_dir() or not existing.is_dir() or not os.access(existing, os.W_OK):
+    if path.is_dir() or why_unwritable(path.parent):
         raise UserError(
             f"`{option}` {path} cannot be written: expected a file in a writable folder"
         )

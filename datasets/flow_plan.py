@@ -15,7 +15,7 @@ import numpy as np
 
 from common.factors import DIFFERENT, DYNAMIC, FACTORS, SAME, STATIC
 from datasets.davis import SequenceSet
-from datasets.pair_plan import Pair, PlanRow, PlanRules, plan_rows
+from datasets.pair_plan import Pair, PlanRow, PlanRules, plan_rows, read_factor
 from utils import DataError, UserError
 
 # Added to seeds, so that draws are independent of those of other plans.
@@ -154,8 +154,7 @@ def read_sequence_pairs(path: Path, data: SequenceSet) -> list[SequencePair]:
 
 
 def _read_row(row: dict[str, str], where: str, data: SequenceSet) -> SequencePair:
-    if row["factor"] not in FACTORS:
-        raise DataError(f"{where}: factor {row['factor']!r} is none of {', '.join(FACTORS)}")
+    named = read_factor(row, where)
     if row["video"] not in data.videos:
         raise DataError(f"{where}: {row['video']!r} is not among the {len(data.videos)} sequences")
     for style in (row["style_a"], row["style_b"]):
@@ -171,7 +170,7 @@ def _read_row(row: dict[str, str], where: str, data: SequenceSet) -> SequencePai
         raise DataError(f"{where}: a jitter is negative")
     same_style, same_jitter = row["style_a"] == row["style_b"], jitter_a == jitter_b
     factor = _SHARED[same_style, same_jitter]
-    if FACTORS[factor] != row["factor"]:
+    if factor != named:
         raise DataError(
             f"{where}: factor {row['factor']!r}, but these styles and jitters make the pair "
             f"{FACTORS[factor]!r}"

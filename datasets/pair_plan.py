@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from common.factors import DYNAMIC, STATIC
+from common.factors import DYNAMIC, FACTORS, STATIC
 from utils import DataError, read_numbered_csv, write_csv
 
 PAIRINGS = ("anchored", "sampled", "exhaustive")
@@ -157,6 +157,13 @@ def require_factors(pairs: Sequence[Pair], names: Sequence[str], estimated: Sequ
             f"those to estimate: give `n_factors` {len(names)} `residual_index` -1, or other "
             "`pairs`"
         )
+
+
+def read_factor(row: Mapping[str, str], where: str) -> int:
+    """The id of the factor that a row of a plan file names. Raises DataError for another word."""
+    if row["factor"] not in FACTORS:
+        raise DataError(f"{where}: factor {row['factor']!r} is none of {', '.join(FACTORS)}")
+    return FACTORS.index(row["factor"])
 
 
 def plan_rows(path: Path, columns: Iterable[str]) -> list[tuple[int, dict[str, str]]]:

@@ -41,7 +41,8 @@ class StylizedSequences:
 
     def read_plan(self, path: Path, rules: PlanRules) -> PairPlan:
         """The plan in a file. Raises DataError with the line of a row that cannot be used."""
-        return self._plan(read_sequence_pairs(path, self.listed), rules)
+        plan = self._plan(read_sequence_pairs(path, self.listed), rules)
+        return dataclasses.replace(plan, given=True)
 
     def _plan(self, pairs: Sequence[SequencePair], rules: PlanRules) -> PairPlan:
         rows = (pair.row(self.listed, rules.two_frames) for pair in pairs)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from common.factors import DIFFERENT, DYNAMIC, FACTORS, STATIC
-from datasets.pair_plan import Pair, PlanRow, PlanRules, plan_rows
+from datasets.pair_plan import Pair, PlanRow, PlanRules, plan_rows, read_factor
 from datasets.videos import UNSTYLIZED, VideoSet
 from utils import DataError, UserError
 
@@ -200,10 +200,9 @@ def read_plan(path: Path, videos: VideoSet) -> list[Pair]:
 
 
 def _read_pair(row: dict[str, str], where: str, videos: VideoSet) -> Pair:
-    if row["factor"] not in FACTORS:
-        raise DataError(f"{where}: factor {row['factor']!r} is none of {', '.join(FACTORS)}")
+    factor = read_factor(row, where)
     a, b = (_read_clip(row, side, where, videos) for side in "ab")
-    return Pair(FACTORS.index(row["factor"]), a, b)
+    return Pair(factor, a, b)
 
 
 def _read_clip(row: dict[str, str], side: str, where: str, videos: VideoSet) -> Clip:

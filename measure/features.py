@@ -113,8 +113,7 @@ def fill_store(
     from datasets.batches import BadVideo
 
     bad: dict[str, str] = {}
-    done = sum(bool(store.done[own[0]]) for own in rows.values())
-    with progress((), "clips", "clip", total=len(rows), done=done) as bar:
+    with progress((), "clips", "clip", total=len(rows), done=_n_done(store, rows)) as bar:
         for batch in batches:
             if isinstance(batch, BadVideo):
                 bad.setdefault(batch.video, batch.reason)
@@ -129,6 +128,11 @@ def fill_store(
     if bad and on_bad_video == "stop":
         raise UnreadableVideos(_unreadable(bad))
     return bad
+
+
+def _n_done(store: FeatureStore, rows: Mapping[Any, Sequence[int]]) -> int:
+    """How many of the clips, which have these rows, are in a store."""
+    return sum(bool(store.done[own[0]]) for own in rows.values())
 
 
 def _unreadable(bad: Mapping[str, str]) -> str:
@@ -176,8 +180,7 @@ def compute_features(run: Run, folder: Path) -> Features:
     try:
         bad = fill_store(store, network, batches, run.rows, run.config.on_bad_video)
     except (KeyboardInterrupt, UserError) as stop:
-        done = sum(bool(store.done[rows[0]]) for rows in run.rows.values())
-        kept = f"{done} of {len(run.rows)} clips are kept"
+        kept = f"{_n_done(store, run.rows)} of {len(run.rows)} clips are kept"
         if isinstance(stop, KeyboardInterrupt | UnreadableVideos):
             kept += f"; finish with the same command, or python main.py --resume {folder}"
         elif network.is_users:

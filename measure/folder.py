@@ -9,7 +9,6 @@ skipped_videos.csv            only if a video was left out
 from __future__ import annotations
 
 import itertools
-import os
 import platform
 import tempfile
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from results.figures import plot_joint_encoding, plot_layerwise
 from results.statistics import Results
 from results.store import FeatureStore
 from results.tables import joint_table, layerwise_table, write_tables
-from utils import DataError, UserError, file_name, read_json, write_csv, write_json
+from utils import DataError, UserError, file_name, read_json, why_unwritable, write_csv, write_json
 
 RECORD = "config.json"
 # Options that do not change what a run is.
@@ -62,11 +61,8 @@ def _options(folder: Path) -> dict[str, Any]:
 
 def require_writable(config: Config) -> None:
     """Raise UserError, before anything is read, if folders of runs cannot be made."""
-    place = config.save_dir.absolute()
-    there = next(folder for folder in (place, *place.parents) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        wrong = "cannot be written to" if there.is_dir() else "is not a folder"
-        raise UserError(f"`save_dir`: {config.save_dir} cannot be made: {there} {wrong}")
+    if why := why_unwritable(config.save_dir):
+        raise UserError(f"`save_dir`: {config.save_dir} cannot be made: {why}")
 
 
 def find_folder(run: Run) -> Path:

@@ -10,7 +10,7 @@ from datasets.catalogue import DATASETS
 from datasets.dataset import DataRequest, DataSet
 from datasets.pair_plan import PairPlan, PlanRules, require_factors
 from datasets.videos import stop_or_skip
-from measure.folder import require_free_name, require_writable
+from measure.folder import RECORD, require_free_name, require_writable
 from measure.request import find_network, resolved
 from measure.run import Run
 from models.network import AUTO, Network
@@ -110,4 +110,4 @@ def fetched(config: Config, network: Network, checkpoint: str) -> str:
 
 def _recorded_bad_videos(config: Config) -> dict[str, str]:
     """The videos that the run to resume left out: its plan no longer holds them."""
-    return read_json(config.resume / "config.json").get("bad_videos", {}) if config.resume else {}
+    return read_json(config.resume / RECORD).get("bad_videos", {}) if config.resume else {}

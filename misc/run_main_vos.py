@@ -22,7 +22,7 @@ from _path import ROOT
 import main as main_script
 from common.options import names, script_parser
 from models.network import RANDOM
-from utils import run_script
+from utils import UserError, run_script
 
 ARCHIVE = "checkpoints_3models_staticdynamic_cvpr22"
 FUSIONSEG = "latest_twostream_deeplabv3plus_resnet101_{}_os16.pth"
@@ -63,7 +63,10 @@ DEMO = ("--crop_size", "64,96", "--nreps", "1", "--num_workers", "0")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the study; returns 0 if all went well, 1 if a network failed, 130 after Ctrl-C."""
+    """Run the study; returns 0 if all went well, 1 if a network failed, 130 after Ctrl-C.
+
+    Raises UserError where the folder of checkpoints is missing.
+    """
     parser = script_parser(__doc__)
     add = parser.add_argument
     add("--checkpoints", type=Path, default=Path(ARCHIVE), help=f"folder (default: {ARCHIVE})")
@@ -72,12 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--demo", action="store_true", help="untrained networks on synthetic sequences")
     args = parser.parse_args(argv)
     if not args.demo and not args.checkpoints.is_dir():
-        print(
-            f"error: --checkpoints {args.checkpoints} is not a folder: unpack the study's archive "
-            "there (main.py --list_models shows its address), or give --demo",
-            file=sys.stderr,
+        raise UserError(
+            f"`checkpoints` {args.checkpoints} is not a folder: unpack the study's archive there "
+            "(main.py --list_models shows its address), or give --demo"
         )
-        return 2
     more: tuple[str, ...] = ("--save_dir", str(args.save_dir))
     if args.demo:
         make_data(args.save_dir / "synthetic_davis")
@@ -120,12 +121,10 @@ def run_one(argv: list[str]) -> int:
         return run_script(lambda: main_script.main(argv))
     except SystemExit:  # an option that does not parse: its parser has said so
         return 2
-    except BrokenPipeError:  # the reader of the output has seen enough
-        raise
     except Exception:
         traceback.print_exc()
         return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

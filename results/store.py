@@ -75,7 +75,11 @@ class FeatureStore:
                 f"The features in {folder} were made with {in_words(other)}: start a new run"
             )
         store = cls(folder, stages, _labels(rows))
-        store._require_same_clips(rows)
+        if changed := cls.changed_clip(folder, rows):
+            raise UserError(
+                f"The features in {folder} were made with another video: {changed} has changed. "
+                "Start a new run"
+            )
         write_csv(folder / "clips.csv", rows)
         return store
 
@@ -100,17 +104,6 @@ class FeatureStore:
             if index < len(rows) and before[index] != {k: str(v) for k, v in rows[index].items()}:
                 return _labels(rows[index : index + 1])[0]
         return None
-
-    def _require_same_clips(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Raise UserError if the row of a clip that is done has changed, as files do."""
-        before = read_csv(self.folder / "clips.csv")
-        for index in map(int, np.flatnonzero(self._done)):
-            now = {key: str(value) for key, value in rows[index].items()}
-            if before[index] != now:
-                raise UserError(
-                    f"The features in {self.folder} were made with another video: "
-                    f"{self.clips[index]} has changed. Start a new run"
-                )
 
     @staticmethod
     def is_complete(folder: Path) -> bool:

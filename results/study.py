@@ -24,7 +24,7 @@ from common.parts import in_words
 from common.tasks import RECOGNITION, SEGMENTATION
 from results import final_files, joint_files
 from results.statistics import LAYER, UNIT, Results, classified, find
-from utils import DataError, UserError, atomic_path, file_name, read_json
+from utils import DataError, UserError, file_name, open_csv, read_json
 
 # What runs of different seeds may differ in: thresholds do not enter the files of `final`.
 _OF_A_SEED = ("plan", "random", "thresholds")
@@ -142,10 +142,7 @@ def _require_its_run(run: Exported) -> None:
 def _write_dim_est(path: Path, results: Results) -> None:
     """Units per factor of the last stage, and their percentages below."""
     last = _dims(results)[-1]
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
+    with open_csv(path) as file:
         csv.writer(file).writerows([last.dims, last.percents])
 
 

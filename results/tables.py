@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from results.statistics import CLASS, LAYER, UNIT, Block, Results, classes, classified, find
-from utils import atomic_path, format_table
+from utils import format_table, open_csv
 
 # Some rows of a CSV file, as columns; what is the same in all of them is repeated without end.
 Columns = Mapping[str, Iterable[Any]]
@@ -29,10 +29,7 @@ def write_tables(folder: Path, results: Results) -> None:
 def write_columns(path: Path, groups: Iterator[Columns]) -> None:
     """Write groups of rows with the same columns as CSV with a header; NaN is an empty cell."""
     first = next(groups)
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
+    with open_csv(path) as file:
         writer = csv.writer(file)
         writer.writerow(first)
         for columns in chain([first], groups):

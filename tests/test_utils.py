@@ -122,8 +122,13 @@ def test_atomic_path_makes_folders_and_leaves_only_the_file(tmp_path):
 
 def test_a_place_that_cannot_be_written_to_is_a_user_error(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be written"):
-        utils.write_text(tmp_path / "file" / "inside", "text")
+    path = tmp_path / "file" / "inside"
+    with pytest.raises(UserError, match="cannot be written") as refusal:
+        utils.write_text(path, "text")
+    # Callers raise it again with what they know.
+    more = type(refusal.value)(f"{refusal.value}: give another folder")
+    assert str(more).startswith(f"{path} cannot be written: ")
+    assert str(more).endswith(": give another folder")
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])

@@ -13,7 +13,7 @@ import main as main_script
 from config import Config, load_config
 from measure.request import find_network, resolved
 from misc import run_main_vos
-from utils import UserError
+from utils import UserError, run_script
 
 ROOT = Path(__file__).parents[2]
 FUSIONSEG = "twostreamv3plus_davis"
@@ -60,7 +60,7 @@ def test_four_seeds_of_five_networks(study, capsys):
 
 
 def test_missing_checkpoints_are_one_error(study, capsys):
-    assert run_main_vos.main(["--checkpoints", "nowhere"]) == 2
+    assert run_script(lambda: run_main_vos.main(["--checkpoints", "nowhere"])) == 2
     assert "--checkpoints nowhere is not a folder" in capsys.readouterr().err
     assert not study.runs
 
