@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -156,18 +157,58 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def read_numbered_csv(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """The line number and the cells, as text, of every row of a CSV file with a header."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        return [(reader.line_num, row) for row in reader]
+    """The line number and the cells, as text, of every row of a CSV file with a header.
+
+    Raises DataError, with the line, for a column that is there twice and for a row that has more
+    or fewer cells than the header, and if the file cannot be read.
+    """
+    require_regular(path)
+    rows: list[tuple[int, dict[str, str]]] = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            twice = [name for name in dict.fromkeys(header) if header.count(name) > 1]
+            if twice:
+                raise DataError(f"{path}, line 1: the column {twice[0]!r} is there more than once")
+            for cells in filter(None, reader):
+                if len(cells) != len(header):
+                    raise DataError(
+                        f"{path}, line {reader.line_num}: {counted(len(cells), 'cell')}, expected "
+                        f"{len(header)} as in the header"
+                    )
+                rows.append((reader.line_num, dict(zip(header, cells, strict=True))))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    return rows
+
+
+def require_regular(path: Path) -> os.stat_result:
+    """What the system says of a file that can be read to its end, unlike a pipe or a device.
+
+    Raises DataError for anything else: a missing file, a dangling link, a folder, a device.
+    """
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        problem = "is a link to a file that does not exist" if path.is_symlink() else ""
+        raise DataError(f"{path} {problem or 'does not exist'}") from None
+    except (OSError, ValueError) as error:  # a loop of links, a name that is too long
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read: {why}") from None
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
+        raise DataError(f"{path} is {kind}, expected a file")
+    return found
 
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises DataError where it is missing or unreadable."""
+    require_regular(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
+    except RecursionError:
+        raise DataError(f"{path} is not readable JSON: it is nested too deeply") from None
     except (ValueError, OSError) as error:
         raise DataError(f"{path} is not readable JSON: {error}") from None
 

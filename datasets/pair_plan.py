@@ -5,7 +5,6 @@ Its file is a CSV table that a person can read and give back.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -173,8 +172,8 @@ def plan_rows(path: Path, columns: Iterable[str]) -> list[tuple[int, dict[str, s
     """
     try:
         rows = read_numbered_csv(path)
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"`pairs` {path} cannot be read: {error}") from None
+    except DataError as error:
+        raise DataError(f"`pairs`: {error}") from None
     found = list(map(str, rows[0][1])) if rows else []
     if not set(columns) <= set(found):
         raise DataError(
