@@ -23,6 +23,7 @@ from common.options import (
     integer,
     names,
     option,
+    percent,
     positive_colours,
     size,
     thresholds,
@@ -118,6 +119,13 @@ class Config:
         task=RECOGNITION)
     on_bad_video: str = _videos(
         "stop", str, "what to do about an unreadable video", choices=("stop", "skip"))
+    on_nan: str = _videos(
+        "stop", str, "what to do about a video for which the network gives NaN or inf",
+        choices=("stop", "skip"))
+    max_bad: float = _videos(
+        20.0, percent, "skipping stops when more than this percentage of the videos is left out")
+    thorough: bool = _videos(
+        False, boolean, "compare the contents of frames when a run goes on, not their times")
 
     random_seed: int = _pairs(1, integer(0), "seed of the pair plan, jitter and random weights")
     pairing: str = _pairs(

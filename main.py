@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.process import run_script
 from config import Config, from_given, parse
 from measure import folder as folders
+from measure.ending import keeping
 from measure.estimates import estimate_stages
 from measure.features import compute_features
 from measure.prepare import prepare
 from measure.request import find_network, resolved
+from measure.run import Run
 from results import study
 from results.statistics import Results
-from utils import as_options, counted, run_script
+from utils import as_options, counted
 
 # Options that print something instead of measuring.
 LISTS = {
@@ -83,6 +86,13 @@ def measure(config: Config) -> Outcome:
     )
     study.require_free(exported)
     print(as_options(run.describe()), flush=True)
+    with keeping(run, folder):
+        return computed(run, folder, exported)
+
+
+def computed(run: Run, folder: Path, exported: study.Exported) -> Outcome:
+    """What a run leaves in its folder, and of the study's files."""
+    config = run.config
     features = compute_features(run, folder)
     if features.bad_videos:
         left_out = counted(len(features.bad_videos), "video")

@@ -12,7 +12,7 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -48,19 +48,9 @@ def as_options(text: str) -> str:
     return re.sub(r"`(\w+)`", r"--\1", text)
 
 
-def run_script(main: Callable[[], int | None]) -> int:
-    """Exit code of an entry point: its own or 0, 2 after a UserError, 130 after Ctrl-C."""
-    try:
-        return main() or 0
-    except UserError as error:
-        print(f"error: {as_options(str(error))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as interrupt:
-        print(as_options(f"\ninterrupted. {interrupt}".rstrip()), file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of the output, such as head, has seen enough
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
-    return 0
+def add_note(error: BaseException, text: str) -> None:
+    """Add a line that is shown below an error (from Python 3.11 on also in its traceback)."""
+    error.__notes__ = [*getattr(error, "__notes__", ()), text]  # type: ignore[attr-defined]
 
 
 def resolve_device(text: str | None) -> torch.device:

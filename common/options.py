@@ -89,6 +89,17 @@ def positive_colours(text: str) -> tuple[float, ...]:
     return values
 
 
+def percent(text: str) -> float:
+    """A number from 0 to 100."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage, a number from 0 to 100")
+    return value
+
+
 def names(text: str) -> tuple[str, ...]:
     """Distinct names separated by commas."""
     parts = tuple(part.strip() for part in text.split(",") if part.strip())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,9 +13,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from datasets.pair_plan import AnyClip
+from datasets.readers import in_order
 from utils import DataError, UserError
 
 
@@ -68,17 +69,13 @@ def read_frame(path: Path) -> np.ndarray:
         raise FrameError(f"{path}: {error}") from None
 
 
-class _Readings(Dataset):
-    """Item i: what was read for the clips in `groups[i]`, or the video that cannot be read."""
+@dataclass(frozen=True)
+class _Reading:
+    """What reads clips of one source, or says what is wrong with their video."""
 
-    def __init__(self, groups: Sequence[Sequence[AnyClip]], reader: Reader):
-        self.groups, self.reader = groups, reader
+    reader: Reader
 
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    def __getitem__(self, index: int) -> Any:
-        group = self.groups[index]
+    def __call__(self, group: Sequence[AnyClip]) -> Any:
         try:
             return self.reader.read(group)
         # Returned, not raised: they are dealt with where the batches are used, in one process.
@@ -95,34 +92,34 @@ def iter_batches(
     batch_size: int,
     num_workers: int = 0,
     pin_memory: bool = False,
-) -> Iterator[Batch | BadVideo]:
+) -> Generator[Batch | BadVideo, None, None]:
     """Batches of up to `batch_size` clips in the given order, and a `BadVideo` for each group of
     clips that cannot be read.
 
     Clips of one source must be next to each other; their files are read once, by `num_workers`
     processes beside this one. With `pin_memory`, batches go to a GPU faster.
+
+    Raises ReaderError (see `datasets.readers`) if one of these dies or hangs.
     """
     groups = [list(group) for _, group in itertools.groupby(clips, key=lambda clip: clip.source)]
-    loader = DataLoader(
-        _Readings(groups, reader),
-        batch_size=None,
-        num_workers=min(num_workers, len(groups)),
-        shuffle=False,
-    )
+    names = [f"video {group[0].video} (style {group[0].style})" for group in groups]
+    processes = min(num_workers, len(groups))
+    readings = in_order(_Reading(reader), groups, names, processes)
     ready: list[Any] = []
     waiting: list[list[Tensor]] = []
-    for group, reading in zip(groups, loader, strict=True):
-        if isinstance(reading, UserError):
-            raise reading
-        if isinstance(reading, BadVideo):
-            yield reading
-            continue
-        for position, clip in enumerate(group):
-            ready.append(clip)
-            waiting.append(reader.inputs(reading, position, clip))
-            if len(ready) == batch_size:
-                yield _batch(ready, waiting, pin_memory)
-                ready, waiting = [], []
+    with contextlib.closing(readings):
+        for group, reading in zip(groups, readings, strict=True):
+            if isinstance(reading, UserError):
+                raise reading
+            if isinstance(reading, BadVideo):
+                yield reading
+                continue
+            for position, clip in enumerate(group):
+                ready.append(clip)
+                waiting.append(reader.inputs(reading, position, clip))
+                if len(ready) == batch_size:
+                    yield _batch(ready, waiting, pin_memory)
+                    ready, waiting = [], []
     if ready:
         yield _batch(ready, waiting, pin_memory)
 

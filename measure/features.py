@@ -13,8 +13,17 @@ import numpy as np
 from common.parts import in_words
 from config import Config, as_json
 from datasets.videos import MOST_SHOWN
-from measure.folder import RECORD, make_folder, note_resumption
+from measure.folder import (
+    RECORD,
+    clear_partials,
+    make_folder,
+    note_resumption,
+    require_writable_run,
+)
+from measure.left_out import Policy, not_finite
+from measure.lock import held
 from measure.run import Run
+from measure.steady import require_steady
 from models.network import BUILT, BY_SHAPE, HookPoint, Network, UnitRule
 from results.store import FeatureStore
 from utils import DataError, UserError, counted, progress, read_json, resolve_device
@@ -25,10 +34,6 @@ if TYPE_CHECKING:
 
     from datasets.batches import BadVideo, Batch
     from models.checkpoints import Loaded
-
-
-class UnreadableVideos(DataError):
-    """Videos that cannot be read; the rest of a run can go on without them, or once repaired."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +58,26 @@ class LoadedNetwork:
     ) -> dict[str, np.ndarray]:
         """Features of every stage from one forward, float32 [rows, C] each, and "logits" if asked.
 
-        Raises UserError for an error in a user's own network.
+        Raises UserError for an error in a user's own network, and where memory does not suffice.
         """
+        return self._forward(inputs, logits)
+
+    def require_steady(
+        self, inputs: Sequence[torch.Tensor], features: Mapping[str, np.ndarray]
+    ) -> None:
+        """Raise UserError if a clip has other features than these by itself, or each time (see
+        `measure.steady`)."""
+        require_steady(self._forward, inputs, features)
+
+    def _forward(
+        self, inputs: Sequence[torch.Tensor], logits: bool = False
+    ) -> dict[str, np.ndarray]:
         from models.capture import stage_features
-        from models.outline import first_forward
+        from models.outline import first_forward, within_memory
 
         moved = [x.to(self.device, non_blocking=True) for x in inputs]
-        with first_forward(inputs) if self.is_users else contextlib.nullcontext():
+        guard = first_forward(inputs) if self.is_users else contextlib.nullcontext()
+        with within_memory(len(inputs[0])), guard:
             pooled = stage_features(self.module, moved, self.points, logits=logits, rule=self.rule)
         return {stage: values.float().cpu().numpy() for stage, values in pooled.items()}
 
@@ -103,46 +121,64 @@ def fill_store(
     network: LoadedNetwork,
     batches: Iterator[Batch | BadVideo],
     rows: Mapping[Any, Sequence[int]],
-    on_bad_video: str,
+    policy: Policy,
 ) -> dict[str, str]:
-    """Compute and store the features of all clips in `batches`; returns bad videos and why.
+    """Compute and store the features of all clips in `batches`; returns videos left out and why.
 
-    Raises UnreadableVideos if there is one, unless `on_bad_video` is "skip": no more is computed
-    then, but the other videos are read as well, so that all bad ones (ten at most) are named.
+    Raises UnreadableVideos if there is one that may not be left out: no more is computed then, but
+    the other videos are read as well, so that all bad ones (ten at most) are named. Raises
+    UserError for a network that gives a clip other features beside other clips, or each time, and
+    DataError for NaN or inf that may not be left out.
     """
     from datasets.batches import BadVideo
 
     bad: dict[str, str] = {}
+    is_first = True
     with progress((), "clips", "clip", total=len(rows), done=_n_done(store, rows)) as bar:
         for batch in batches:
             if isinstance(batch, BadVideo):
                 bad.setdefault(batch.video, batch.reason)
-                if on_bad_video == "stop" and len(bad) == MOST_SHOWN:
+                if not policy.unreadable and len(bad) == MOST_SHOWN:
                     break
-            elif not bad or on_bad_video == "skip":
-                store.write(
-                    [row for clip in batch.clips for row in rows[clip]],
-                    network.features(batch.inputs),
-                )
+            elif policy.unreadable or not bad:
+                features = network.features(batch.inputs)
+                if is_first:
+                    network.require_steady(batch.inputs, features)
+                    is_first = False
+                bad |= _store(store, batch.clips, features, rows, policy)
                 bar.update(len(batch.clips))
-    if bad and on_bad_video == "stop":
-        raise UnreadableVideos(_unreadable(bad))
+            if policy.unreadable:
+                policy.require_few(bad)
+    policy.require_readable(bad)
     return bad
+
+
+def _store(
+    store: FeatureStore,
+    clips: Sequence[Any],
+    features: dict[str, np.ndarray],
+    rows: Mapping[Any, Sequence[int]],
+    policy: Policy,
+) -> dict[str, str]:
+    """Store the features of a batch; returns the videos left out for NaN, where they may be."""
+    bad = not_finite(features, len(clips))
+    if bad and not policy.nan:
+        place, why = next(iter(bad.items()))
+        raise DataError(f"clip {clips[place]}, {why}. Give `on_nan` skip to leave such videos out")
+    kept = [i for i in range(len(clips)) if i not in bad]
+    n = len(rows[clips[0]])
+    taken = [n * i + k for i in kept for k in range(n)]
+    store.write(
+        [row for i in kept for row in rows[clips[i]]],
+        {stage: values[taken] for stage, values in features.items()},
+    )
+    return {clips[i].video: why for i, why in bad.items()}
 
 
 def _n_done(store: FeatureStore, rows: Mapping[Any, Sequence[int]]) -> int:
     """How many of the clips, which have these rows, are in a store."""
-    return sum(bool(store.done[own[0]]) for own in rows.values())
-
-
-def _unreadable(bad: Mapping[str, str]) -> str:
-    """What is wrong with videos, and what to do."""
-    more = " or more" if len(bad) == MOST_SHOWN else ""
-    shown = "\n".join(f"  {video}: {reason}" for video, reason in bad.items())
-    return (
-        f"{counted(len(bad), 'video')}{more} with a frame that cannot be read:\n{shown}\nRepair "
-        f"{'it' if len(bad) == 1 else 'them'}, or give `on_bad_video` skip to leave such videos out"
-    )
+    done = store.done
+    return sum(bool(done[list(own)].all()) for own in rows.values())
 
 
 @dataclass(frozen=True)
@@ -161,34 +197,56 @@ def compute_features(run: Run, folder: Path) -> Features:
     """The features of every clip of a run, kept in its folder, which is made if it is not there.
 
     The network is loaded before the folder is made, and not at all if no clip is left to compute.
+    Clips whose features were damaged since are computed again.
 
-    Raises UserError that says how to go on where it cannot.
+    Raises UserError if another process works in the folder, or if it holds other features.
     """
-    _require_same(run, folder)
-    if FeatureStore.is_complete(folder / "features"):
-        return Features(_open_store(run, folder), run.bad_videos)
-    network, loaded = load_for(run)
-    if not folder.exists():
-        make_folder(folder, run, loaded)
-    store = _open_store(run, folder)
-    todo = [clip for clip, rows in run.rows.items() if not store.done[rows[0]]]
+    with contextlib.ExitStack() as until_done:
+        if folder.exists():
+            require_writable_run(folder)
+            until_done.enter_context(held(folder))
+            clear_partials(folder)
+            _require_same(run, folder)
+        store = _begun_store(run, folder)
+        if store and store.done.all():
+            return Features(store, run.bad_videos)
+        network, loaded = load_for(run)
+        if not folder.exists():
+            make_folder(folder, run, loaded)
+            until_done.enter_context(held(folder))
+        store = store or FeatureStore.create(
+            folder / "features", run.stages, run.store_rows(), run.identity
+        )
+        return Features(store, {**run.bad_videos, **_fill(run, store, network)})
+
+
+def _begun_store(run: Run, folder: Path) -> FeatureStore | None:
+    """The feature store of a run that has begun. Raises UserError if it is of other videos."""
+    if not (folder / "features").exists():
+        return None
+    try:
+        store = FeatureStore.resume(folder / "features", run.stages, run.store_rows(), run.identity)
+    except UserError as error:  # which ends with "Start a new run"
+        advice = "leave out `resume`, and give another `run_name`"
+        raise type(error)(f"{error}: {advice}") from None
+    if store.damaged:
+        clips = counted(store.damaged // run.geometry.rows or 1, "clip")
+        print(f"damaged: the features of {clips}, which are computed again", flush=True)
+    if run.config.resume:
+        note_resumption(folder, run.config)
+    return store
+
+
+def _fill(run: Run, store: FeatureStore, network: LoadedNetwork) -> dict[str, str]:
+    """Compute what a store lacks; returns the videos that were left out, and why."""
+    todo = [clip for clip, rows in run.rows.items() if not store.done[list(rows)].all()]
     if len(todo) < len(run.rows):
         print(
             f"resuming: {len(run.rows) - len(todo)} of {len(run.rows)} clips are done", flush=True
         )
     batches = run.batches(todo, pin_memory=network.device.type == "cuda")
-    try:
-        bad = fill_store(store, network, batches, run.rows, run.config.on_bad_video)
-    except (KeyboardInterrupt, UserError) as stop:
-        kept = f"{_n_done(store, run.rows)} of {len(run.rows)} clips are kept"
-        if isinstance(stop, KeyboardInterrupt | UnreadableVideos):
-            kept += f"; finish with the same command, or python main.py --resume {folder}"
-        elif network.is_users:
-            kept += (
-                f" in {folder}, for the file as it is now; after a change of it, start a new run"
-            )
-        raise type(stop)(f"{stop}\n{kept}".lstrip()) from None
-    return Features(store, {**run.bad_videos, **bad})
+    with contextlib.closing(batches):
+        return fill_store(store, network, batches, run.rows, run.policy)
 
 
 def _require_same(run: Run, folder: Path) -> None:
@@ -213,15 +271,3 @@ def _changed_files(run: Run, folder: Path, other: Sequence[str]) -> str:
         if key in other and files[key] != BUILT and now[option] == before.get(option)
     ]
     return f" ({', '.join(changed)})" if changed else ""
-
-
-def _open_store(run: Run, folder: Path) -> FeatureStore:
-    """The feature store of a run, new or begun. Raises UserError if it is of other videos."""
-    try:
-        store = FeatureStore.resume(folder / "features", run.stages, run.store_rows(), run.identity)
-    except UserError as error:  # which ends with "Start a new run"
-        advice = "leave out `resume`, and give another `run_name`"
-        raise type(error)(f"{error}: {advice}") from None
-    if run.config.resume:
-        note_resumption(folder, run.config)
-    return store

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import platform
+import shutil
 import tempfile
 from collections.abc import Mapping
 from datetime import datetime
@@ -63,6 +64,25 @@ def require_writable(config: Config) -> None:
     """Raise UserError, before anything is read, if folders of runs cannot be made."""
     if why := why_unwritable(config.save_dir):
         raise UserError(f"`save_dir`: {config.save_dir} cannot be made: {why}")
+
+
+def require_writable_run(folder: Path) -> None:
+    """Raise UserError if nothing can be written in the folder of a run that has begun."""
+    if why := why_unwritable(folder):
+        raise UserError(
+            f"{why}. What is in {folder} is as it was: make it writable, or copy it elsewhere and "
+            "give `resume` the copy"
+        )
+
+
+def clear_partials(folder: Path) -> None:
+    """Remove what a killed process had not finished writing in the folder of a run that no other
+    process works in."""
+    for path in [*folder.glob(".partial-*"), *folder.glob("*/.partial-*")]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def find_folder(run: Run) -> Path:

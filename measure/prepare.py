@@ -39,16 +39,18 @@ def prepare(config: Config) -> Run:
     # The plan of a run that has begun stays as it is.
     stop_or_skip(problems, config.on_bad_video, begun=bool(config.resume))
     plan = plan.without(problems)
-    require_factors(plan.pairs, FACTORS, _estimated(config))
-    return Run(
+    run = Run(
         config,
         network,
-        fetched(config, network, checkpoint),
+        checkpoint,
         stages,
         data,
         plan,
         {**_recorded_bad_videos(config), **problems},
     )
+    run.policy.require_few(run.bad_videos)
+    require_factors(plan.pairs, FACTORS, _estimated(config))
+    return replace(run, checkpoint=fetched(config, network, checkpoint))
 
 
 def find_data(config: Config, network: Network) -> DataSet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from config import Config, as_json
 from datasets.dataset import DataSet
 from datasets.geometry import Geometry
 from datasets.pair_plan import PairPlan
+from measure.left_out import Policy
 from measure.request import PATHWAY_OPTIONS
 from models.network import BUILT, RANDOM, Network
 from results.chains import chains, numbered_chains
@@ -43,6 +44,16 @@ class Run:
     data: DataSet
     plan: PairPlan
     bad_videos: dict[str, str]
+
+    @property
+    def policy(self) -> Policy:
+        """Which videos may be left out."""
+        return Policy(
+            unreadable=self.config.on_bad_video == "skip",
+            nan=self.config.on_nan == "skip",
+            max_bad=self.config.max_bad,
+            videos=len({clip.video for clip in self.plan.clips} | set(self.bad_videos)),
+        )
 
     @property
     def geometry(self) -> Geometry:
@@ -130,7 +141,9 @@ class Run:
         """The rows of the feature store, in order."""
         return [row for clip in self.rows for row in self.data.store_rows(clip, self.geometry)]
 
-    def batches(self, clips: Sequence[Any], pin_memory: bool = False) -> Iterator[Batch | BadVideo]:
+    def batches(
+        self, clips: Sequence[Any], pin_memory: bool = False
+    ) -> Generator[Batch | BadVideo, None, None]:
         """The input batches of some of the clips; pinned for a faster way to a GPU."""
         from datasets.batches import iter_batches
 

@@ -20,11 +20,12 @@ from collections.abc import Sequence
 from _path import ROOT
 
 from common.options import script_parser
+from common.process import run_script
 from config import add_options, from_given
 from measure.features import load_for
 from measure.prepare import prepare
 from measure.run import Run
-from utils import UserError, run_script
+from utils import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 
 from common.factors import FACTORS
 from common.options import integer, script_parser
+from common.process import run_script
 from config import Config, add_options, from_given
 from datasets.pair_plan import Pair
 from measure.prepare import prepare
@@ -30,7 +31,7 @@ from measure.request import find_network, resolved
 from measure.run import Run
 from models.network import RANDOM
 from results.colours import COLOURS
-from utils import DataError, atomic_path, check_output, run_script
+from utils import DataError, atomic_path, check_output
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure

@@ -14,12 +14,13 @@ import _path
 
 import main as main_script
 from common.options import script_parser
+from common.process import run_script
 from config import Config
 from datasets.synthetic import make
 from misc import contact_sheet
 from results.figures import plot_layerwise
 from results.statistics import CLASS, LAYER, Results, find
-from utils import format_table, run_script
+from utils import format_table
 
 INTRODUCTION = """\
 A video shows static information (what one frame holds: texture, colour, shape) and dynamic

@@ -18,6 +18,7 @@ import _path
 import numpy as np
 
 from common.options import script_parser
+from common.process import run_script
 from config import Config, add_options, check_factors
 from estimation.estimator import (
     Estimate,
@@ -26,7 +27,7 @@ from estimation.estimator import (
     require_finite,
 )
 from estimation.moments import PairMoments
-from utils import DataError, check_output, open_npz, run_script, write_json
+from utils import DataError, check_output, open_npz, write_json
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 import _path
 
 from common.options import integer, names, script_parser
+from common.process import run_script
 from config import Config, add_options, from_given
 from datasets.geometry import ClipOptions
 from measure.prepare import fetched
 from measure.request import find_network, read_cfg_file, resolved
 from models.catalogue import networks
 from models.network import BUILT, RANDOM, Network
-from utils import UserError, check_output, format_table, progress, run_script, write_csv
+from utils import UserError, check_output, format_table, progress, write_csv
 
 if TYPE_CHECKING:
     import argparse

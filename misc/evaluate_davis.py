@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import _path
 
 from common.options import script_parser
+from common.process import run_script
 from common.tasks import SEGMENTATION
 from config import Config, add_options, from_given
 from datasets.dataset import DataSet
@@ -34,7 +35,6 @@ from utils import (
     format_table,
     progress,
     resolve_device,
-    run_script,
     write_csv,
 )
 

@@ -21,21 +21,14 @@ import _path
 import numpy as np
 
 from common.options import script_parser
+from common.process import run_script
 from config import Config, add_options, from_given
 from estimation.estimator import require_finite
 from measure.features import load_network
 from measure.prepare import fetched
 from measure.request import find_network, resolved
 from models.network import Network
-from utils import (
-    DataError,
-    UserError,
-    check_output,
-    open_npz,
-    progress,
-    run_script,
-    save_npz,
-)
+from utils import DataError, UserError, check_output, open_npz, progress, save_npz
 
 OPTIONS = (
     *("model", "cfg_file", "checkpoint", "weights_dir", "trained_on", "num_classes"),
@@ -130,7 +123,10 @@ def extract(
     parts: dict[str, list[np.ndarray]] = {}
     for start in progress(range(0, len(inputs[0]), step), "clips", "batch"):
         batch = [torch.from_numpy(x[start : start + step]) for x in inputs]
-        for name, values in ready.features(batch, logits=logits).items():
+        found = ready.features(batch, logits=logits)
+        if start == 0:
+            ready.require_steady(batch, {name: found[name] for name in ready.points})
+        for name, values in found.items():
             rows = len(values) // len(batch[0])
             clips = [f"{start + i // rows}" for i in range(len(values))]
             require_finite(values.reshape(len(values), -1), name, clips)

@@ -20,15 +20,8 @@ from pathlib import Path
 import _path
 
 from common.options import script_parser
-from utils import (
-    DataError,
-    UserError,
-    atomic_path,
-    progress,
-    read_json,
-    run_script,
-    write_json,
-)
+from common.process import run_script
+from utils import DataError, UserError, atomic_path, progress, read_json, write_json
 
 RECORD = "flow.json"
 ENDINGS = (".jpg", ".jpeg", ".png")

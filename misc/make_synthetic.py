@@ -14,8 +14,8 @@ from pathlib import Path
 import _path
 
 from common.options import integer, script_parser
+from common.process import run_script
 from datasets.synthetic import MIN_SIZE, STYLES, make
-from utils import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> None:

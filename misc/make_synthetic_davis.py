@@ -14,7 +14,7 @@ from pathlib import Path
 import _path
 
 from common.options import integer, script_parser, size
-from utils import run_script
+from common.process import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -24,10 +24,11 @@ import numpy as np
 
 from common.factors import DYNAMIC, STATIC
 from common.options import script_parser
+from common.process import run_script
 from estimation.intervals import mean_of, t_quantile
 from misc.figure_files import print_notes
 from results.final_files import LAYERS, FinalFolder, StageDims, read_finals
-from utils import DataError, check_output, format_table, run_script, write_csv
+from utils import DataError, check_output, format_table, write_csv
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -7,8 +7,8 @@ import sys
 
 import _path
 
+from common.process import run_script
 from misc.mean_var_analysis import main
-from utils import run_script
 
 if __name__ == "__main__":
     sys.exit(run_script(main))

@@ -20,10 +20,11 @@ import numpy as np
 
 from common.factors import DYNAMIC, FACTORS, STATIC
 from common.options import integer
+from common.process import run_script
 from misc.figure_files import FigureFiles, parser_of, print_notes
 from results.joint_files import UnitFile, read_joint, unit_shares
 from results.panels import Panel, Series, in_rows
-from utils import DataError, run_script
+from utils import DataError
 
 COLUMNS = 3
 

@@ -20,11 +20,12 @@ import _path
 
 from common.factors import DYNAMIC, FACTORS, STATIC
 from common.options import names
+from common.process import run_script
 from estimation.intervals import mean_of
 from misc.figure_files import FigureFiles, mean_series, parser_of, print_notes
 from results.final_files import STREAMS, FinalFolder, read_finals
 from results.panels import Panel, in_rows
-from utils import DataError, UserError, run_script
+from utils import DataError, UserError
 
 COLUMNS = 2
 

@@ -20,11 +20,12 @@ import _path
 import numpy as np
 
 from common.options import names, script_parser
+from common.process import run_script
 from misc.figure_files import FigureFiles, print_notes
 from results.final_files import STREAMS
 from results.joint_files import UnitFile, classes_at, read_joint
 from results.panels import Panel, Series
-from utils import DataError, UserError, run_script
+from utils import DataError, UserError
 
 LABELS = ["Dynamic Dims", "Static Dims", "Joint Dims", "None Dims"]
 STUDY_THRESHOLD = 0.5

@@ -16,11 +16,12 @@ import _path
 
 from common.factors import DYNAMIC, FACTORS, STATIC
 from common.options import names
+from common.process import run_script
 from estimation.intervals import mean_of
 from misc.figure_files import FigureFiles, mean_series, parser_of, print_notes
 from results.final_files import LAYERS, STREAMS, FinalFolder, read_finals
 from results.panels import Panel
-from utils import UserError, run_script
+from utils import UserError
 
 TITLES = dict(zip(STREAMS, ("appearance stream", "motion stream", "sensor fusion"), strict=True))
 

@@ -27,10 +27,11 @@ from pathlib import Path
 
 import _path
 
+from common.process import run_script
 from misc.figure_files import FigureFiles, parser_of
 from results.panels import in_rows
 from results.table_panels import read_table
-from utils import UserError, run_script
+from utils import UserError
 
 COLUMNS = {"horizontal": 1, "bars": 2}
 

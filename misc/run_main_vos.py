@@ -21,8 +21,9 @@ from _path import ROOT
 
 import main as main_script
 from common.options import names, script_parser
+from common.process import run_script
 from models.network import RANDOM
-from utils import UserError, run_script
+from utils import UserError
 
 ARCHIVE = "checkpoints_3models_staticdynamic_cvpr22"
 FUSIONSEG = "latest_twostream_deeplabv3plus_resnet101_{}_os16.pth"

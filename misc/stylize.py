@@ -23,8 +23,9 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from common.options import integer, names, script_parser
+from common.process import run_script
 from datasets.videos import UNSTYLIZED, VIDEO_SUFFIXES, scan_frames
-from utils import DataError, UserError, progress, read_json, run_script, write_json
+from utils import DataError, UserError, progress, read_json, write_json
 
 
 def gouache(image: Image.Image) -> Image.Image:

@@ -24,12 +24,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.options import integer, script_parser
+from common.process import run_script
 from datasets.geometry import ClipGeometry
 from datasets.synthetic import MOTIONS, STYLES, Video, draw_video, render_at
 from datasets.video_clips import preprocess, subsample
 from models.catalogue import find
 from models.network import Network
-from utils import UserError, atomic_path, progress, run_script
+from utils import UserError, atomic_path, progress
 
 BATCH = 32
 LEARNING_RATE = 1e-2

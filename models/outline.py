@@ -14,7 +14,7 @@ from datasets.geometry import Geometry
 from models.capture import elements, folded, stage_features, unit_axis
 from models.network import BY_SHAPE, HookPoint, Network, UnitRule
 from models.own.user_code import described
-from utils import UserError
+from utils import UserError, counted
 
 
 @dataclass
@@ -69,12 +69,42 @@ def first_forward(inputs: Sequence[Tensor]) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:  # a user's network may raise anything
+    except (Exception, SystemExit) as error:  # a user's network may raise anything, or end a script
+        if is_out_of_memory(error):
+            raise
         shapes = " and ".join(str(list(x.shape)) for x in inputs)
         raise UserError(
             f"the network cannot take clips {shapes}: {described(error)}\nGive it the "
             "`clip_frames` and `image_size` that it was made for, and a `batch_size` that it can "
             "take; a network with other inputs needs a few lines of adapter (docs/networks.md)"
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory did not suffice, that of the machine or of its GPU."""
+    named = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    # On the CPU PyTorch has no class for it.
+    return named or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+
+
+@contextlib.contextmanager
+def within_memory(clips: int) -> Iterator[None]:
+    """Turns a lack of memory in the block, a forward of so many clips, into a UserError."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        advice = (
+            "give a smaller `batch_size`"
+            if clips > 1
+            else (
+                "give a smaller `image_size`, another `device`, or fewer processes that read "
+                "(`num_workers`)"
+            )
+        )
+        raise UserError(
+            f"out of memory in a forward of {counted(clips, 'clip')}: {advice} ({error})"
         ) from error
 
 

@@ -1,16 +1,20 @@
 """The feature store: features of every distinct clip at every stage, on disk.
 
 A folder with `clips.csv` (one row a clip), one float32 array [clips, units] per stage
-(`<stage>.npy`, opened as a memory map), `done.npy` (which rows are there) and `identity.json`
-(what the features depend on). It can be interrupted at any time and filled later.
+(`<stage>.npy`), `checksums.npy` (int64 [clips, stages], -1 where a clip is to be computed yet) and
+`identity.json` (what the features depend on). It can be interrupted at any time and filled later. A
+clip whose features are not those that were written, whatever damaged them, is one to be computed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -18,24 +22,43 @@ import numpy as np
 from common.parts import in_words
 from estimation.estimator import require_finite
 from estimation.moments import PairMoments
-from utils import DataError, UserError, atomic_path, read_csv, read_json, write_csv, write_json
+from utils import (
+    DataError,
+    UserError,
+    atomic_path,
+    counted,
+    read_csv,
+    read_json,
+    require_regular,
+    write_csv,
+    write_json,
+)
 
+CHECKSUMS, IDENTITY, CLIPS = "checksums.npy", "identity.json", "clips.csv"
+# What stores had in place of checksums until there were some: bool [clips].
+_DONE = "done.npy"
+_TO_DO = -1
 _CHUNK = 1024
-DONE = "done.npy"
+# Columns of clips.csv that say which files a clip was read from.
+_FILE_COLUMNS = ("files", "bytes")
 
 
 class FeatureStore:
-    """Features of clips at stages; see the module for the files."""
+    """Features of clips at stages; see the module for the files.
+
+    damaged: how many clips had features that were not those written, when it was opened.
+    """
 
     def __init__(self, folder: Path, stages: Sequence[str], clips: Sequence[str]):
+        """The store in `folder`, whose damaged clips count as not computed."""
         self.folder, self.stages, self.clips = folder, tuple(stages), list(clips)
-        self._arrays: dict[str, np.ndarray] = {}
-        self._done = _open(folder / DONE, "r+")
-        if self._done.shape != (len(self.clips),):
-            raise DataError(
-                f"{folder / DONE} is for {self._done.size} clips, the plan has {len(self.clips)}. "
-                "Start a new run"
-            )
+        self._maps: dict[str, np.ndarray] = {}
+        recorded = _read_done(folder)
+        self._sums = self._read_checksums()
+        for column, stage in enumerate(self.stages):
+            self._sums[self._damaged(stage), column] = _TO_DO
+        before = len(self.clips) if recorded is None else int(recorded.sum())
+        self.damaged = before - int(self.done.sum())
 
     @classmethod
     def create(
@@ -47,12 +70,16 @@ class FeatureStore:
     ) -> FeatureStore:
         """A new, empty store for one clip per row (the columns of `clips.csv`).
 
-        A column `bytes`, the size of a file, is no part of what a clip is called in messages.
+        The folder appears when it is complete. A column `files`, which stands for the files that a
+        clip was read from, is no part of what the clip is called in messages.
         """
-        write_csv(folder / "clips.csv", rows)
-        with atomic_path(folder / DONE) as path:
-            np.save(path, np.zeros(len(rows), dtype=bool))
-        write_json(folder / "identity.json", dict(identity))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as name:
+            new = Path(name) / folder.name
+            write_csv(new / CLIPS, rows)
+            np.save(new / CHECKSUMS, np.full((len(rows), len(stages)), _TO_DO, dtype=np.int64))
+            write_json(new / IDENTITY, dict(identity))
+            new.rename(folder)
         return cls(folder, stages, _labels(rows))
 
     @classmethod
@@ -65,60 +92,78 @@ class FeatureStore:
     ) -> FeatureStore:
         """The store in `folder`, to be filled further; a new one if none was begun there.
 
-        Raises UserError if its features were made from anything else than `identity`.
+        Raises UserError if its features were made from anything else than `identity`, and DataError
+        if it does not say what they were made from.
         """
-        if not (folder / "identity.json").exists():
+        if not folder.exists():
             return cls.create(folder, stages, rows, identity)
         other = cls.differences(folder, identity)
         if other:
             raise UserError(
                 f"The features in {folder} were made with {in_words(other)}: start a new run"
             )
-        store = cls(folder, stages, _labels(rows))
         if changed := cls.changed_clip(folder, rows):
             raise UserError(
                 f"The features in {folder} were made with another video: {changed} has changed. "
                 "Start a new run"
             )
-        write_csv(folder / "clips.csv", rows)
+        store = cls(folder, stages, _labels(rows))
+        store._save_checksums()
+        now = [{key: str(value) for key, value in row.items()} for row in rows]
+        if read_csv(folder / CLIPS) != now:  # of clips to be computed yet
+            write_csv(folder / CLIPS, rows)
         return store
 
     @staticmethod
     def differences(folder: Path, identity: Mapping[str, Any]) -> list[str]:
-        """Keys of `identity` whose values differ from those of the stored features."""
-        if not (folder / "identity.json").exists():
+        """Keys of `identity` whose values differ from those of the stored features.
+
+        Raises DataError if it is not recorded what these were made from.
+        """
+        if not folder.exists():
             return []
-        found = read_json(folder / "identity.json")
+        found = read_json(folder / IDENTITY)
+        if not isinstance(found, dict):
+            raise DataError(f"{folder / IDENTITY} is damaged: expected a JSON object")
         return [key for key in identity if found.get(key) != identity[key]]
 
     @classmethod
     def changed_clip(cls, folder: Path, rows: Sequence[Mapping[str, Any]]) -> str | None:
         """The first clip whose features a store has, and whose row is another now, as files are.
 
-        None if there is no store yet.
+        None if there is no store yet. Raises DataError for a damaged list of clips.
         """
-        if not (folder / "identity.json").exists():
+        if not folder.exists():
             return None
-        done, before = _open(folder / DONE, "r"), read_csv(folder / "clips.csv")
-        for index in map(int, np.flatnonzero(done)):
-            if index < len(rows) and before[index] != {k: str(v) for k, v in rows[index].items()}:
+        before = read_csv(folder / CLIPS)
+        if len(before) != len(rows):
+            raise DataError(
+                f"{folder / CLIPS} is damaged: it lists {len(before)} clips, the plan has "
+                f"{len(rows)}"
+            )
+        done = _read_done(folder)
+        for index in map(int, np.flatnonzero(done) if done is not None else ()):
+            if index < len(rows) and not _same(before[index], rows[index]):
                 return _labels(rows[index : index + 1])[0]
         return None
 
     @staticmethod
-    def is_complete(folder: Path) -> bool:
-        """Whether `folder` holds a store with every clip computed."""
-        path = folder / DONE
-        return path.exists() and bool(_open(path, "r").all())
+    def n_done(folder: Path) -> int:
+        """Number of clips that are recorded as computed in the store in `folder`, 0 without one."""
+        done = _read_done(folder)
+        return 0 if done is None else int(done.sum())
 
     @property
     def done(self) -> np.ndarray:
         """Which clips are computed, bool [clips]."""
-        return np.asarray(self._done)
+        return np.asarray((self._sums >= 0).all(1))
 
     def path(self, stage: str) -> Path:
         """File of a stage's array; characters that file names cannot hold are escaped."""
-        return self.folder / f"{quote(stage, safe=',#@ ')}.npy"
+        name = quote(stage, safe=",#@ ")
+        if len(name) > 200:  # file names have 255 bytes at most
+            name = f"{name[:150]}-{hashlib.sha256(stage.encode()).hexdigest()[:16]}"
+        return self.folder / f"{name}.npy"
 
     def write(self, rows: Sequence[int], features: Mapping[str, np.ndarray]) -> None:
         """Store the features [len(rows), C] of some clips at every stage.
@@ -131,26 +176,32 @@ class FeatureStore:
                     f"stage {stage}: {len(features[stage])} features for {len(rows)} clips"
                 )
             require_finite(features[stage], stage, [self.clips[row] for row in rows])
-        for stage in self.stages:
-            array = self._array(stage, features[stage].shape[1])
-            array[list(rows)] = features[stage]
-        self._done[list(rows)] = True
+        for column, stage in enumerate(self.stages):
+            values = np.ascontiguousarray(features[stage], dtype="<f4")
+            path = self._prepared(stage, values.shape[1])
+            _write_rows(path, rows, values)
+            self._sums[rows, column] = [
+                _checksum(stage, row, value) for row, value in zip(rows, values, strict=True)
+            ]
+            self._maps.pop(stage, None)
+        # Last: a clip is done when all of it is there.
+        _write_rows(self.folder / CHECKSUMS, rows, self._sums[rows])
 
     def features(self, stage: str) -> np.ndarray:
-        """The features of a stage, float32 [clips, C], as a read-only memory map."""
-        return _open(self.path(stage), "r")
+        """The features of a stage, float32 [clips, C], as a read-only memory map.
 
-    def _array(self, stage: str, units: int) -> np.ndarray:
-        if stage not in self._arrays:
-            path, shape = self.path(stage), (len(self.clips), units)
-            if not path.exists():
-                with atomic_path(path) as temporary:
-                    _write_zeros(temporary, shape)
-            array = _open(path, "r+")
-            if array.shape != shape:
-                raise DataError(f"{path} has shape {array.shape}, expected {shape}")
-            self._arrays[stage] = array
-        return self._arrays[stage]
+        Raises DataError for features that are not those that were written.
+        """
+        if stage not in self._maps:
+            damaged = self._damaged(stage)
+            if damaged.any():
+                row = int(damaged.argmax())
+                raise DataError(
+                    f"{self.path(stage)} is missing or damaged: the features of "
+                    f"{counted(int(damaged.sum()), 'clip')}, such as {self.clips[row]}, "
+                    f"{self._fault(stage, row)}; resumed, the run computes them again"
+                )
+        return self._maps[stage]
 
     def moments(self, stage: str, a: np.ndarray, b: np.ndarray) -> PairMoments:
         """Moments of the pairs (row a[i], row b[i]) of a stage, read in chunks of fixed size."""
@@ -160,24 +211,130 @@ class FeatureStore:
             for i in range(0, len(a), _CHUNK)
         )
 
+    def _read_checksums(self) -> np.ndarray:
+        """The checksums, int64 [clips, stages]; all to do where they cannot be read."""
+        shape = (len(self.clips), len(self.stages))
+        if (self.folder / _DONE).exists() and not (self.folder / CHECKSUMS).exists():
+            return self._adopted()
+        found = _open(self.folder / CHECKSUMS)
+        if found is None or found.shape != shape or found.dtype != np.int64:
+            return np.full(shape, _TO_DO, dtype=np.int64)
+        return np.array(found)
 
-def _open(path: Path, mode: Literal["r", "r+"]) -> np.ndarray:
-    """A memory map of an array. Raises DataError if the file is missing or damaged."""
+    def _adopted(self) -> np.ndarray:
+        """Checksums for a store from before there were any: its finite features are taken as they
+        are."""
+        done = _read_done(self.folder)
+        sums = np.full((len(self.clips), len(self.stages)), _TO_DO, dtype=np.int64)
+        for column, stage in enumerate(self.stages):
+            array = _open(self.path(stage))
+            if done is not None and array is not None and len(array) == len(done) == len(sums):
+                for row in map(int, np.flatnonzero(done & np.isfinite(array).all(1))):
+                    sums[row, column] = _checksum(stage, row, array[row])
+        return sums
+
+    def _save_checksums(self) -> None:
+        """Record which clips are computed, unless it is recorded so already."""
+        path = self.folder / CHECKSUMS
+        found = _open(path)
+        if found is None or not np.array_equal(found, self._sums):
+            with atomic_path(path) as temporary:
+                np.save(temporary, self._sums)
+            (self.folder / _DONE).unlink(missing_ok=True)
+
+    def _damaged(self, stage: str) -> np.ndarray:
+        """Which clips have other features of a stage than those written, bool [clips].
+
+        A sound array is kept as a memory map.
+        """
+        sums = self._sums[:, self.stages.index(stage)]
+        array = _open(self.path(stage))
+        if array is None or array.dtype != np.float32 or array.shape[:1] != sums.shape:
+            return sums >= 0
+        damaged = np.zeros(len(sums), dtype=bool)
+        for row in map(int, np.flatnonzero(sums >= 0)):
+            damaged[row] = _checksum(stage, row, array[row]) != sums[row]
+        if not damaged.any():
+            self._maps[stage] = array
+        return damaged
+
+    def _fault(self, stage: str, row: int) -> str:
+        """What is wrong with the features of a clip, in words."""
+        array = _open(self.path(stage))
+        if array is not None and row < len(array) and not np.isfinite(array[row]).all():
+            return "hold NaN or inf, which was not written"
+        return "are not those that were written"
+
+    def _prepared(self, stage: str, units: int) -> Path:
+        """The file of a stage's array, which is made if there is none of use.
+
+        Raises DataError if the array holds features of another number of units.
+        """
+        path, shape = self.path(stage), (len(self.clips), units)
+        array = _open(path)
+        if array is None or array.dtype != np.float32 or array.shape != shape:
+            if (self._sums[:, self.stages.index(stage)] >= 0).any():
+                found = "is missing" if array is None else f"has shape {array.shape}"
+                raise DataError(f"{path} {found}, expected {shape}")
+            with atomic_path(path) as temporary:
+                _write_zeros(temporary, shape)
+        return path
+
+
+def _checksum(stage: str, row: int, values: np.ndarray) -> int:
+    """CRC-32 of the features of a clip at a stage; in another place they have another one."""
+    place = f"{stage}\n{row}\n{len(values)}".encode()
+    return zlib.crc32(values.tobytes(), zlib.crc32(place))
+
+
+def _open(path: Path) -> np.ndarray | None:
+    """A read-only memory map of an array; None if the file is missing or damaged."""
     try:
-        return np.lib.format.open_memmap(path, mode=mode)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is missing or damaged: {error}. Start a new run") from None
+        require_regular(path)
+        return np.lib.format.open_memmap(path, mode="r")
+    except (DataError, OSError, ValueError, EOFError):
+        return None
+
+
+def _read_done(folder: Path) -> np.ndarray | None:
+    """Which clips a store records as computed, bool [clips]; None if that cannot be read."""
+    sums, done = _open(folder / CHECKSUMS), _open(folder / _DONE)
+    if sums is not None and sums.ndim == 2:
+        return np.asarray((np.array(sums) >= 0).all(1))
+    return np.array(done) if done is not None and done.dtype == bool and done.ndim == 1 else None
+
+
+def _write_rows(path: Path, rows: Sequence[int], values: np.ndarray) -> None:
+    """Write values [len(rows), ...] into rows of the array in a file.
+
+    Not through a memory map: with that, a file that was cut off meanwhile ends the process.
+    """
+    with path.open("r+b") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0
+        (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+        start = file.tell()
+        for row, value in zip(rows, values, strict=True):
+            file.seek(start + row * value.nbytes)
+            file.write(value.tobytes())
+
+
+def _same(old: Mapping[str, str], row: Mapping[str, Any]) -> bool:
+    """Whether a clip is as it was in the list; lists of older versions say less of its files."""
+    known = [key for key in row if key in old or key not in _FILE_COLUMNS]
+    return all(old.get(key) == str(row[key]) for key in known)
 
 
 def _labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
-        ", ".join(f"{key} {value}" for key, value in row.items() if key != "bytes") for row in rows
+        ", ".join(f"{key} {value}" for key, value in row.items() if key not in _FILE_COLUMNS)
+        for row in rows
     ]
 
 
 def _write_zeros(path: Path, shape: tuple[int, int]) -> None:
     """A .npy file of float32 zeros with its space reserved, so that a full disk fails here."""
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    array = np.lib.format.open_memmap(path, mode="w+", dtype="<f4", shape=shape)
     del array
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:

@@ -76,6 +76,16 @@ def computed(run: Run) -> tuple[Path, dict[str, np.ndarray]]:
     return folder, {stage: np.array(found.store.features(stage)) for stage in found.store.stages}
 
 
+def done(folder: Path) -> np.ndarray:
+    """Which rows of the feature store of a run are recorded as computed, bool [rows]."""
+    return (np.load(folder / "features" / "checksums.npy") >= 0).all(1)
+
+
+def notes(stop: BaseException) -> str:
+    """What is said of an error below it."""
+    return "\n".join(getattr(stop, "__notes__", ()))
+
+
 class Forwards:
     """Stands before the features of the network: counts clips, interrupts after some batches."""
 

@@ -47,7 +47,9 @@ class TestCorruptFrame:
     def test_skip_drops_the_video_for_all_factors_and_lists_it(
         self, sound, data, tmp_path, broken, capsys
     ):
-        chosen = options(data, tmp_path, stg="all", on_bad_video="skip", run_name="skip")
+        chosen = options(
+            data, tmp_path, stg="all", on_bad_video="skip", max_bad=20, run_name="skip"
+        )
         found = main.measure(Config(**chosen))
         assert list(skipped(found.folder)) == ["chess"]
         assert "000001.png" in skipped(found.folder)["chess"]
@@ -87,13 +89,13 @@ class TestCorruptFrame:
             if path.parent.name != "chess":
                 path.write_bytes(b"broken")
         with pytest.raises(DataError, match=r"factor 0 \(dynamic\) has 1 pairs, at least 2"):
-            main.measure(Config(**options(data, tmp_path, on_bad_video="skip")))
+            main.measure(Config(**options(data, tmp_path, on_bad_video="skip", max_bad=100)))
 
     def test_no_video_left_says_so(self, data, tmp_path):
         for path in data.rglob("*.png"):
             path.write_bytes(b"broken")
         with pytest.raises(DataError, match=r"factor 0 \(dynamic\) has 0 pairs, at least 2"):
-            main.measure(Config(**options(data, tmp_path, on_bad_video="skip")))
+            main.measure(Config(**options(data, tmp_path, on_bad_video="skip", max_bad=100)))
 
 
 class TestSeveralCorruptFrames:
@@ -115,13 +117,14 @@ class TestSeveralCorruptFrames:
         config = self.start_at_first_frame(data, tmp_path / "runs")
         with pytest.raises(DataError) as stop:
             main.measure(config)
-        head, *named, advice, kept = str(stop.value).splitlines()
+        head, *named, advice = str(stop.value).splitlines()
         assert head == "3 videos with a frame that cannot be read:"
         assert {line.split(":")[0].strip() for line in named} == {"ball", "dance", "eggs"}
         assert all("000001.png" in line for line in named)
         assert advice.startswith("Repair them")
         folder = tmp_path / "runs" / "demo_motion_plain_seed1"
-        done = np.load(folder / "features" / "done.npy")
+        done = helpers_runs.done(folder)
+        (kept,) = stop.value.__notes__
         assert f"{done.sum()} of 15 clips are kept; finish with the same command, or" in kept
         assert f"--resume {folder}" in kept
         assert not (folder / "layerwise.csv").exists()
@@ -139,7 +142,7 @@ class TestSeveralCorruptFrames:
         self.break_videos(data, first, second)
         with pytest.raises(DataError, match=f"(?s)2 videos .*{first}: .*{second}: "):
             main.measure(self.start_at_first_frame(data, tmp_path))
-        done = np.load(tmp_path / "demo_motion_plain_seed1" / "features" / "done.npy")
+        done = helpers_runs.done(tmp_path / "demo_motion_plain_seed1")
         assert done.tolist() == [row < order.index(first) for row in range(15)]
 
     def test_ten_are_named_at_most(self, tmp_path):

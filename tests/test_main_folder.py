@@ -14,7 +14,7 @@ from config import Config
 from measure import folder as folders
 from measure.prepare import prepare
 from tests import helpers_runs
-from tests.helpers_runs import Forwards, as_argv, contents, options
+from tests.helpers_runs import Forwards, as_argv, contents, notes, options
 from utils import UserError
 
 data, no_network = helpers_runs.videos, helpers_runs.no_network
@@ -39,7 +39,7 @@ def interrupt(config: Config, after: int) -> str:
         Forwards(patch, interrupt_after=after)
         with pytest.raises(KeyboardInterrupt) as stop:
             main.measure(config)
-    return str(stop.value)
+    return notes(stop.value)
 
 
 class TestSecondStart:

@@ -61,7 +61,9 @@ class TestRequest:
                 {"stylized_data_dir": None}, "`stylized_data_dir` is missing", id="no folder"
             ),
             pytest.param({"dataset": "ssv2"}, r"labels\.json does not exist", id="no JSON"),
-            pytest.param({"pairs": Path("no.csv")}, r"no\.csv cannot be read", id="no plan"),
+            pytest.param(
+                {"pairs": Path("no.csv")}, r"`pairs`: no\.csv does not exist", id="no plan"
+            ),
             pytest.param({"checkpoint": "no.pyth"}, r"no\.pyth is not a file", id="no checkpoint"),
         ],
     )
@@ -125,10 +127,10 @@ def test_feature_that_is_not_finite_stops_with_stage_unit_and_clip(
 
     monkeypatch.setattr(LoadedNetwork, "features", features)
     chosen = options(data, tmp_path, stg="4,5", run_name="run")
-    with pytest.raises(DataError, match=rf"stage 4, unit 3, clip .*: the feature is {value}") as e:
+    with pytest.raises(DataError, match=rf"clip .*, stage 4, unit 3: the feature is {value}") as e:
         main.measure(Config(**chosen))
     clip = read_rows(tmp_path / "run" / "features" / "clips.csv")[1]
-    assert f"video {clip['video']}, style {clip['style']}, start {clip['start']}" in str(e.value)
+    assert f"{clip['video']} (style {clip['style']}, start {clip['start']}" in str(e.value)
     assert not (tmp_path / "run" / "layerwise.csv").exists()
 
 

@@ -22,6 +22,7 @@ from tests.helpers_runs import (
     Forwards,
     computed,
     contents,
+    done,
     options,
     read_rows,
     write_videos,
@@ -74,7 +75,7 @@ def test_interruption_says_how_to_go_on(data, tmp_path, monkeypatch):
 def test_plan_and_record_are_there_before_anything_is_computed(interrupted):
     folder = interrupted(0)
     assert {path.name for path in folder.iterdir()} == {"plan.csv", "config.json", "features"}
-    assert not np.load(folder / "features" / "done.npy").any()
+    assert not done(folder).any()
 
 
 def test_other_batch_size_and_workers_may_finish_a_run(interrupted, monkeypatch):
@@ -108,7 +109,7 @@ def test_finished_run_is_estimated_anew_without_the_network(interrupted, request
 )
 def test_option_that_changes_features_is_refused(interrupted, request, option, value, done):
     folder = interrupted(done)
-    assert np.load(folder / "features" / "done.npy").sum() == min(4 * done, 15)
+    assert helpers_runs.done(folder).sum() == min(4 * done, 15)
     store = {path.name: path.read_bytes() for path in (folder / "features").iterdir()}
     request.getfixturevalue("no_network")
     words = r"broken holds features that were made with (an)?other \w+.*Start a new run: leave out"

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import utils
+from common.process import run_script
 from utils import DataError, UserError
 
 # ---- Exit codes.
@@ -44,13 +45,18 @@ def raising(error):
     ],
 )
 def test_exit_codes(error, code, words, capsys):
-    assert utils.run_script(raising(error)) == code
+    assert run_script(raising(error)) == code
     assert capsys.readouterr().err == words
 
 
-def test_other_errors_keep_their_traceback():
-    with pytest.raises(ZeroDivisionError):
-        utils.run_script(raising(ZeroDivisionError()))
+def test_a_mistake_of_the_toolkit_keeps_its_traceback(capsys):
+    assert run_script(raising(ZeroDivisionError("by zero"))) == 1
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "ZeroDivisionError: by zero" in said
+    assert said.endswith(
+        "error: this is a mistake in the toolkit: please report it with the lines above\n"
+    )
 
 
 # ---- Devices.

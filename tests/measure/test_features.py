@@ -12,12 +12,15 @@ from datasets.batches import BadVideo, Batch
 from datasets.video_plan import Clip
 from datasets.videos import MOST_SHOWN
 from measure.features import LoadedNetwork, fill_store
+from measure.left_out import Policy
+from measure.steady import require_steady
 from models.network import HookPoint
 from results.store import FeatureStore
 from tests.helpers import assert_close
 from utils import DataError, UserError
 
 CLIPS = [Clip(video, style, 0) for video in "abc" for style in "12"]
+STOP, SKIP = Policy(), Policy(unreadable=True, videos=3)
 ROWS = {clip: (row,) for row, clip in enumerate(CLIPS)}
 
 
@@ -34,6 +37,9 @@ class Doubler:
         v = inputs[0].reshape(-1, 1).numpy()
         return {"1": np.concatenate([v, 2 * v], 1), "2": 3 * v}
 
+    def require_steady(self, inputs, features):
+        require_steady(self.features, inputs, features)
+
 
 def batch(*rows: int, scale: float = 1.0) -> Batch:
     values = torch.tensor([scale * row for row in rows]).float().view(-1, 1, 1, 1, 1)
@@ -44,7 +50,7 @@ class TestFillStore:
     def test_features_land_in_the_rows_of_their_clips(self, tmp_path):
         store = new_store(tmp_path)
         batches = iter([batch(4, 0), batch(5, 1, 2), batch(3)])
-        assert fill_store(store, Doubler(), batches, ROWS, "stop") == {}
+        assert fill_store(store, Doubler(), batches, ROWS, STOP) == {}
         assert store.done.all()
         assert store.features("1").tolist() == [[row, 2 * row] for row in range(6)]
         assert store.features("2").tolist() == [[3 * row] for row in range(6)]
@@ -57,7 +63,7 @@ class TestFillStore:
             Batch(clips, [torch.tensor(values)])
             for clips, values in (([CLIPS[2], CLIPS[0]], [4.0, 5, 0, 1]), ([CLIPS[1]], [2.0, 3]))
         )
-        assert fill_store(store, Doubler(), batches, rows, "stop") == {}
+        assert fill_store(store, Doubler(), batches, rows, STOP) == {}
         assert store.features("2")[:, 0].tolist() == [0, 3, 6, 9, 12, 15]
 
     def test_what_is_done_is_kept_when_a_later_batch_fails(self, tmp_path):
@@ -68,7 +74,7 @@ class TestFillStore:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            fill_store(store, Doubler(), batches(), ROWS, "stop")
+            fill_store(store, Doubler(), batches(), ROWS, STOP)
         again = FeatureStore(tmp_path, ("1", "2"), store.clips)
         assert again.done.tolist() == [True, True, False, False, False, False]
         assert again.features("2")[:2].tolist() == [[0], [3]]
@@ -76,35 +82,35 @@ class TestFillStore:
     def test_bad_video_stops_with_its_path(self, tmp_path):
         items = iter([batch(0), BadVideo("b", "b/000003.png: broken"), batch(4)])
         with pytest.raises(DataError, match=r"(?s)b: b/000003\.png.*`on_bad_video` skip"):
-            fill_store(new_store(tmp_path), Doubler(), items, ROWS, "stop")
+            fill_store(new_store(tmp_path), Doubler(), items, ROWS, STOP)
 
     def test_all_bad_videos_are_named_and_nothing_is_computed_after_the_first(self, tmp_path):
         store = new_store(tmp_path)
         bad = [BadVideo("b", "first"), BadVideo("b", "second"), BadVideo("c", "third")]
         items = iter([batch(0), bad[0], batch(2), *bad[1:], batch(4)])
         with pytest.raises(DataError, match=r"2 videos with .*\n  b: first\n  c: third\nRepair"):
-            fill_store(store, Doubler(), items, ROWS, "stop")
+            fill_store(store, Doubler(), items, ROWS, STOP)
         assert store.done.tolist() == [True, False, False, False, False, False]
 
     def test_no_more_is_read_after_ten_bad_videos(self, tmp_path):
         assert MOST_SHOWN == 10
         items = (BadVideo(f"v{i}", "broken") for i in range(99))
         with pytest.raises(DataError, match="10 videos or more with a frame that cannot be read"):
-            fill_store(new_store(tmp_path), Doubler(), items, ROWS, "stop")
+            fill_store(new_store(tmp_path), Doubler(), items, ROWS, STOP)
         assert next(items).video == "v10"
 
     def test_bad_video_is_skipped_and_reported_once(self, tmp_path):
         store = new_store(tmp_path)
         items = iter([batch(0), BadVideo("b", "first"), batch(1), BadVideo("b", "second")])
-        assert fill_store(store, Doubler(), items, ROWS, "skip") == {"b": "first"}
+        assert fill_store(store, Doubler(), items, ROWS, SKIP) == {"b": "first"}
         assert store.done.tolist() == [True, True, False, False, False, False]
 
     def test_nan_stops_with_stage_unit_and_clip_and_nothing_of_its_batch_is_stored(self, tmp_path):
         store = new_store(tmp_path)
         bad = batch(2, 3)
         bad.inputs[0][1] = float("nan")
-        with pytest.raises(DataError, match=r"stage 1, unit 0, clip .*b \(style 2, start 0\).*nan"):
-            fill_store(store, Doubler(), iter([batch(0), bad]), ROWS, "stop")
+        with pytest.raises(DataError, match=r"clip b \(style 2, start 0\), stage 1, unit 0: .*nan"):
+            fill_store(store, Doubler(), iter([batch(0), bad]), ROWS, STOP)
         assert store.done.tolist() == [True, False, False, False, False, False]
 
 

@@ -108,7 +108,7 @@ def test_files_of_the_study_and_of_the_run(trees, tmp_path, weights, capsys):
     folder = place(tmp_path / "out", "tiny_davis")
     final = tmp_path / "out/final/tiny_davis/tiny_davis_final_001.txt"
     found = {path.relative_to(tmp_path / "out") for path in contents(tmp_path / "out")}
-    store = {f"{stage}.npy" for stage in UNITS} | {"clips.csv", "done.npy", "identity.json"}
+    store = {f"{stage}.npy" for stage in UNITS} | {"clips.csv", "checksums.npy", "identity.json"}
     names = {
         "config.json",
         "tiny_davis_dim_est.csv",

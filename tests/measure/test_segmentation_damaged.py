@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from datasets.davis import FORWARD
 from tests import helpers_vos
 from tests.datasets.helpers_davis import SEQUENCES, write_trees
-from tests.helpers_runs import read_rows
+from tests.helpers_runs import done, read_rows
 from tests.helpers_vos import contents, place, quick, run
 from utils import UserError
 
@@ -34,12 +33,13 @@ class TestDamagedFile:
         config = quick(root, tmp_path / "out", batch_size=1)
         with pytest.raises(UserError) as refusal:
             run(config)
-        first, which, advice, kept = str(refusal.value).splitlines()
+        first, which, advice = str(refusal.value).splitlines()
         assert first == "1 video with a frame that cannot be read:"
         assert which.startswith(f"  cows: {path}: ")
         assert "`on_bad_video` skip" in advice
-        stored = np.load(place(tmp_path / "out") / "features/done.npy")
+        stored = done(place(tmp_path / "out"))
         assert 0 < stored.sum() < len(stored)
+        (kept,) = refusal.value.__notes__
         assert kept.startswith(f"{stored.sum()} of {len(stored)} clips are kept; ")
         path.write_bytes(whole)
         run(config)
@@ -51,7 +51,7 @@ class TestDamagedFile:
         root, path, _ = damaged
         # One sequence has a file less, and one a file that turns out to be damaged.
         (root / "original" / FORWARD / "dance/00000.png").unlink()
-        run(quick(root, tmp_path / "out", on_bad_video="skip"))
+        run(quick(root, tmp_path / "out", on_bad_video="skip", max_bad=100))
         folder = place(tmp_path / "out")
         assert f"left out: 2 videos, see {folder}/skipped_videos.csv" in capsys.readouterr().out
         skipped = {row["video"]: row["reason"] for row in read_rows(folder / "skipped_videos.csv")}
@@ -61,7 +61,7 @@ class TestDamagedFile:
         pairs = {int(row["n_pairs"]) for row in read_rows(folder / "layerwise.csv")[:2]}
         assert pairs == {2 * (SEQUENCES["bear"] - 1)}
         before = contents(tmp_path / "out")
-        run(quick(root, tmp_path / "out", on_bad_video="skip"))
+        run(quick(root, tmp_path / "out", on_bad_video="skip", max_bad=100))
         assert f"left out: 2 videos, see {folder}/skipped_videos.csv" in capsys.readouterr().out
         assert contents(tmp_path / "out") == before
 
@@ -81,5 +81,5 @@ class TestDamagedFile:
         for image in (root / "original" / FORWARD).rglob("00001.png"):
             image.write_bytes(b"")
         with pytest.raises(UserError, match="dynamic"):
-            run(quick(root, tmp_path / "out", on_bad_video="skip"))
+            run(quick(root, tmp_path / "out", on_bad_video="skip", max_bad=100))
         assert not (tmp_path / "out/final").exists()

@@ -223,7 +223,7 @@ class TestRefusals:
             ({"stylized_data_dir": Path("none")}, "missing style folders: none"),
             ({"styles": ("1",)}, "needs two styles"),
             ({"pairing": "exhaustive", "n_factors": 4}, "exhaustive goes with 3 factors"),
-            ({"pairs": Path("none.csv")}, r"`pairs` none\.csv cannot be read"),
+            ({"pairs": Path("none.csv")}, r"`pairs`: none\.csv does not exist"),
             ({"device": "cuda:99"}, "`device` cuda:99 is not on this machine"),
         ],
     )
@@ -267,7 +267,7 @@ class TestMissingFiles:
             planned(holed)
 
     def test_skip_leaves_the_sequence_out_of_all_factors_and_says_so(self, holed, trees):
-        plan = planned(holed, on_bad_video="skip")
+        plan = planned(holed, on_bad_video="skip", max_bad=100)
         assert list(plan.bad_videos) == ["cows"]
         kept = [row for row in planned(trees).plan.rows if row.cells["video"] != "cows"]
         assert list(plan.plan.rows) == kept
@@ -276,13 +276,13 @@ class TestMissingFiles:
         for name in SEQUENCES:
             shutil.rmtree(holed / "original" / FORWARD / name)
         with pytest.raises(DataError, match="too few pairs"):
-            planned(holed, on_bad_video="skip")
+            planned(holed, on_bad_video="skip", max_bad=100)
 
     def test_flow_of_a_whole_sequence_is_a_problem_of_it_alone(self, holed):
         shutil.rmtree(holed / "original" / FORWARD / "cows")
         with pytest.raises(UserError, match=r"\n  cows: .*cows is missing; make it with python "):
             planned(holed)
-        assert list(planned(holed, on_bad_video="skip").bad_videos) == ["cows"]
+        assert list(planned(holed, on_bad_video="skip", max_bad=100).bad_videos) == ["cows"]
 
 
 def test_plan_of_another_run_is_taken_as_it_is(trees, tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from common.factors import FACTORS
+from common.process import run_script
 from config import Config
 from datasets.davis import BACKWARD, FORWARD
 from datasets.flow_jitter import sample_jitters
@@ -30,7 +31,7 @@ from misc.contact_sheet import (
 )
 from tests.datasets.helpers import noise, write_frames
 from tests.datasets.helpers_davis import write_trees
-from utils import DataError, UserError, run_script
+from utils import DataError, UserError
 
 # A network of the user's own, which says how it wants its clips, and what stands there.
 OWN = """

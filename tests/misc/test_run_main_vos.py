@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 import main as main_script
+from common.process import run_script
 from config import Config, load_config
 from measure.request import find_network, resolved
 from misc import run_main_vos
-from utils import UserError, run_script
+from utils import UserError
 
 ROOT = Path(__file__).parents[2]
 FUSIONSEG = "twostreamv3plus_davis"

@@ -37,7 +37,7 @@ def reopen(store, **changes):
 
 def test_new_store_is_empty_and_describes_itself(store):
     assert store.done.tolist() == [False] * 5
-    assert not FeatureStore.is_complete(store.folder)
+    assert FeatureStore.n_done(store.folder) == 0
     with (store.folder / "clips.csv").open(newline="") as file:
         assert list(csv.DictReader(file)) == ROWS
     assert json.loads((store.folder / "identity.json").read_text()) == IDENTITY
@@ -50,9 +50,9 @@ def test_written_features_are_read_back(store):
         array = store.features(stage)
         assert (array.dtype, array.shape) == (np.float32, (5, UNITS[stage]))
         assert np.array_equal(array[[3, 0]], features([3, 0])[stage])
-    assert not FeatureStore.is_complete(store.folder)
+    assert FeatureStore.n_done(store.folder) == 2
     store.write([1, 2, 4], features([1, 2, 4]))
-    assert FeatureStore.is_complete(store.folder)
+    assert FeatureStore.n_done(store.folder) == 5
     assert np.array_equal(store.features("5"), features(range(5))["5"])
 
 
@@ -75,20 +75,20 @@ def test_interrupted_store_is_filled_further(store):
     again.write([1, 2, 3], features([1, 2, 3]))
     for stage in STAGES:
         assert np.array_equal(again.features(stage), features(range(5))[stage])
-    assert FeatureStore.is_complete(store.folder)
+    assert FeatureStore.n_done(store.folder) == 5
     assert reopen(store).done.all()
 
 
 def test_interruption_between_arrays_and_mark_leaves_rows_to_do(store, monkeypatch):
     """Rows are marked last: an interruption in the second stage's array marks nothing."""
-    write_array = FeatureStore._array
+    path_of = FeatureStore.path
 
-    def interrupted(self, stage, units):
+    def interrupted(self, stage):
         if stage == STAGES[1]:
             raise KeyboardInterrupt
-        return write_array(self, stage, units)
+        return path_of(self, stage)
 
-    monkeypatch.setattr(FeatureStore, "_array", interrupted)
+    monkeypatch.setattr(FeatureStore, "path", interrupted)
     with pytest.raises(KeyboardInterrupt):
         store.write([0], features([0]))
     monkeypatch.undo()
@@ -154,7 +154,7 @@ def test_any_stage_name_gets_one_file_inside_the_folder(stage, tmp_path):
     store.write([0], {stage: np.ones((1, 2)), "5": np.zeros((1, 3))})
     assert store.path(stage).parent == store.folder
     assert store.path(stage).exists()
-    assert len(list(store.folder.glob("*.npy"))) == 3  # two stages and done.npy
+    assert len(list(store.folder.glob("*.npy"))) == 3  # two stages and the checksums
     assert store.features(stage)[0].tolist() == [1, 1]
 
 

@@ -208,9 +208,9 @@ def test_features_of_other_code_are_not_mixed(asked, data, tmp_path):
     run, folder, _ = computed(Config(**own))
     record = json.loads((folder / "config.json").read_text())
     assert record["source"] == run.network.source
-    done = np.load(folder / "features" / "done.npy")
-    done[-1] = False
-    np.save(folder / "features" / "done.npy", done)
+    checksums = np.load(folder / "features" / "checksums.npy")
+    checksums[-1] = -1
+    np.save(folder / "features" / "checksums.npy", checksums)
 
     # The same weights, other pixels.
     asked(TRANSFORM, change="/ 255")

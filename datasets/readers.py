@@ -1,0 +1,187 @@
+"""Processes that read clips beside this one, each through a pipe of its own.
+
+Nothing goes through shared memory, which is small in containers. A process that dies is noticed at
+once, with the clip that it was on, and one that hangs after `PATIENCE`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import pickle
+import queue
+import signal
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from utils import UserError
+
+# Seconds to wait for the clips of one source.
+PATIENCE = 300.0
+# How many readings a process may be ahead.
+_AHEAD = 2
+
+
+class ReaderError(UserError):
+    """A process that reads clips has died, hangs, or cannot be started."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error in another process that nobody expected.
+
+    text: its traceback.
+    """
+
+    text: str
+
+
+class _Process:
+    """One process, and this process's end of its pipe."""
+
+    def __init__(self, read: Callable[[Any], Any]):
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.process = multiprocessing.Process(target=_serve, args=(theirs, read), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def ask(self, task: Any, name: str) -> Any:
+        """What the process reads for a task. Raises ReaderError if it dies or hangs meanwhile."""
+        try:
+            self.pipe.send(task)
+            if not wait([self.pipe], PATIENCE):
+                raise ReaderError(
+                    f"nothing was read in {PATIENCE:.0f} seconds: {name}. Is its disk or server "
+                    "reachable? Give `num_workers` 0 to read in the main process"
+                )
+            return _with_tensors(self.pipe.recv())
+        except (EOFError, OSError):  # the pipe was closed at the other end
+            self.process.join(5)
+            code = self.process.exitcode
+            how = f"by signal {-code}" if code and code < 0 else f"with exit code {code}"
+            raise ReaderError(
+                f"a process that reads frames has ended {how} while it read {name}: is memory "
+                "short? Give fewer `num_workers`, or 0 to read in the main process"
+            ) from None
+
+    def stop(self) -> None:
+        """End the process, whatever it does."""
+        self.process.terminate()
+        self.process.join(5)
+        self.pipe.close()
+
+
+def in_order(
+    read: Callable[[Any], Any], tasks: Sequence[Any], names: Sequence[str], processes: int
+) -> Generator[Any, None, None]:
+    """`read` of every task, in order, by so many processes; by this one, where there are none.
+
+    names: what each task reads, for messages.
+
+    Raises ReaderError if a process dies, hangs or cannot be started.
+    """
+    if not processes:
+        yield from map(read, tasks)
+        return
+    with contextlib.ExitStack() as until_done:
+        idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
+        for _ in range(processes):
+            process = _started(read)
+            until_done.callback(process.stop)
+            idle.put(process)
+
+        def ask(task: Any, name: str) -> Any:
+            process = idle.get()
+            try:
+                return process.ask(task, name)
+            finally:
+                idle.put(process)
+
+        # Threads start after the processes: a copy of this process must not have any.
+        threads = ThreadPoolExecutor(processes)
+        until_done.callback(threads.shutdown, wait=False, cancel_futures=True)
+        yield from _results(threads, ask, zip(tasks, names, strict=True), processes * _AHEAD)
+
+
+def _results(
+    threads: ThreadPoolExecutor,
+    ask: Callable[[Any, str], Any],
+    tasks: Iterable[tuple[Any, str]],
+    ahead: int,
+) -> Iterator[Any]:
+    """The answer to every task, in order, of which some are asked for ahead."""
+    waiting: deque[Future] = deque()
+    remaining = iter(tasks)
+    for task in itertools.islice(remaining, ahead):
+        waiting.append(threads.submit(ask, *task))
+    while waiting:
+        result = waiting.popleft().result()
+        for task in itertools.islice(remaining, 1):
+            waiting.append(threads.submit(ask, *task))
+        if isinstance(result, Failure):
+            raise RuntimeError(f"in a process that reads clips:\n{result.text}")
+        yield result
+
+
+def _started(read: Callable[[Any], Any]) -> _Process:
+    try:
+        return _Process(read)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ReaderError(
+            f"what reads the clips cannot be sent to another process ({error}): give "
+            "`num_workers` 0, or define the network's preprocessing at the top of its file"
+        ) from None
+    except OSError as error:
+        raise ReaderError(
+            f"no process that reads clips can be started ({error}): give `num_workers` 0"
+        ) from None
+
+
+def _serve(pipe: Connection, read: Callable[[Any], Any]) -> None:
+    """Answer tasks until the main process ends or has no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    assert parent
+    while pipe in wait([pipe, parent.sentinel]):
+        try:
+            task = pipe.recv()
+            pipe.send(_without_tensors(_answer(read, task)))
+        except (EOFError, OSError):
+            break
+    os._exit(0)  # what this process was copied with is not its own to clean up
+
+
+def _answer(read: Callable[[Any], Any], task: Any) -> Any:
+    try:
+        return read(task)
+    except MemoryError:
+        return ReaderError("out of memory in a process that reads frames: give fewer `num_workers`")
+    except (Exception, SystemExit):
+        return Failure(traceback.format_exc())
+
+
+def _without_tensors(value: Any) -> Any:
+    """The same with arrays in place of tensors, which would be sent through shared memory."""
+    if isinstance(value, Tensor):
+        return value.numpy()
+    return [_without_tensors(part) for part in value] if isinstance(value, list) else value
+
+
+def _with_tensors(value: Any) -> Any:
+    """The same with tensors in place of arrays."""
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value)
+    return [_with_tensors(part) for part in value] if isinstance(value, list) else value

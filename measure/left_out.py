@@ -1,0 +1,68 @@
+"""Which videos a run may leave out, and when there are too many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.videos import MOST_SHOWN
+from utils import DataError, UserError, counted
+
+
+class UnreadableVideos(DataError):
+    """Videos that cannot be read; the rest of a run can go on without them, or once repaired."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a run may leave out.
+
+    unreadable: whether videos that cannot be read.
+    nan: whether videos for which the network gives NaN or inf.
+    max_bad: how many of all videos, in percent.
+    videos: how many there are.
+    """
+
+    unreadable: bool = False
+    nan: bool = False
+    max_bad: float = 100.0
+    videos: int = 1
+
+    def require_few(self, bad: Mapping[str, str]) -> None:
+        """Raise UserError for more videos (and why each is left out) than may be."""
+        percent = 100 * len(bad) / max(self.videos, 1)
+        if percent > self.max_bad:
+            raise UserError(
+                f"{len(bad)} of {counted(self.videos, 'video')} ({percent:.0f} %) would be left "
+                f"out, more than `max_bad` {self.max_bad:g} allows:\n{listed(bad)}\nRepair them, "
+                "or give a larger `max_bad`"
+            )
+
+    def require_readable(self, bad: Mapping[str, str]) -> None:
+        """Raise UnreadableVideos, with ten at most, if there is any that may not be left out."""
+        if bad and not self.unreadable:
+            more = " or more" if len(bad) == MOST_SHOWN else ""
+            them = "it" if len(bad) == 1 else "them"
+            raise UnreadableVideos(
+                f"{counted(len(bad), 'video')}{more} with a frame that cannot be read:\n"
+                f"{listed(bad)}\nRepair {them}, or give `on_bad_video` skip to leave such videos "
+                "out"
+            )
+
+
+def listed(bad: Mapping[str, str]) -> str:
+    """A line for each of ten videos at most, with what is wrong with it."""
+    return "\n".join(f"  {video}: {why}" for video, why in list(bad.items())[:MOST_SHOWN])
+
+
+def not_finite(features: Mapping[str, np.ndarray], clips: int) -> dict[int, str]:
+    """Clips of a batch with NaN or inf among their features, by position, and where it is."""
+    found: dict[int, str] = {}
+    for stage, values in features.items():
+        rows = len(values) // clips
+        for row, unit in np.argwhere(~np.isfinite(values)):
+            reason = f"stage {stage}, unit {unit}: the feature is {values[row, unit]}"
+            found.setdefault(int(row) // rows, reason)
+    return found
