@@ -12,7 +12,7 @@ from config import Config, from_given, parse
 from measure import folder as folders
 from measure.ending import keeping
 from measure.estimates import estimate_stages
-from measure.features import compute_features
+from measure.features import Features, compute_features
 from measure.prepare import prepare
 from measure.request import find_network, resolved
 from measure.run import Run
@@ -86,17 +86,19 @@ def measure(config: Config) -> Outcome:
     )
     study.require_free(exported)
     print(as_options(run.describe()), flush=True)
-    with keeping(run, folder):
-        return computed(run, folder, exported)
-
-
-def computed(run: Run, folder: Path, exported: study.Exported) -> Outcome:
-    """What a run leaves in its folder, and of the study's files."""
-    config = run.config
     features = compute_features(run, folder)
     if features.bad_videos:
         left_out = counted(len(features.bad_videos), "video")
         print(f"left out: {left_out}, see {folder}/skipped_videos.csv")
+    with keeping(run, folder):
+        results = estimated(run, features)
+        figures = folders.save_results(folder, results, features.bad_videos)
+        return Outcome(folder, results, figures, study.write(exported, results))
+
+
+def estimated(run: Run, features: Features) -> Results:
+    """The estimates of a run, from the features of the clips that could be read."""
+    config = run.config
     estimates = estimate_stages(
         features.store,
         run.plan.without(features.bad_videos).pairs,
@@ -104,7 +106,7 @@ def computed(run: Run, folder: Path, exported: study.Exported) -> Outcome:
         n_factors=config.n_factors,
         residual_index=config.residual_index,
     )
-    results = Results(
+    return Results(
         model=run.model,
         pathway=run.pathway,
         dataset=run.data.listed.name,
@@ -113,8 +115,6 @@ def computed(run: Run, folder: Path, exported: study.Exported) -> Outcome:
         thresholds=config.joint_encoding_thresh,
         chains=run.chains,
     )
-    figures = folders.save_results(folder, results, features.bad_videos)
-    return Outcome(folder, results, figures, study.write(exported, results))
 
 
 if __name__ == "__main__":

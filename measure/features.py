@@ -13,8 +13,10 @@ import numpy as np
 from common.parts import in_words
 from config import Config, as_json
 from datasets.videos import MOST_SHOWN
+from measure.ending import keeping
 from measure.folder import (
     RECORD,
+    advising_a_new_run,
     clear_partials,
     make_folder,
     note_resumption,
@@ -217,18 +219,16 @@ def compute_features(run: Run, folder: Path) -> Features:
         store = store or FeatureStore.create(
             folder / "features", run.stages, run.store_rows(), run.identity
         )
-        return Features(store, {**run.bad_videos, **_fill(run, store, network)})
+        with keeping(run, folder):
+            return Features(store, {**run.bad_videos, **_fill(run, store, network)})
 
 
 def _begun_store(run: Run, folder: Path) -> FeatureStore | None:
     """The feature store of a run that has begun. Raises UserError if it is of other videos."""
     if not (folder / "features").exists():
         return None
-    try:
+    with advising_a_new_run():
         store = FeatureStore.resume(folder / "features", run.stages, run.store_rows(), run.identity)
-    except UserError as error:  # which ends with "Start a new run"
-        advice = "leave out `resume`, and give another `run_name`"
-        raise type(error)(f"{error}: {advice}") from None
     if store.damaged:
         clips = counted(store.damaged // run.geometry.rows or 1, "clip")
         print(f"damaged: the features of {clips}, which are computed again", flush=True)
@@ -251,13 +251,13 @@ def _fill(run: Run, store: FeatureStore, network: LoadedNetwork) -> dict[str, st
 
 def _require_same(run: Run, folder: Path) -> None:
     """Raise UserError if the features in a run's folder are those of another run."""
-    other = FeatureStore.differences(folder / "features", run.identity)
-    if other:
-        raise UserError(
-            f"{folder} holds features that were made with {in_words(other)}"
-            f"{_changed_files(run, folder, other)} and cannot be continued. Start a new run: leave "
-            "out `resume`, and give another `run_name` where one is given"
-        )
+    with advising_a_new_run():
+        other = FeatureStore.differences(folder / "features", run.identity)
+        if other:
+            raise UserError(
+                f"{folder} holds features that were made with {in_words(other)}"
+                f"{_changed_files(run, folder, other)} and cannot be continued"
+            )
 
 
 def _changed_files(run: Run, folder: Path, other: Sequence[str]) -> str:

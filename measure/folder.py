@@ -8,11 +8,12 @@ skipped_videos.csv            only if a video was left out
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -58,6 +59,18 @@ def _options(folder: Path) -> dict[str, Any]:
         return as_json(Config(**read_json(folder / RECORD)["options"]))
     except (UserError, KeyError, TypeError):
         return {}
+
+
+@contextlib.contextmanager
+def advising_a_new_run() -> Iterator[None]:
+    """Adds to errors about a run that cannot go on what to do."""
+    try:
+        yield
+    except UserError as error:
+        advice = (
+            "Start a new run: leave out `resume`, and give another `run_name` where one is given"
+        )
+        raise type(error)(f"{error}. {advice}") from None
 
 
 def require_writable(config: Config) -> None:
@@ -111,7 +124,8 @@ def _is_that_of(folder: Path, run: Run) -> bool:
         return False
     same = isinstance(record, dict) and all(record.get(k) == v for k, v in run.record.items())
     # Other videos may have the same names.
-    return same and not FeatureStore.changed_clip(folder / "features", run.store_rows())
+    with advising_a_new_run():
+        return same and not FeatureStore.changed_clip(folder / "features", run.store_rows())
 
 
 def make_folder(folder: Path, run: Run, loaded: Mapping[str, Any]) -> None:

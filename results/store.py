@@ -99,13 +99,10 @@ class FeatureStore:
             return cls.create(folder, stages, rows, identity)
         other = cls.differences(folder, identity)
         if other:
-            raise UserError(
-                f"The features in {folder} were made with {in_words(other)}: start a new run"
-            )
+            raise UserError(f"{folder} holds features that were made with {in_words(other)}")
         if changed := cls.changed_clip(folder, rows):
             raise UserError(
-                f"The features in {folder} were made with another video: {changed} has changed. "
-                "Start a new run"
+                f"{folder} holds features that were made with another video: {changed} has changed"
             )
         store = cls(folder, stages, _labels(rows))
         store._save_checksums()
@@ -122,7 +119,10 @@ class FeatureStore:
         """
         if not folder.exists():
             return []
-        found = read_json(folder / IDENTITY)
+        try:
+            found = read_json(folder / IDENTITY)
+        except DataError as error:
+            raise DataError(f"what the features were made from cannot be told: {error}") from None
         if not isinstance(found, dict):
             raise DataError(f"{folder / IDENTITY} is damaged: expected a JSON object")
         return [key for key in identity if found.get(key) != identity[key]]
@@ -135,7 +135,10 @@ class FeatureStore:
         """
         if not folder.exists():
             return None
-        before = read_csv(folder / CLIPS)
+        try:
+            before = read_csv(folder / CLIPS)
+        except DataError as error:
+            raise DataError(f"which videos the features are of cannot be told: {error}") from None
         if len(before) != len(rows):
             raise DataError(
                 f"{folder / CLIPS} is damaged: it lists {len(before)} clips, the plan has "

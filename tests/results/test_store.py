@@ -107,17 +107,17 @@ def test_resume_of_nothing_begins_a_store(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"weights": "def"}, ["with other weights:"]),
-        ({"clip": {"crop": 224}}, ["other clips (size, frames, mean and std):"]),
-        ({"network": "c2d", "weights": "def"}, ["another network, other weights:"]),
-        ({"path": "fast"}, ["another pathway:"]),
+        ({"weights": "def"}, ["with other weights"]),
+        ({"clip": {"crop": 224}}, ["other clips (size, frames, mean and std)"]),
+        ({"network": "c2d", "weights": "def"}, ["another network, other weights"]),
+        ({"path": "fast"}, ["another pathway"]),
     ],
     ids=["weights", "nested", "two", "new key"],
 )
 def test_other_identity_is_refused_in_words(store, changes, words):
     with pytest.raises(UserError) as caught:
         reopen(store, **changes)
-    words = [*words, str(store.folder), "start a new run"]
+    words = [*words, str(store.folder)]
     assert [word for word in words if word not in str(caught.value)] == []
 
 
