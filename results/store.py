@@ -316,10 +316,13 @@ def _write_rows(path: Path, rows: Sequence[int], values: np.ndarray) -> None:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0
         (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
-        start = file.tell()
-        for row, value in zip(rows, values, strict=True):
-            file.seek(start + row * value.nbytes)
-            file.write(value.tobytes())
+        start, size = file.tell(), values[:1].nbytes
+        # Neighbours at once: a process that is killed leaves all or none of them.
+        first = 0
+        for last in (*np.flatnonzero(np.diff(rows) != 1), len(rows) - 1):
+            file.seek(start + rows[first] * size)
+            file.write(values[first : last + 1].tobytes())
+            first = last + 1
 
 
 def _same(old: Mapping[str, str], row: Mapping[str, Any]) -> bool:

@@ -1,0 +1,191 @@
+"""Processes that read clips: in order, ahead, and watched."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from datasets import readers
+from datasets.readers import ReaderError, in_order
+from utils import UserError
+
+METHODS = multiprocessing.get_all_start_methods()
+NAMES = [f"video {i}" for i in range(50)]
+
+
+def double(task):
+    return [torch.full((2, 3), 2.0 * task), [torch.tensor([task])], f"task {task}"]
+
+
+def slow_first(task):
+    time.sleep(0.2 if task == 0 else 0)
+    return task
+
+
+def dying(task, how):
+    if task == 2:
+        how()
+    return task
+
+
+def raising(task, error):
+    if task == 2:
+        raise error
+    return task
+
+
+def hanging(task):
+    time.sleep(60 if task == 1 else 0)
+    return task
+
+
+def leaving(task, folder):
+    (Path(folder) / str(task)).touch()
+    return task
+
+
+def read(function, n=5, processes=2):
+    with closing(in_order(function, range(n), NAMES[:n], processes)) as results:
+        return list(results)
+
+
+@pytest.fixture(params=METHODS)
+def method(request, monkeypatch):
+    """Every way to start a process."""
+    context = multiprocessing.get_context(request.param)
+    monkeypatch.setattr(multiprocessing, "Process", context.Process)
+    return request.param
+
+
+@pytest.mark.parametrize("processes", [0, 1, 2, 5])
+def test_results_come_in_order(processes):
+    assert read(slow_first, processes=processes) == [0, 1, 2, 3, 4]
+
+
+def test_tensors_come_back_whatever_starts_the_processes(method):
+    for task, (x, (y,), text) in enumerate(read(double, n=3, processes=1)):
+        assert torch.equal(x, torch.full((2, 3), 2.0 * task))
+        assert (y.item(), text) == (task, f"task {task}")
+
+
+def test_shared_memory_is_not_used(monkeypatch):
+    """A small one, as in containers, makes tensors and queues hang that go through it."""
+    for name in ("Queue", "SimpleQueue", "Lock", "Semaphore"):
+        monkeypatch.setattr(multiprocessing, name, lambda *given: pytest.fail("shared memory"))
+    assert len(read(big, n=2)) == 2
+
+
+def big(task):
+    """More than a pipe holds; fails if anything of this process lies in shared memory."""
+    x = torch.zeros(300, 300, 30)
+    assert not x.is_shared()
+    return [x]
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "by signal 9 while it read video 2"),
+        (lambda: os.kill(os.getpid(), signal.SIGSEGV), "by signal 11 while it read video 2"),
+        (lambda: os._exit(0), "with exit code 0 while it read video 2"),
+        (lambda: os._exit(3), "with exit code 3 while it read video 2"),
+    ],
+    ids=["killed", "crashed", "left", "failed"],
+)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_process_that_dies_is_named_with_its_clip(how, words, processes):
+    with pytest.raises(ReaderError, match=rf"{words}.*`num_workers`"):
+        read(partial(dying, how=how), processes=processes)
+
+
+def test_process_that_hangs_is_not_waited_for_for_ever(monkeypatch):
+    monkeypatch.setattr(readers, "PATIENCE", 0.5)
+    began = time.monotonic()
+    with pytest.raises(ReaderError, match=r"nothing was read in .* video 1\. .*`num_workers` 0"):
+        read(hanging)
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("by zero"), SystemExit(0)], ids=["bug", "exit"]
+)
+def test_unexpected_error_keeps_its_traceback(error):
+    with pytest.raises(RuntimeError, match=rf"(?s)in a process .*{type(error).__name__}"):
+        read(partial(raising, error=error))
+
+
+def test_lack_of_memory_is_a_users_error():
+    (*_, result, _, _) = read(partial(raising, error=MemoryError()))
+    assert isinstance(result, UserError)
+    assert "fewer `num_workers`" in str(result)
+
+
+def test_what_cannot_be_sent_is_refused(monkeypatch):
+    monkeypatch.setattr(multiprocessing, "Process", multiprocessing.get_context("spawn").Process)
+    with pytest.raises(ReaderError, match=r"cannot be sent to another process .*`num_workers` 0"):
+        read(lambda task: task)
+
+
+def test_process_that_cannot_be_started_is_refused(monkeypatch):
+    def fails(self):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(multiprocessing.Process, "start", fails)
+    with pytest.raises(ReaderError, match=r"no process .* can be started .*`num_workers` 0"):
+        read(double)
+
+
+def test_processes_end_with_their_reading(tmp_path):
+    with closing(in_order(partial(leaving, folder=tmp_path), range(50), NAMES, 2)) as results:
+        assert next(results) == 0
+        children = multiprocessing.active_children()
+        assert len(children) == 2
+    assert not any(child.is_alive() for child in children)
+    assert len(list(tmp_path.iterdir())) < 50
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal of Unix")
+def test_processes_end_with_the_main_process(tmp_path):
+    """Even if it is killed: no reader goes on for itself."""
+    code = f"""
+import os, sys, time
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+import multiprocessing
+from datasets.readers import in_order
+def read(task):
+    return task
+if __name__ == "__main__":
+    results = in_order(read, range(5), ["x"] * 5, 2)
+    next(results)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    os.kill(os.getpid(), 9)
+"""
+    (tmp_path / "script.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -9, done.stderr
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 2
+    for _ in range(100):
+        if not any(Path(f"/proc/{pid}").exists() and _alive(pid) for pid in pids):
+            return
+        time.sleep(0.1)
+    pytest.fail("a reader is still there")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0]
+    except FileNotFoundError:
+        return False
