@@ -1,14 +1,16 @@
 """Pickles of numbers are read; whatever else they ask for does not happen."""
 
+import itertools
 import os
 import pickle
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from common.pickles import read_pickle
+from tests.fuzz_pickles import files, outcome, pickles, read_as_pickle
 from utils import DataError
 
 
@@ -240,3 +242,12 @@ def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(DataError, match=r"a\.pkl cannot be read: Permission denied"):
         read_pickle(path)
+
+
+def test_changed_pickles_are_read_as_plain_content_or_refused(tmp_path):
+    source = files(seed=1, valid=pickles())
+    found = Counter()
+    for data in itertools.islice(source, 2000):
+        (tmp_path / "a.pkl").write_bytes(data)
+        found[outcome(read_as_pickle, tmp_path / "a.pkl")] += 1
+    assert set(found) == {"read", "refused"}, found
