@@ -111,7 +111,7 @@ def _read_torch(path: Path, is_zip: bool) -> Any:
         _require_stored(path)
         # Mapped, a tensor cannot reach beyond the file; read, it can in some releases of PyTorch.
         with _named_plainly(path) as plain:
-            return torch.load(plain, map_location="cpu", weights_only=True, mmap=True)
+            return torch.load(str(plain), map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         blocked = re.search(r"GLOBAL ([\w.]+)", str(error))
         reason = f"it holds {blocked[1]}" if blocked else str(error).partition("\n")[0]

@@ -84,11 +84,15 @@ def test_keys_that_are_no_names(network, keys, shown, wrap, tmp_path):
 
 # ---- Other kinds of numbers.
 
-OTHER_KINDS = ("int8", "uint8", "int64", "bool", "complex64", "float8_e4m3fn")
+OTHER_KINDS = [
+    (kind, container)
+    for kind in ("int8", "uint8", "int64", "bool", "complex64", "float8_e4m3fn")
+    for container in ("torch", "safetensors")
+    if (kind, container) != ("complex64", "safetensors")  # older releases cannot write it
+]
 
 
-@pytest.mark.parametrize("container", ["torch", "safetensors"])
-@pytest.mark.parametrize("kind", OTHER_KINDS)
+@pytest.mark.parametrize(("kind", "container"), OTHER_KINDS)
 def test_weights_of_another_kind_are_not_cast(network, state, kind, container, tmp_path):
     state[KERNEL] = state[KERNEL].to(getattr(torch, kind))
     path = tmp_path / "w"
