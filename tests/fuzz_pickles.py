@@ -159,11 +159,12 @@ def _changed_instructions(rng: random.Random, data: bytes) -> bytes:
 
 
 def _instructions(data: bytes) -> list[bytes]:
-    """The instructions as far as they can be told apart, and the rest."""
-    starts = []
+    """The instructions of one pickle behind the other as far as they can be told apart, and the
+    rest."""
+    file, starts = io.BytesIO(data), [0]
     with contextlib.suppress(Exception):
-        starts += [start for _, _, start in pickletools.genops(data)]
-    starts = starts or [0]
+        while True:
+            starts += [start for _, _, start in pickletools.genops(file) if start]
     return [data[a:b] for a, b in zip(starts, [*starts[1:], len(data)], strict=True)]
 
 

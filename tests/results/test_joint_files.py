@@ -1,6 +1,7 @@
 """Files of unit scores and classes: our .npz and the pickles of the study's code."""
 
 import functools
+import os
 import pickle
 
 import numpy as np
@@ -245,3 +246,13 @@ def test_a_folder_without_files_is_refused(case, tmp_path):
         folder.mkdir()
     with pytest.raises(DataError, match=r"model (is not a folder|holds no \.npz or \.pkl file)"):
         read_joint(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+@pytest.mark.parametrize("suffix", [".npz", ".pkl"])
+def test_a_pipe_is_refused_at_once(suffix, tmp_path):
+    path = tmp_path / f"layer1{suffix}"
+    os.mkfifo(path)
+    for read in (read_units, lambda path: read_joint(path.parent), seed_of):
+        with pytest.raises(DataError, match=r"layer1\.(npz|pkl) is a pipe or a device"):
+            read(path)
