@@ -15,6 +15,7 @@ import os
 import pickle
 import pickletools
 import random
+import shutil
 import signal
 import struct
 import sys
@@ -291,7 +292,11 @@ def main(argv: list[str] | None = None) -> int:
         counts += _batch(read, every, folder)
     for what, count in counts.most_common():
         print(count, what.strip().rsplit("\n", 1)[-1])
-    return int(bool(set(counts) - {"read", "refused"}))
+    if set(counts) <= {"read", "refused"}:
+        shutil.rmtree(folder)
+        return 0
+    print(f"what did worse is in {folder}")
+    return 1
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Checkpoints whose tensors have the right names and are no weights: refused before any forward."""
 
+import contextlib
 import re
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 import safetensors.torch
 import torch
 
+from models.catalogue import find
 from models.checkpoints import CheckpointError, load, load_state
 from tests.helpers import tiny_network
 from tests.helpers_checkpoints import caffe2_blobs, known_state, save_caffe2, save_torch
+from utils import UserError
 
 KERNEL, MEAN, HEAD = "s1.pathway0_stem.conv.weight", "s1.pathway0_stem.bn.running_mean", "head"
 COUNTER = "s1.pathway0_stem.bn.num_batches_tracked"
@@ -80,6 +83,16 @@ def test_keys_that_are_no_names(network, keys, shown, wrap, tmp_path):
     content = {key: torch.ones(2) for key in keys}
     path = save_torch(tmp_path / "w.pt", {"model_state": content} if wrap else content)
     assert f"holds no state dict: keys {shown}. Expected named tensors" in refusal(network, path)
+
+
+@pytest.mark.parametrize("name", ["timesformer", "timesformer_ssv2", "mvit"])
+def test_embeddings_without_positions_do_not_tell_a_form_of_the_network(name):
+    names = ("time_embed", "pos_embed", "pos_embed_temporal", "pos_embed_spatial")
+    network = find(name)
+    for rows in (0, 1):
+        state = {each: torch.ones(1, rows, 8) for each in names}
+        with contextlib.suppress(UserError):  # of clips of other frames
+            assert network.variant(state).spec.crop > 0
 
 
 # ---- Other kinds of numbers.
