@@ -1,42 +1,32 @@
 """Loading checkpoints, as users have them, into networks. A checkpoint is untrusted input.
 
-The container is recognised by its first bytes: PyTorch (zip or the older pickle form, always
-with `weights_only=True`), safetensors, or a Caffe2 pickle, read by an unpickler that admits only
-NumPy arrays and plain containers. In a folder of encoder_N.pt and decoder_N.pt, as MATNet's weights
-are published, the newest epoch N is read.
+Files are read by `models.containers`. In a folder of encoder_N.pt and decoder_N.pt, as MATNet's
+weights are published, the newest epoch N is read. What is loaded must have the names, the shapes
+and the kind of values of the network's own, and be finite.
 """
 
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.pickles import unpickle
+from models.containers import CheckpointError, read_state
 from models.digest import digest
 from models.network import BUILT, RANDOM, Network
-from models.parameter_names import translate_caffe2
 from models.seeding import seeded
-from utils import UserError, sha256
+from utils import require_regular, sha256
 
 _WRAPPERS = re.compile(r"^(?:(?:module|model)\.)+")
-_STATE_KEYS = ("model_state", "state_dict", "model_state_dict", "model")
-_TORCH_ZIP = b"PK\x03\x04"
-# torch.save before 1.6: a pickle whose first object is this number.
-_TORCH_LEGACY = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)[:-1]
 _ENCODER = re.compile(r"encoder_0*([1-9]\d*)\.pt")
-
-
-class CheckpointError(UserError):
-    """A checkpoint cannot be read, is not safe to read, or does not fit the network."""
+# Floating-point values of these types are the same weights, but for rounding.
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -82,13 +72,13 @@ def load(
         return _as_built(network, seed)
     path = Path(checkpoint)
     files = checkpoint_files(path)
-    state = _read_folder(files) if path.is_dir() else read_state(path)
+    state = _read_folder(files) if files[1:] else read_state(path)
     variant = network.variant(state)
     with seeded(seed):
         module = network.module(num_classes, variant.spec)
     absent = _never_run(network, module, state)
     left = load_state(module, {**variant.state, **absent}, path, network.head, allow_other_head)
-    notes = [variant.note, *(file.name for file in files if path.is_dir())]
+    notes = [variant.note, *(file.name for file in files if files[1:])]
     unused = sum(not name.endswith("num_batches_tracked") for name in absent)
     notes += [f"without {unused} parameters that are never run"] if unused else []
     note = ", ".join(note for note in notes if note)
@@ -109,32 +99,51 @@ def _as_built(network: Network, seed: int) -> tuple[nn.Module, Loaded]:
 def checkpoint_files(path: Path) -> tuple[Path, ...]:
     """The file, or the encoder's and the decoder's file of the newest epoch in a folder.
 
-    Raises CheckpointError for a folder without them.
+    Raises CheckpointError for a folder without them, and DataError for what is no file.
     """
-    if not path.is_dir():
-        return (path,)
-    epochs = {int(m[1]): f for f in path.iterdir() if (m := _ENCODER.fullmatch(f.name))}
+    files = _newest_epoch(path) if _is_folder(path) else (path,)
+    for file in files:
+        require_regular(file)
+    return files
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name that nothing can have
+        return False
+
+
+def _newest_epoch(folder: Path) -> tuple[Path, Path]:
+    try:
+        names = sorted(file.name for file in folder.iterdir())
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be read: {error.strerror}") from None
+    epochs = {int(match[1]): name for name in names if (match := _ENCODER.fullmatch(name))}
     if not epochs:
-        names = ", ".join(sorted(f.name for f in path.iterdir())[:6])
         raise CheckpointError(
-            f"{path} holds no encoder_N.pt with N from 1 on, but {names or 'nothing'}. Expected a "
-            "folder with encoder_N.pt and decoder_N.pt"
+            f"{folder} holds no encoder_N.pt with N from 1 on, but "
+            f"{', '.join(names[:6]) or 'nothing'}. Expected a folder with encoder_N.pt and "
+            "decoder_N.pt"
         )
     encoder = epochs[max(epochs)]
-    decoder = path / encoder.name.replace("encoder", "decoder")
-    if not decoder.is_file():
+    decoder = encoder.replace("encoder", "decoder")
+    if decoder not in names:
         raise CheckpointError(
-            f"{path} holds {encoder.name}, its newest, but no {decoder.name}: an epoch needs both"
+            f"{folder} holds {encoder}, its newest, but no {decoder}: an epoch needs both"
         )
-    return encoder, decoder
+    return folder / encoder, folder / decoder
 
 
 def checkpoint_sha256(path: Path) -> str:
     """SHA-256 of a checkpoint; for a folder, of the concatenated hashes of its two files.
 
-    Raises CheckpointError as `checkpoint_files` does.
+    Raises as `checkpoint_files` does, and CheckpointError for a file that cannot be read.
     """
-    hashes = [sha256(file) for file in checkpoint_files(path)]
+    try:
+        hashes = [sha256(file) for file in checkpoint_files(path)]
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
     return hashlib.sha256("".join(hashes).encode()).hexdigest() if hashes[1:] else hashes[0]
 
 
@@ -160,25 +169,6 @@ def _never_run(
     }
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, as in the file (Caffe2: under our names).
-
-    Raises CheckpointError if the file is not a checkpoint, is damaged, or is not safe to read.
-    """
-    with path.open("rb") as file:
-        start = file.read(64)
-    if start.startswith((_TORCH_ZIP, _TORCH_LEGACY)):
-        return _unwrap(_read_torch(path), path)
-    if len(start) > 8 and start[8:9] == b"{":
-        return _read_safetensors(path)
-    if start[:1] == b"\x80" or start[:1] in (b"(", b"}", b"c"):
-        return translate_caffe2(_read_caffe2(path))
-    raise CheckpointError(
-        f"{path} is not a checkpoint: it begins with {start[:24]!r}. Expected a PyTorch (.pyth, "
-        ".pth, .pt), safetensors or Caffe2 (.pkl) file; is the download complete?"
-    )
-
-
 def load_state(
     module: nn.Module,
     state: Mapping[str, Tensor],
@@ -188,10 +178,12 @@ def load_state(
 ) -> tuple[str, ...]:
     """Load `state` strictly, but for `module.` and `model.` prefixes; returns names left random.
 
-    Raises CheckpointError that lists whatever is missing, unexpected or wrong-shaped.
+    Raises CheckpointError that lists whatever is missing, unexpected or wrong-shaped, or else what
+    of it is no weight: of another kind of numbers, or not finite.
     """
-    own = {bare(name): name for name in module.state_dict()}
-    shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    present = module.state_dict()
+    own = {bare(name): name for name in present}
+    shapes = {name: tuple(value.shape) for name, value in present.items()}
     found: dict[str, Tensor] = {}
     unexpected = []
     for name, value in state.items():
@@ -213,6 +205,11 @@ def load_state(
     if missing or unexpected or wrong:
         raise CheckpointError(_misfit(path, missing, unexpected, wrong, shaped, in_head))
     kept = {n: v for n, v in found.items() if n not in left}
+    unusable = [f"{n}: {why}" for n, v in kept.items() if (why := _unusable(v, present[n]))]
+    if unusable:
+        lines = [f"{path} fits this network, but these are no weights of it:"]
+        lines += [*_listed("values", unusable), "Is it quantised, or of a training that diverged?"]
+        raise CheckpointError("\n".join(lines))
     module.load_state_dict(kept, strict=False)
     return left
 
@@ -227,16 +224,25 @@ def _with_trailing_axes(value: Tensor, ndim: int) -> Tensor:
     return value.reshape(tuple(value.shape) + (1,) * (ndim - value.ndim))
 
 
+def _unusable(value: Tensor, own: Tensor) -> str:
+    """Why a tensor of the right shape cannot be the values of `own`; nothing if it can."""
+    kinds = (_FLOATS, _INTEGERS)
+    if value.dtype != own.dtype and not any({value.dtype, own.dtype} <= {*k} for k in kinds):
+        return f"{value.dtype}, expected {own.dtype}".replace("torch.", "")
+    if own.dtype not in _FLOATS and not own.is_complex():
+        return ""
+    values = value.to(own.dtype)
+    # A network may be built with infinite values of its own, as in masks.
+    strange = int((~torch.isfinite(values) & (values != own)).sum())
+    what = f"{strange} of {values.numel()} values are NaN or infinite, expected finite numbers"
+    return what if strange else ""
+
+
 def _misfit(path, missing, unexpected, wrong, shaped, in_head) -> str:
     lines = [f"{path} does not fit this network."]
-    for title, names in (
-        ("missing", missing),
-        ("unexpected", unexpected),
-        ("wrong shape", wrong),
-    ):
-        shown = [f"    {name}" for name in names[:8]]
-        more = [f"    ... and {len(names) - 8} more"] if len(names) > 8 else []
-        lines += [f"  {title} ({len(names)}):", *shown, *more]
+    lines += _listed("missing", missing)
+    lines += _listed("unexpected", unexpected)
+    lines += _listed("wrong shape", wrong)
     if not unexpected and all(in_head(name) for name in (*missing, *shaped)):
         lines.append(
             "Only the classifier differs: give `num_classes` as in the file, or "
@@ -250,64 +256,7 @@ def _misfit(path, missing, unexpected, wrong, shaped, in_head) -> str:
     return "\n".join(lines)
 
 
-def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
-    """The state dict inside a training checkpoint."""
-    for key in _STATE_KEYS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected named tensors")
-    strays = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
-    if strays or not content:
-        raise CheckpointError(
-            f"{path} holds no state dict: keys {', '.join(map(str, list(content)[:6])) or 'none'}. "
-            f"Expected named tensors, plain or under one of {', '.join(_STATE_KEYS)}"
-        )
-    return dict(content)
-
-
-def _read_torch(path: Path) -> Any:
-    try:
-        # An open file: given a path, torch.load judges by its suffix instead of its content.
-        with path.open("rb") as file:
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        blocked = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"it holds {blocked[1]}" if blocked else str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{path} is refused: {reason}, and only tensors and plain containers are read. If you "
-            "trust its source, load it with torch.load(FILE, weights_only=False), and save only "
-            "the tensors: torch.save(network.state_dict(), NEW_FILE) if the file is a whole "
-            "network, else the state dict that it holds"
-        ) from None
-    except Exception as error:  # a damaged file can raise anything
-        raise CheckpointError(f"{path} is damaged or cut off: {error}") from None
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged or cut off: {error}") from None
-
-
-def _read_caffe2(path: Path) -> dict[str, Tensor]:
-    """The `blobs` of a Caffe2 checkpoint, numeric arrays only."""
-    content = unpickle(path, CheckpointError, "cut off")
-    blobs = content.get("blobs") if isinstance(content, dict) else None
-    if not isinstance(blobs, dict) or not blobs:
-        raise CheckpointError(
-            f"{path} is a pickle without 'blobs', so it is not a Caffe2 checkpoint"
-        )
-    arrays = {}
-    for name, value in blobs.items():
-        array = np.asarray(value)
-        if array.dtype.kind in "fiu":
-            arrays[str(name)] = torch.from_numpy(np.array(array, dtype=np.float32))
-        elif not isinstance(value, str | bytes):
-            raise CheckpointError(f"{path}: blob {name!r} holds {array.dtype}, expected numbers")
-    return arrays
+def _listed(title: str, names: Sequence[str]) -> list[str]:
+    """The lines of a title and the first names."""
+    more = [f"    ... and {len(names) - 8} more"] if len(names) > 8 else []
+    return [f"  {title} ({len(names)}):", *(f"    {name[:200]}" for name in names[:8]), *more]

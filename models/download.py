@@ -13,7 +13,7 @@ import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils import UserError, atomic_path, sha256, write_text
+from utils import UserError, atomic_path, require_regular, sha256, write_text
 
 if TYPE_CHECKING:
     from requests import Response
@@ -152,9 +152,11 @@ def _reason(error: BaseException) -> str:
 
 def _check_sum(file: Path, target: Path) -> None:
     """Raise UserError if `file` differs from what was first at `target`; record the first sum."""
+    require_regular(file)  # what is no file would be read without end
     record, found = target.with_name(f"{target.name}.sha256"), sha256(file)
     if not record.exists():
         return write_text(record, f"{found}  {target.name}\n")
+    require_regular(record)
     expected = record.read_text(encoding="utf-8", errors="replace")[:64]
     if found != expected:
         raise UserError(

@@ -95,7 +95,10 @@ class Weights:
 
     def exist_at(self, path: Path) -> bool:
         """Whether `path` is a file, or a folder if that can be a checkpoint."""
-        return path.is_file() or (self.in_folder and path.is_dir())
+        try:
+            return path.is_file() or (self.in_folder and path.is_dir())
+        except (OSError, ValueError):  # a name that nothing can have, before Python 3.14
+            return False
 
 
 @dataclass(frozen=True)

@@ -117,5 +117,12 @@ def caffe2_name(blob: str) -> str | None:
 
 
 def translate_caffe2(blobs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Blobs under PySlowFast's names, without the trainer's bookkeeping."""
-    return {name: value for blob, value in blobs.items() if (name := caffe2_name(blob))}
+    """Blobs under PySlowFast's names, without the trainer's bookkeeping.
+
+    A second blob of one name keeps its own, so that loading reports it as unexpected.
+    """
+    state: dict[str, Tensor] = {}
+    for blob, value in blobs.items():
+        if name := caffe2_name(blob):
+            state[blob if name in state else name] = value
+    return state

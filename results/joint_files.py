@@ -26,7 +26,7 @@ import numpy as np
 from common.factors import DYNAMIC, FACTORS, STATIC
 from common.pickles import read_pickle
 from estimation.estimator import CLASSES, joint_encoding
-from utils import DataError, open_npz, save_npz
+from utils import DataError, open_npz, require_regular, save_npz
 
 RAW = "raw_"
 # The study's class keys; its last class is called "none" there.
@@ -83,6 +83,7 @@ def save_joint(path: Path, unit_scores: np.ndarray, threshold: float = 0.5, seed
 
 def seed_of(path: Path) -> int | None:
     """The seed of the run that wrote a file, None for one that does not say."""
+    require_regular(path)
     seed = open_npz(path).get("seed")
     return int(seed) if seed is not None and seed.shape == () and seed.dtype.kind in "iu" else None
 
@@ -148,6 +149,7 @@ def read_units(path: Path) -> UnitFile:
 
 
 def _read_npz(path: Path) -> UnitFile:
+    require_regular(path)
     arrays = open_npz(path)
     missing = {"unit_scores", "threshold", *CLASSES} - set(arrays)
     if missing:
@@ -190,21 +192,36 @@ def _shares(content: Any, path: Path) -> np.ndarray:
 
 
 def _matrix(content: Any, path: Path) -> np.ndarray:
+    """A matrix as float64, from an array or from rows."""
+    rows = [content] if isinstance(content, np.ndarray) else content
     try:
+        if not all(isinstance(row, np.ndarray) or _numbers(row) for row in rows):
+            raise TypeError("expected a matrix, or rows of numbers")
+        # A file can name one row many times.
+        if sum(np.size(row) for row in rows) > path.stat().st_size:
+            raise ValueError("more numbers than the file has bytes")
         matrix = np.asarray(content, dtype=np.float64)
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path} holds no array of numbers: {error}") from None
     if matrix.ndim != 2 or not matrix.size:
         raise DataError(f"{path}: an array {list(matrix.shape)}, expected factors and units")
     return matrix
 
 
+def _numbers(row: Any) -> bool:
+    """Whether it is a plain sequence of numbers."""
+    return isinstance(row, list | tuple) and all(
+        isinstance(number, int | float | np.generic) for number in row
+    )
+
+
 def _classes(content: dict, path: Path) -> dict[str, np.ndarray]:
     """Unit indices of the study's four classes, under our names; no unit is dead there."""
     if set(content) != set(_KEYS):
+        found = ", ".join(str(key)[:20] for key in list(content)[:6])
         raise DataError(
-            f"{path}: classes {', '.join(map(str, content)) or 'none'}, expected "
-            f"{', '.join(_KEYS)} (dynamic, static, joint, none)"
+            f"{path}: classes {found or 'none'}, expected {', '.join(_KEYS)} "
+            "(dynamic, static, joint, none)"
         )
     units = {name: _indices(content[key], path) for key, name in _KEYS.items()}
     every = np.concatenate(list(units.values()))
@@ -215,13 +232,12 @@ def _classes(content: dict, path: Path) -> dict[str, np.ndarray]:
 
 def _indices(content: Any, path: Path) -> np.ndarray:
     """Unit indices [n] from zero, as int64."""
-    try:
-        indices = np.asarray(content) if len(content) else np.array([], dtype=np.int64)
-    except (TypeError, ValueError, RecursionError):
-        indices = np.empty(())
-    if indices.ndim != 1 or indices.dtype.kind not in "iu" or (indices < 0).any():
+    if _numbers(content):
+        content = np.asarray(content) if content else np.array([], dtype=np.int64)
+    is_list = isinstance(content, np.ndarray) and content.ndim == 1 and content.dtype.kind in "iu"
+    if not is_list or (content < 0).any() or (content > np.iinfo(np.int64).max).any():
         raise DataError(f"{path}: expected lists of unit indices from zero")
-    return indices.astype(np.int64)
+    return content.astype(np.int64)
 
 
 def classes_at(file: UnitFile, threshold: float) -> dict[str, np.ndarray]:

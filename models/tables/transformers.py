@@ -103,7 +103,7 @@ def _recognise_timesformer(spec: TimeSformerSpec, state: Mapping[str, Tensor]) -
     """
     frames = _rows(state, "time_embed", spec.frames)
     positions = _rows(state, "pos_embed", (spec.crop // spec.patch) ** 2 + 1) - 1
-    crop = math.isqrt(positions) * spec.patch
+    crop = max(math.isqrt(positions), 1) * spec.patch
     repeats = spec.frames // frames if spec.stretched and spec.frames % frames == 0 else 1
     notes = []
     if repeats > 1:
@@ -125,7 +125,9 @@ def _recognise_timesformer(spec: TimeSformerSpec, state: Mapping[str, Tensor]) -
 def _rows(state: Mapping[str, Tensor], embedding: str, otherwise: int) -> int:
     """The number of positions of an embedding [1, positions, width]; `otherwise` without one."""
     found = (value for name, value in state.items() if name.endswith(embedding))
-    return next((value.shape[1] for value in found if value.ndim == 3), otherwise)
+    return next(
+        (value.shape[1] for value in found if value.ndim == 3 and value.shape[1]), otherwise
+    )
 
 
 def _other_frames(found: int, wanted: int) -> UserError:

@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import hashlib
+import os
 import re
 import socket
 import subprocess
@@ -105,6 +106,30 @@ def test_other_file_under_the_same_address_is_refused_until_its_sum_is_deleted(s
     assert [file.name for file in tmp_path.iterdir()] == ["net.pkl.sha256"]
     (tmp_path / "net.pkl.sha256").unlink()
     assert get(site, tmp_path).read_bytes() == DATA[::-1]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+@pytest.mark.parametrize("name", ["net.pkl", "net.pkl.sha256"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_in_the_place_of_one_is_refused(kind, name, site, tmp_path):
+    (tmp_path / "net.pkl").write_bytes(DATA)
+    (tmp_path / name).unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(tmp_path / name)
+    elif kind == "device":
+        (tmp_path / name).symlink_to("/dev/zero")
+    else:
+        (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=r"is a (pipe or a device|folder), expected a file"):
+        get(site, tmp_path)
+    assert site.asked == []
+
+
+def test_link_that_leads_nowhere_is_replaced_and_not_followed(site, tmp_path):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "net.pkl").symlink_to(tmp_path / "elsewhere")
+    assert get(site, tmp_path / "weights").read_bytes() == DATA
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_two_at_once_both_get_the_file(site, tmp_path):

@@ -1,5 +1,7 @@
 """Files of unit scores and classes: our .npz and the pickles of the study's code."""
 
+import functools
+import os
 import pickle
 
 import numpy as np
@@ -23,6 +25,8 @@ SCORES = np.array(
         [1.0] * 8,
     ]
 )
+# Lists of the list before, twice: few bytes, 2 ** 60 numbers.
+NESTED = functools.reduce(lambda inner, _: [inner, inner], range(60), [1, 2])
 CLASSES = {"0": [0], "1": [1, 6], "2": [2], "3": []}
 
 
@@ -147,6 +151,12 @@ def test_shares_are_read(kind, tmp_path):
         ("a.pkl", {**CLASSES, "3": [0.5]}, "unit indices from zero"),
         ("a.pkl", {**CLASSES, "3": [[3]]}, "unit indices from zero"),
         ("a.pkl", {**CLASSES, "3": 3}, "unit indices from zero"),
+        ("a.pkl", {**CLASSES, "3": [2**63]}, "unit indices from zero"),
+        ("a.pkl", {**CLASSES, "3": np.array([2**63], "u8")}, "unit indices from zero"),
+        ("a.pkl", {**CLASSES, "3": NESTED}, "unit indices from zero"),
+        ("a.pkl", NESTED, "holds no array of numbers"),
+        ("raw_a.pkl", [[10**400]] * 3, "holds no array of numbers"),
+        ("raw_a.pkl", [np.zeros(1000)] * 1000, "more numbers than the file has bytes"),
         ("a.pkl", "text", "holds no array of numbers"),
     ],
 )
@@ -236,3 +246,13 @@ def test_a_folder_without_files_is_refused(case, tmp_path):
         folder.mkdir()
     with pytest.raises(DataError, match=r"model (is not a folder|holds no \.npz or \.pkl file)"):
         read_joint(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+@pytest.mark.parametrize("suffix", [".npz", ".pkl"])
+def test_a_pipe_is_refused_at_once(suffix, tmp_path):
+    path = tmp_path / f"layer1{suffix}"
+    os.mkfifo(path)
+    for read in (read_units, lambda path: read_joint(path.parent), seed_of):
+        with pytest.raises(DataError, match=r"layer1\.(npz|pkl) is a pipe or a device"):
+            read(path)
