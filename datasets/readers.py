@@ -75,9 +75,12 @@ class _Process:
                 "short? Give fewer `num_workers`, or 0 to read in the main process"
             ) from None
 
-    def stop(self) -> None:
-        """End the process, whatever it does."""
+    def end(self) -> None:
+        """End the process, whatever it does: who waits for it is told."""
         self.process.terminate()
+
+    def close(self) -> None:
+        """Give up the pipe, once nobody waits for it."""
         self.process.join(5)
         self.pipe.close()
 
@@ -95,22 +98,27 @@ def in_order(
         yield from map(read, tasks)
         return
     with contextlib.ExitStack() as until_done:
-        idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
+        readers = []
         for _ in range(processes):
-            process = _started(read)
-            until_done.callback(process.stop)
-            idle.put(process)
+            readers.append(_started(read))
+            until_done.callback(readers[-1].close)
+        idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
+        for reader in readers:
+            idle.put(reader)
 
         def ask(task: Any, name: str) -> Any:
-            process = idle.get()
+            reader = idle.get()
             try:
-                return process.ask(task, name)
+                return reader.ask(task, name)
             finally:
-                idle.put(process)
+                idle.put(reader)
 
-        # Threads start after the processes: a copy of this process must not have any.
+        # Threads start after the processes: a copy of this process must not have any. They end
+        # before the pipes are closed: the number of a closed pipe may be that of the next one.
         threads = ThreadPoolExecutor(processes)
-        until_done.callback(threads.shutdown, wait=False, cancel_futures=True)
+        until_done.callback(threads.shutdown, wait=True, cancel_futures=True)
+        for reader in readers:
+            until_done.callback(reader.end)
         yield from _results(threads, ask, zip(tasks, names, strict=True), processes * _AHEAD)
 
 

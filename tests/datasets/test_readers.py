@@ -108,6 +108,13 @@ def test_process_that_dies_is_named_with_its_clip(how, words, processes):
         read(partial(dying, how=how), processes=processes)
 
 
+def test_readers_after_those_that_died_get_their_own_answers():
+    for _ in range(10):
+        with pytest.raises(ReaderError, match="video 2"):
+            read(partial(dying, how=lambda: os._exit(3)), processes=1)
+        assert read(slow_first, n=3, processes=1) == [0, 1, 2]
+
+
 def test_process_that_hangs_is_not_waited_for_for_ever(monkeypatch):
     monkeypatch.setattr(readers, "PATIENCE", 0.5)
     began = time.monotonic()
