@@ -74,10 +74,13 @@ class SequenceSet:
     left_out: Mapping[str, int] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
 
+    def style_folder(self, style: str) -> Path:
+        """Folder of a style."""
+        return self.stylized / "JPEGImages" / STYLE_FOLDERS.get(style, style)
+
     def image(self, video: str, style: str, frame: str) -> Path:
         """Path of a frame in a style."""
-        folder = STYLE_FOLDERS.get(style, style)
-        return self.stylized / "JPEGImages" / folder / self.videos[video].folder / f"{frame}.jpg"
+        return self.style_folder(style) / self.videos[video].folder / f"{frame}.jpg"
 
     def flow(self, video: str, flow: str, frame: str) -> Path:
         """Path of the flow image of a frame; `flow` is one of `flows`."""
@@ -175,14 +178,14 @@ def find_sequences(
 def _read_list(original: Path, split: str) -> list[tuple[str, str]]:
     """Sequence and frame of every line of an image set."""
     path = original / "ImageSets" / "480p" / f"{split}.txt"
-    try:
-        require_regular(path)
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except DataError as error:
+    if not os.path.lexists(path):
         raise DataError(
-            f"{error}: is {original} the folder of DAVIS 2016? Give the right one with "
-            "`original_data_root`"
-        ) from None
+            f"{path} does not exist: is {original} the folder of DAVIS 2016? Give the right one "
+            "with `original_data_root`"
+        )
+    require_regular(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
     numbers: dict[tuple[str, str], int] = {}

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.factors import STATIC
 from datasets.dataset import DataRequest
 from datasets.geometry import ClipGeometry
-from datasets.pair_plan import PairPlan, PlanRules
+from datasets.names import is_folder
+from datasets.pair_plan import Pair, PairPlan, PlanRules
+from datasets.shown_files import alike_notes, alike_pairs, digest, file_state, require_different
 from datasets.video_layouts import find_videos
 from datasets.video_plan import Clip, plan_row, read_plan, sample_pairs
 from datasets.videos import UNSTYLIZED, FrameFolder, VideoSet, check_frames
-from utils import UserError
+from utils import UserError, counted
 
 if TYPE_CHECKING:
     from datasets.video_clips import VideoReader
@@ -28,11 +32,17 @@ class StylizedVideos:
     """A data set of videos; `DataSet` says what its methods return.
 
     listed: the videos, and where their frames are.
+    thorough: whether files are known by their contents, and not by their times.
     found: the frames that `check` has found, by video and style.
+    digests: what the frames looked at so far are known by: video, style and positions.
     """
 
     listed: VideoSet
+    thorough: bool = False
     found: dict[tuple[str, str], FrameFolder] = field(default_factory=dict, compare=False)
+    digests: dict[tuple[str, str, tuple[int, ...]], str] = field(
+        default_factory=dict, compare=False
+    )
 
     def sample(self, rules: PlanRules) -> PairPlan:
         """A plan, a row for each pair. Raises UserError where the rules cannot be met."""
@@ -58,10 +68,63 @@ class StylizedVideos:
         self.found.update(found)
         return problems
 
+    def require_usable(self, plan: PairPlan, geometry: ClipGeometry) -> None:
+        """Raise UserError if every shuffle shows the frames of its clip in their order, or if all
+        dynamic pairs show the same files in two styles."""
+        shuffles, unchanged = self._shuffles(plan, geometry)
+        if unchanged and unchanged == shuffles:
+            raise UserError(
+                f"{_unchanged(unchanged, shuffles)}; {_more_frames(plan, geometry)}, or other "
+                "static pairs with `app_shuffle` False"
+            )
+        require_different(plan, self._alike(plan, geometry), self.listed.style_folders.__getitem__)
+
+    def _shuffles(self, plan: PairPlan, geometry: ClipGeometry) -> tuple[int, int]:
+        """How many static pairs are of a clip and its shuffle, and of them, how many show the same
+        frames in the same order."""
+        from datasets.video_clips import permutation, raw_frames
+
+        taken = raw_frames(geometry)
+
+        def shown(clip: Clip) -> Iterator[list[int]]:
+            positions = self.listed.positions(clip.video, clip.start, geometry.window)
+            for index, rows in enumerate(taken):
+                order = permutation(clip.shuffle, index, len(rows)).tolist()
+                yield [positions[rows[place]] for place in order]
+
+        shuffles = [
+            pair
+            for pair in plan.pairs
+            if pair.factor == STATIC and pair.a.source == pair.b.source and pair.a != pair.b
+        ]
+        same = (all(map(operator.eq, shown(pair.a), shown(pair.b))) for pair in shuffles)
+        return len(shuffles), sum(same)
+
+    def _alike(self, plan: PairPlan, geometry: ClipGeometry) -> list[Pair]:
+        """The dynamic pairs of checked videos that show the same files in two styles."""
+
+        def files(clip: Clip) -> list[Path]:
+            frames = self.found.get((clip.video, clip.style))
+            positions = self._positions(clip, geometry)
+            return [frames.path(position) for position in positions] if frames else []
+
+        return alike_pairs(plan, files)
+
+    def _positions(self, clip: Clip, geometry: ClipGeometry) -> tuple[int, ...]:
+        """The raw frames that a clip shows, each once, in order."""
+        from datasets.video_clips import raw_frames
+
+        positions = self.listed.positions(clip.video, clip.start, geometry.window)
+        return tuple(sorted({positions[row] for taken in raw_frames(geometry) for row in taken}))
+
     def store_rows(self, clip: Clip, geometry: ClipGeometry) -> Iterator[dict[str, Any]]:
-        """One row: the clip, and the bytes of its first frame."""
-        first = self.found[clip.video, clip.style].path(clip.start)
-        yield {**dataclasses.asdict(clip), "bytes": first.stat().st_size}
+        """One row: the clip, and what the frames that it shows are known by."""
+        shown = clip.video, clip.style, self._positions(clip, geometry)
+        if shown not in self.digests:
+            frames = self.found[clip.video, clip.style]
+            states = (file_state(frames.path(p), self.thorough) for p in shown[2])
+            self.digests[shown] = digest(states, self.thorough)
+        yield {**dataclasses.asdict(clip), "files": self.digests[shown]}
 
     def reader(self, geometry: ClipGeometry) -> VideoReader:
         """What reads the clips."""
@@ -70,7 +133,18 @@ class StylizedVideos:
         return VideoReader(self.listed, self.found, geometry)
 
     def notes(self, plan: PairPlan, geometry: ClipGeometry) -> list[str]:
-        """How many clips run past the end of their video, and what helps."""
+        """How many clips run past the end of their video, how many shuffles change nothing, and how
+        many pairs show the same files in two styles; and what helps."""
+        shuffles, unchanged = self._shuffles(plan, geometry)
+        notes = self._wrapped(plan, geometry)
+        if unchanged:
+            notes.append(
+                f"unchanged: {_unchanged(unchanged, shuffles)}; {_more_frames(plan, geometry)}"
+            )
+        return [*notes, *alike_notes(plan, self._alike(plan, geometry))]
+
+    def _wrapped(self, plan: PairPlan, geometry: ClipGeometry) -> list[str]:
+        """How many clips run past the end of their video, if any, and what helps."""
         from datasets.video_clips import raw_frames
 
         span = 1 + max(max(taken) for taken in raw_frames(geometry))
@@ -108,6 +182,23 @@ class StylizedVideos:
         return shortest - 1 if self.listed.shortest_window else shortest
 
 
+def _unchanged(unchanged: int, shuffles: int) -> str:
+    """What it means that shuffles change nothing."""
+    return (
+        f"{unchanged} of {counted(shuffles, 'shuffled clip')} show their frames in the order of "
+        "the other clip, so that nothing differs in these static pairs"
+    )
+
+
+def _more_frames(plan: PairPlan, geometry: ClipGeometry) -> str:
+    """What makes shuffles change something."""
+    if max(n for _, n in geometry.inputs) == 1:
+        return "clips of one frame have no order: give a larger `clip_frames`"
+    if plan.given:
+        return "give a larger `clip_frames`, or `pairs` with another shuffle or an earlier start"
+    return "give a larger `clip_frames`, or another `random_seed`"
+
+
 def find(dataset: str, request: DataRequest) -> StylizedVideos:
     """The videos of a data set; the synthetic one is made if it is not there yet.
 
@@ -136,17 +227,17 @@ def find(dataset: str, request: DataRequest) -> StylizedVideos:
         videos = videos.of_shared_classes()
         if not videos.videos:
             raise UserError("`m_same` False needs two videos of one class: all are alone in theirs")
-    return StylizedVideos(videos)
+    return StylizedVideos(videos, request.thorough)
 
 
 def _make_synthetic(root: Path) -> None:
     """Make the set if the folder is missing or empty. Raises UserError if it holds other things."""
     from datasets.synthetic import MARKER, make
 
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+    if not root.exists() or (is_folder(root) and not any(root.iterdir())):
         make(root, SYNTHETIC_VIDEOS)
         print(f"made: {SYNTHETIC_VIDEOS} synthetic videos in {root}", flush=True)
-    elif root.is_dir() and not (root / MARKER).is_file():
+    elif is_folder(root) and not (root / MARKER).is_file():
         raise UserError(
             f"`dataset` synthetic: {root} has no {MARKER}, so its videos are not the synthetic "
             "ones; give `dataset` plain for videos of your own"

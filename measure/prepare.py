@@ -39,6 +39,7 @@ def prepare(config: Config) -> Run:
     # The plan of a run that has begun stays as it is.
     stop_or_skip(problems, config.on_bad_video, begun=bool(config.resume))
     plan = plan.without(problems)
+    data.require_usable(plan, network.clip)
     require_factors(plan.pairs, FACTORS, _estimated(config))
     return Run(
         config,
