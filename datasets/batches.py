@@ -57,7 +57,7 @@ class Reader(Protocol):
         """The inputs of a clip of those read, given its position among them."""
 
 
-# The longer side of a frame in shorter ones; thousands, scaled to a short side of 256, need gigabytes.
+# The longer side of a frame in shorter ones; where it is thousands, a scaled frame takes gigabytes.
 LONGEST_SIDE = 32
 
 

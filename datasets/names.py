@@ -49,7 +49,7 @@ def printable(text: str) -> str:
 def shortened(value: object) -> str:
     """A value for a message, cut if it is long."""
     text = printable(repr(value))
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def is_folder(path: Path) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from common.factors import DYNAMIC, FACTORS, STATIC
+from datasets.names import shortened
 from utils import DataError, read_numbered_csv, write_csv
 
 PAIRINGS = ("anchored", "sampled", "exhaustive")
@@ -175,8 +176,9 @@ def read_integer(row: Mapping[str, str], column: str, where: str) -> int:
     except ValueError:  # also for more digits than Python reads
         value = None
     if value is None or abs(value) > MOST:
-        shown = text if len(text) <= 40 else f"{text[:40]}... ({len(text)} characters)"
-        raise DataError(f"{where}: {column} {shown!r} must be an integer of at most 128 bits")
+        raise DataError(
+            f"{where}: {column} {shortened(text)} must be an integer of at most 128 bits"
+        )
     return value
 
 

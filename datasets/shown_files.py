@@ -39,11 +39,12 @@ def same_files(a: Sequence[Path], b: Sequence[Path]) -> bool:
     """Whether files have equal sizes, one by one, and the first two equal bytes.
 
     Files of two styles mostly differ in the size of the first one, so that no more is looked at.
+    Empty files are none that a clip could show.
     """
     try:
         return (
             0 < len(a) == len(b)
-            and all(x.stat().st_size == y.stat().st_size for x, y in zip(a, b, strict=True))
+            and all(0 < x.stat().st_size == y.stat().st_size for x, y in zip(a, b, strict=True))
             and a[0].read_bytes() == b[0].read_bytes()
         )
     except OSError:  # told of where the files are checked or read

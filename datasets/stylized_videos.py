@@ -32,14 +32,14 @@ class StylizedVideos:
     """A data set of videos; `DataSet` says what its methods return.
 
     listed: the videos, and where their frames are.
-    thorough: whether files are known by their contents, and not by their times.
     found: the frames that `check` has found, by video and style.
+    thorough: whether files are known by their contents, and not by their times.
     digests: what the frames looked at so far are known by: video, style and positions.
     """
 
     listed: VideoSet
-    thorough: bool = False
     found: dict[tuple[str, str], FrameFolder] = field(default_factory=dict, compare=False)
+    thorough: bool = False
     digests: dict[tuple[str, str, tuple[int, ...]], str] = field(
         default_factory=dict, compare=False
     )
@@ -227,7 +227,7 @@ def find(dataset: str, request: DataRequest) -> StylizedVideos:
         videos = videos.of_shared_classes()
         if not videos.videos:
             raise UserError("`m_same` False needs two videos of one class: all are alone in theirs")
-    return StylizedVideos(videos, request.thorough)
+    return StylizedVideos(videos, thorough=request.thorough)
 
 
 def _make_synthetic(root: Path) -> None:
