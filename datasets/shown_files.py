@@ -9,7 +9,7 @@ from typing import Any
 
 from common.factors import DYNAMIC
 from datasets.pair_plan import Pair, PairPlan
-from utils import DataError, UserError, counted, require_regular, sha256
+from utils import DataError, UserError, require_regular, sha256
 
 
 def file_state(path: Path, thorough: bool) -> str:
@@ -73,8 +73,8 @@ def alike_notes(plan: PairPlan, alike: Sequence[Pair]) -> list[str]:
     total = sum(pair.factor == DYNAMIC for pair in plan.pairs)
     a, b = alike[0].a, alike[0].b
     return [
-        f"same files: {len(alike)} of {counted(total, 'dynamic pair')} show the same files in two "
-        f"styles, such as {a.video} in {a.style} and {b.style}: nothing differs there"
+        f"same files: {len(alike)} of {total} dynamic pairs show the same files in two styles, "
+        f"such as {a.video} in {a.style} and {b.style}: nothing differs there"
     ]
 
 
@@ -86,7 +86,7 @@ def require_different(plan: PairPlan, alike: Sequence[Pair], folder: Callable[[s
     if alike and len(alike) == sum(pair.factor == DYNAMIC for pair in plan.pairs):
         a, b = (folder(clip.style) for clip in (alike[0].a, alike[0].b))
         raise UserError(
-            f"all {counted(len(alike), 'dynamic pair')} show the same files in two styles, such as "
+            f"all dynamic pairs ({len(alike)}) show the same files in two styles, such as "
             f"{a} and {b}: nothing differs but the name; give other `styles`, or put the videos of "
             "another style there"
         )

@@ -18,7 +18,7 @@ from datasets.shown_files import alike_notes, alike_pairs, digest, file_state, r
 from datasets.video_layouts import find_videos
 from datasets.video_plan import Clip, plan_row, read_plan, sample_pairs
 from datasets.videos import UNSTYLIZED, FrameFolder, VideoSet, check_frames
-from utils import UserError, counted
+from utils import UserError
 
 if TYPE_CHECKING:
     from datasets.video_clips import VideoReader
@@ -73,10 +73,7 @@ class StylizedVideos:
         dynamic pairs show the same files in two styles."""
         shuffles, unchanged = self._shuffles(plan, geometry)
         if unchanged and unchanged == shuffles:
-            raise UserError(
-                f"{_unchanged(unchanged, shuffles)}; {_more_frames(plan, geometry)}, or other "
-                "static pairs with `app_shuffle` False"
-            )
+            raise UserError(self._unchanged(unchanged, shuffles, plan, geometry))
         require_different(plan, self._alike(plan, geometry), self.listed.style_folders.__getitem__)
 
     def _shuffles(self, plan: PairPlan, geometry: ClipGeometry) -> tuple[int, int]:
@@ -99,6 +96,23 @@ class StylizedVideos:
         ]
         same = (all(map(operator.eq, shown(pair.a), shown(pair.b))) for pair in shuffles)
         return len(shuffles), sum(same)
+
+    def _unchanged(
+        self, unchanged: int, shuffles: int, plan: PairPlan, geometry: ClipGeometry
+    ) -> str:
+        """What it means that shuffles change nothing, and what helps."""
+        if max(n for _, n in geometry.inputs) == 1:
+            advice = "clips of one frame have no order: give a larger `clip_frames`"
+        elif self._wrapped(plan, geometry) and (option := self._advice(plan, geometry)):
+            advice = f"clips that run past the end of their video repeat frames: give {option}"
+        elif plan.given:
+            advice = "give a larger `clip_frames`, or other `pairs`"
+        else:
+            advice = "give a larger `clip_frames`, or another `random_seed`"
+        return (
+            f"{unchanged} of {shuffles} shuffled clips show their frames in the order of the other "
+            f"clip, so that nothing differs in these static pairs; {advice}"
+        )
 
     def _alike(self, plan: PairPlan, geometry: ClipGeometry) -> list[Pair]:
         """The dynamic pairs of checked videos that show the same files in two styles."""
@@ -138,9 +152,7 @@ class StylizedVideos:
         shuffles, unchanged = self._shuffles(plan, geometry)
         notes = self._wrapped(plan, geometry)
         if unchanged:
-            notes.append(
-                f"unchanged: {_unchanged(unchanged, shuffles)}; {_more_frames(plan, geometry)}"
-            )
+            notes.append(f"unchanged: {self._unchanged(unchanged, shuffles, plan, geometry)}")
         return [*notes, *alike_notes(plan, self._alike(plan, geometry))]
 
     def _wrapped(self, plan: PairPlan, geometry: ClipGeometry) -> list[str]:
@@ -152,7 +164,7 @@ class StylizedVideos:
         wrapped = [frames for frames in past if frames > 0]
         if not wrapped:
             return []
-        advice = self._advice(self._safe_window(plan), geometry)
+        advice = self._advice(plan, geometry)
         return [
             f"wrapped: {len(wrapped)} of {len(past)} clips run past the end of their video, by "
             f"{max(wrapped)} frame{'s' * (max(wrapped) > 1)} at most, and go on from where they "
@@ -160,9 +172,9 @@ class StylizedVideos:
             + (f"; a new run with {advice} avoids that" if advice else "")
         ]
 
-    def _advice(self, window: int, geometry: ClipGeometry) -> str:
-        """The option that makes clips fit into a window, "" if none does."""
-        frames = geometry.frames
+    def _advice(self, plan: PairPlan, geometry: ClipGeometry) -> str:
+        """The option with which no clip of such a plan runs past the end, "" if none does."""
+        window, frames = self._safe_window(plan), geometry.frames
         if geometry.exact_rate:
             rate = window // frames
             return f"`sampling_rate` {rate}" if rate else ""
@@ -180,23 +192,6 @@ class StylizedVideos:
         shortest = min(videos[name].length for name in shown)
         # A window as long as a video may begin late in it, where the study has it so.
         return shortest - 1 if self.listed.shortest_window else shortest
-
-
-def _unchanged(unchanged: int, shuffles: int) -> str:
-    """What it means that shuffles change nothing."""
-    return (
-        f"{unchanged} of {counted(shuffles, 'shuffled clip')} show their frames in the order of "
-        "the other clip, so that nothing differs in these static pairs"
-    )
-
-
-def _more_frames(plan: PairPlan, geometry: ClipGeometry) -> str:
-    """What makes shuffles change something."""
-    if max(n for _, n in geometry.inputs) == 1:
-        return "clips of one frame have no order: give a larger `clip_frames`"
-    if plan.given:
-        return "give a larger `clip_frames`, or `pairs` with another shuffle or an earlier start"
-    return "give a larger `clip_frames`, or another `random_seed`"
 
 
 def find(dataset: str, request: DataRequest) -> StylizedVideos:

@@ -158,7 +158,8 @@ def _diving48(root: Path, styles: list[Path], subset: str) -> Listing:
 def _plain(root: Path, styles: list[Path], subset: str) -> Listing:
     """Every folder in any style is a video without a label; if a style lacks it, a problem."""
     listing = Listing()
-    for name in sorted({name for style in styles for name in _folder_names(style, listing)}):
+    names = {name for style in styles for name in _folder_names(style, listing)}
+    for name in sorted(names - set(listing.problems)):
         count = listing.count(name, styles[0] / name)
         if count is None:
             continue
