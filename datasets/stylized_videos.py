@@ -106,9 +106,9 @@ class StylizedVideos:
         elif self._wrapped(plan, geometry) and (option := self._advice(plan, geometry)):
             advice = f"clips that run past the end of their video repeat frames: give {option}"
         elif plan.given:
-            advice = "give a larger `clip_frames`, or other `pairs`"
+            advice = "give other `pairs`"
         else:
-            advice = "give a larger `clip_frames`, or another `random_seed`"
+            advice = "give a larger `clip_frames` if the network takes it, or another `random_seed`"
         return (
             f"{unchanged} of {shuffles} shuffled clips show their frames in the order of the other "
             f"clip, so that nothing differs in these static pairs; {advice}"
