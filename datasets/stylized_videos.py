@@ -102,7 +102,8 @@ class StylizedVideos:
     ) -> str:
         """What it means that shuffles change nothing, and what helps."""
         if max(n for _, n in geometry.inputs) == 1:
-            advice = "clips of one frame have no order: give a larger `clip_frames`"
+            other = "" if plan.given else ", or static pairs of two videos with `app_shuffle` False"
+            advice = f"clips of one frame have no order: give a larger `clip_frames`{other}"
         elif self._wrapped(plan, geometry) and (option := self._advice(plan, geometry)):
             advice = f"clips that run past the end of their video repeat frames: give {option}"
         elif plan.given:
