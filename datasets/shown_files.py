@@ -35,23 +35,24 @@ def digest(states: Iterable[str], thorough: bool) -> str:
     return f"{kind}:{hashlib.blake2b(text, digest_size=8).hexdigest()}"
 
 
-def same_files(a: Sequence[Path], b: Sequence[Path]) -> bool:
+def same_files(a: Iterable[Path], b: Iterable[Path]) -> bool:
     """Whether files have equal sizes, one by one, and the first two equal bytes.
 
     Files of two styles mostly differ in the size of the first one, so that no more is looked at.
     Empty files are none that a clip could show.
     """
+    first: list[Path] = []
     try:
-        return (
-            0 < len(a) == len(b)
-            and all(0 < x.stat().st_size == y.stat().st_size for x, y in zip(a, b, strict=True))
-            and a[0].read_bytes() == b[0].read_bytes()
-        )
-    except OSError:  # told of where the files are checked or read
+        for x, y in zip(a, b, strict=True):
+            if not 0 < x.stat().st_size == y.stat().st_size:
+                return False
+            first = first or [x, y]
+        return bool(first) and first[0].read_bytes() == first[1].read_bytes()
+    except (OSError, ValueError):  # told of where files are checked or read; other numbers of them
         return False
 
 
-def alike_pairs(plan: PairPlan, files: Callable[[Any], Sequence[Path]]) -> list[Pair]:
+def alike_pairs(plan: PairPlan, files: Callable[[Any], Iterable[Path]]) -> list[Pair]:
     """The dynamic pairs that show the same files in two styles.
 
     files: returns the files that a clip shows.

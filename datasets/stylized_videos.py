@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,23 +118,24 @@ class StylizedVideos:
     def _alike(self, plan: PairPlan, geometry: ClipGeometry) -> list[Pair]:
         """The dynamic pairs of checked videos that show the same files in two styles."""
 
-        def files(clip: Clip) -> list[Path]:
-            frames = self.found.get((clip.video, clip.style))
-            positions = self._positions(clip, geometry)
-            return [frames.path(position) for position in positions] if frames else []
+        rows = _rows(geometry)
+
+        def files(clip: Clip) -> Iterator[Path]:
+            if frames := self.found.get((clip.video, clip.style)):
+                yield from map(frames.path, self._positions(clip, geometry, rows))
 
         return alike_pairs(plan, files)
 
-    def _positions(self, clip: Clip, geometry: ClipGeometry) -> tuple[int, ...]:
-        """The raw frames that a clip shows, each once, in order."""
-        from datasets.video_clips import raw_frames
-
+    def _positions(
+        self, clip: Clip, geometry: ClipGeometry, rows: Sequence[int]
+    ) -> tuple[int, ...]:
+        """The raw frames that a clip shows, each once, in order, if it takes `rows` of a window."""
         positions = self.listed.positions(clip.video, clip.start, geometry.window)
-        return tuple(sorted({positions[row] for taken in raw_frames(geometry) for row in taken}))
+        return tuple(sorted({positions[row] for row in rows}))
 
     def store_rows(self, clip: Clip, geometry: ClipGeometry) -> Iterator[dict[str, Any]]:
         """One row: the clip, and what the frames that it shows are known by."""
-        shown = clip.video, clip.style, self._positions(clip, geometry)
+        shown = clip.video, clip.style, self._positions(clip, geometry, _rows(geometry))
         if shown not in self.digests:
             frames = self.found[clip.video, clip.style]
             states = (file_state(frames.path(p), self.thorough) for p in shown[2])
@@ -193,6 +194,13 @@ class StylizedVideos:
         shortest = min(videos[name].length for name in shown)
         # A window as long as a video may begin late in it, where the study has it so.
         return shortest - 1 if self.listed.shortest_window else shortest
+
+
+def _rows(geometry: ClipGeometry) -> list[int]:
+    """The raw frames that any input takes of a window."""
+    from datasets.video_clips import raw_frames
+
+    return sorted({row for taken in raw_frames(geometry) for row in taken})
 
 
 def find(dataset: str, request: DataRequest) -> StylizedVideos:

@@ -32,7 +32,9 @@ def given(*shuffles: int, start: int = 0) -> PairPlan:
 def test_one_frame_has_no_order():
     data = StylizedVideos(toy())
     plan = data.sample(PlanRules(1, window=8))
-    words = r"5 of 5 shuffled clips show .* order: give a larger `clip_frames`, or .*`app_shuffle` False$"
+    words = (
+        r"5 of 5 shuffled clips show .* order: give a larger `clip_frames`, .*`app_shuffle` False$"
+    )
     with pytest.raises(UserError, match=words):
         data.require_usable(plan, ONE)
     assert data.notes(plan, ONE)[0].startswith("unchanged: 5 of 5 shuffled clips show their frames")
