@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import warnings
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from datasets.pair_plan import AnyClip
 from datasets.readers import in_order
-from utils import DataError, UserError
+from utils import DataError, UserError, require_regular
 
 
 class FrameError(DataError):
@@ -57,16 +58,40 @@ class Reader(Protocol):
         """The inputs of a clip of those read, given its position among them."""
 
 
+# The longer side of a frame in shorter ones; where it is thousands, a scaled frame takes gigabytes.
+LONGEST_SIDE = 32
+
+
 def read_frame(path: Path) -> np.ndarray:
-    """A frame as uint8 RGB [H, W, 3]. Raises FrameError if it cannot be decoded."""
+    """A frame as uint8 RGB [H, W, 3].
+
+    Raises FrameError if it is no file or cannot be decoded, if it has more pixels than Pillow takes
+    for sound (89 millions, 1 GB as floats), or if a side is over 32 times as long as the other.
+    """
     try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                raise FrameError(f"{path}: pixels of mode {image.mode}, expected 8 bits a channel")
-            opaque = image.convert("RGBA") if "transparency" in image.info else image
-            return np.asarray(opaque.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise FrameError(f"{path}: {error}") from None
+        require_regular(path)  # a pipe would never end
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return _pixels(image, path)
+    except (FrameError, MemoryError):
+        raise
+    except DataError as error:
+        raise FrameError(str(error)) from None
+    except Exception as error:  # a damaged file can raise anything
+        raise FrameError(f"{path}: {error or type(error).__name__}") from None
+
+
+def _pixels(image: Image.Image, path: Path) -> np.ndarray:
+    if image.mode.startswith(("I", "F")):
+        raise FrameError(f"{path}: pixels of mode {image.mode}, expected 8 bits a channel")
+    if max(image.size) > LONGEST_SIDE * min(image.size):
+        raise FrameError(
+            f"{path}: {image.width}x{image.height} pixels, expected a longer side of at most "
+            f"{LONGEST_SIDE} times the shorter one"
+        )
+    opaque = image.convert("RGBA") if "transparency" in image.info else image
+    return np.asarray(opaque.convert("RGB"))
 
 
 @dataclass(frozen=True)

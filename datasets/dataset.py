@@ -27,6 +27,7 @@ class DataRequest:
     shared_classes: whether videos that are alone in their class are left out.
     backward: whether backward flow is needed.
     made_in: folder of the synthetic videos where `stylized` was not given.
+    thorough: whether files are known by their contents, and not by their times.
     """
 
     stylized: Path | None
@@ -39,6 +40,7 @@ class DataRequest:
     shared_classes: bool = False
     backward: bool = False
     made_in: Path = Path()
+    thorough: bool = False
 
 
 class Listed(Protocol):
@@ -77,9 +79,16 @@ class DataSet(Protocol):
     def check(self, plan: PairPlan) -> dict[str, str]:
         """What is wrong with the files of the plan's videos, by video."""
 
+    def require_usable(self, plan: PairPlan, geometry: Any) -> None:
+        """Raise UserError if all pairs of a factor show what is the same: shuffled clips in the
+        order of the other clip, or two styles that are the same files. `check` comes before."""
+
     def store_rows(self, clip: Any, geometry: Any) -> Iterator[dict[str, Any]]:
-        """The rows of a clip in the feature store's list: its fields, and `bytes`, the sizes of its
-        files, so that other files of the same names are noticed."""
+        """The rows of a clip in the feature store's list: its fields, and `files`, what the files
+        that it shows are known by, so that other files of the same names are noticed.
+
+        Raises DataError for a frame that is no file.
+        """
 
     def reader(self, geometry: Any) -> Reader:
         """What reads the clips."""

@@ -14,12 +14,14 @@ study.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from utils import DataError
+from datasets.names import is_folder, listed, printable, require_name, shortened
+from utils import DataError, require_regular
 
 # The image set of the study.
 SPLIT = "val"
@@ -72,10 +74,13 @@ class SequenceSet:
     left_out: Mapping[str, int] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
 
+    def style_folder(self, style: str) -> Path:
+        """Folder of a style."""
+        return self.stylized / "JPEGImages" / STYLE_FOLDERS.get(style, style)
+
     def image(self, video: str, style: str, frame: str) -> Path:
         """Path of a frame in a style."""
-        folder = STYLE_FOLDERS.get(style, style)
-        return self.stylized / "JPEGImages" / folder / self.videos[video].folder / f"{frame}.jpg"
+        return self.style_folder(style) / self.videos[video].folder / f"{frame}.jpg"
 
     def flow(self, video: str, flow: str, frame: str) -> Path:
         """Path of the flow image of a frame; `flow` is one of `flows`."""
@@ -138,18 +143,18 @@ def find_sequences(
     Raises DataError for a missing tree, list or style, or where no sequence is left.
     """
     layout = LAYOUTS[dataset]
-    listed = _read_list(original, split)
+    lines = _read_list(original, split)
     if not layout.all_styles:
         styles = styles[:-1]
     flows = (FORWARD, BACKWARD) if backward else (FORWARD,)
     _require_styles(stylized, styles)
     found: dict[str, tuple[str, list[str]]] = {}
-    for sequence, frame in listed:
+    for sequence, frame in lines:
         name, folder, frames = layout.place(sequence, frame)
         found.setdefault(name, (folder, []))[1].extend(frames)
     left_out = {}
     if layout.place is _generated:
-        made = {n: v for n, v in found.items() if (original / IMAGES / v[0]).is_dir()}
+        made = {n: v for n, v in found.items() if is_folder(original / IMAGES / v[0])}
         if not made:
             raise DataError(
                 f"none of the {len(found)} generated videos that {split}.txt lists is there: "
@@ -173,27 +178,40 @@ def find_sequences(
 def _read_list(original: Path, split: str) -> list[tuple[str, str]]:
     """Sequence and frame of every line of an image set."""
     path = original / "ImageSets" / "480p" / f"{split}.txt"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         raise DataError(
             f"{path} does not exist: is {original} the folder of DAVIS 2016? Give the right one "
             "with `original_data_root`"
-        ) from None
+        )
+    require_regular(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
-    listed = []
+    numbers: dict[tuple[str, str], int] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        image = PurePosixPath(line.split()[0])
-        if len(image.parts) < 3 or ".." in image.parts:
+        frame = _read_line(line, f"{path}, line {number}")
+        if frame in numbers:
             raise DataError(
-                f"{path}, line {number}: {line!r}; expected a line like "
-                "'/JPEGImages/480p/bear/00000.jpg /Annotations/480p/bear/00000.png'"
+                f"{path}, line {number}: {'/'.join(frame)} is already on line {numbers[frame]}; "
+                "take one of them out"
             )
-        listed.append((image.parts[-2], image.stem))
-    return listed
+        numbers[frame] = number
+    return list(numbers)
+
+
+def _read_line(line: str, where: str) -> tuple[str, str]:
+    """The sequence and the frame that a line names."""
+    image = PurePosixPath(line.split()[0])
+    if len(image.parts) < 3 or ".." in image.parts:
+        raise DataError(
+            f"{where}: {shortened(line)}; expected a line like "
+            "'/JPEGImages/480p/bear/00000.jpg /Annotations/480p/bear/00000.png'"
+        )
+    require_name(image.name, where)
+    return require_name(image.parts[-2], where), require_name(image.stem, where)
 
 
 def _require_styles(stylized: Path, styles: tuple[str, ...]) -> None:
@@ -202,9 +220,10 @@ def _require_styles(stylized: Path, styles: tuple[str, ...]) -> None:
     folders = [STYLE_FOLDERS.get(style, style) for style in styles]
     if len(set(folders)) < len(folders):
         raise DataError(f"`styles` {','.join(styles)} names a folder twice: {', '.join(folders)}")
-    missing = [name for s in styles if not (root / (name := STYLE_FOLDERS.get(s, s))).is_dir()]
+    missing = [name for name in folders if not is_folder(root / name)]
     if missing:
-        present = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+        there = listed(root) if is_folder(root) else []
+        present = sorted(printable(entry.name) for entry in there if is_folder(root / entry.name))
         raise DataError(
             f"missing style folders: {', '.join(str(root / name) for name in missing)}. Present: "
             f"{', '.join(present) or 'none'}. Give the folder of Stylized DAVIS with "
@@ -213,11 +232,11 @@ def _require_styles(stylized: Path, styles: tuple[str, ...]) -> None:
 
 
 def check_files(data: SequenceSet, wanted: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Which files of the (video, style) wanted are missing, by video.
+    """Which files of the (video, style) wanted are missing or no files, by video.
 
     Raises DataError where whole trees of flow are missing, with the commands that make them.
     """
-    missing_trees = [flow for flow in data.flows if not (data.original / flow).is_dir()]
+    missing_trees = [flow for flow in data.flows if not is_folder(data.original / flow)]
     if missing_trees:
         folders = " and ".join(str(data.original / flow) for flow in missing_trees)
         commands = [f"  {flow_command(data.original, flow)}" for flow in missing_trees]
@@ -226,21 +245,30 @@ def check_files(data: SequenceSet, wanted: Iterable[tuple[str, str]]) -> dict[st
         )
     problems: dict[str, str] = {}
     for video, style in dict.fromkeys(wanted):
-        sequence = data.videos[video]
-        absent = [flow for flow in data.flows if not data.flow(video, flow, "").parent.is_dir()]
-        if absent:
-            folder = data.original / absent[0] / sequence.folder
-            command = flow_command(data.original, absent[0])
-            problems.setdefault(video, f"{folder} is missing; make it with {command}")
-            continue
-        paths = [data.image(video, style, frame) for frame in sequence.frames]
-        paths += [data.flow(video, flow, frame) for flow in data.flows for frame in sequence.frames]
-        missing = [path for path in paths if not path.is_file()]
-        if missing:
-            problems.setdefault(
-                video, f"{len(missing)} of {len(paths)} files are missing, such as {missing[0]}"
-            )
+        try:
+            problem = _problem(data, video, style)
+        except DataError as error:
+            problem = str(error)
+        if problem:
+            problems.setdefault(video, problem)
     return problems
+
+
+def _problem(data: SequenceSet, video: str, style: str) -> str:
+    """What is wrong with the files of a sequence in a style; empty if nothing is."""
+    sequence = data.videos[video]
+    absent = [flow for flow in data.flows if not is_folder(data.flow(video, flow, "").parent)]
+    if absent:
+        folder = data.original / absent[0] / sequence.folder
+        return f"{folder} is missing; make it with {flow_command(data.original, absent[0])}"
+    paths = [data.image(video, style, frame) for frame in sequence.frames]
+    paths += [data.flow(video, flow, frame) for flow in data.flows for frame in sequence.frames]
+    missing = [path for path in paths if not os.path.lexists(path)]
+    if missing:
+        return f"{len(missing)} of {len(paths)} files are missing, such as {missing[0]}"
+    for path in paths:
+        require_regular(path)
+    return ""
 
 
 def flow_command(original: Path, flow: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from common.factors import DIFFERENT, DYNAMIC, FACTORS, SAME, STATIC
 from datasets.davis import SequenceSet
-from datasets.pair_plan import Pair, PlanRow, PlanRules, plan_rows, read_factor
+from datasets.pair_plan import Pair, PlanRow, PlanRules, plan_rows, read_factor, read_integer
 from utils import DataError, UserError
 
 # Added to seeds, so that draws are independent of those of other plans.
@@ -162,10 +162,9 @@ def _read_row(row: dict[str, str], where: str, data: SequenceSet) -> SequencePai
             raise DataError(
                 f"{where}: style {style!r} is not among {', '.join(data.styles)} (`styles`)"
             )
-    try:
-        jitter_a, jitter_b, offset = (int(row[k]) for k in ("jitter_a", "jitter_b", "offset"))
-    except (TypeError, ValueError):
-        raise DataError(f"{where}: jitter_a, jitter_b and offset must be integers") from None
+    jitter_a, jitter_b, offset = (
+        read_integer(row, column, where) for column in ("jitter_a", "jitter_b", "offset")
+    )
     if min(jitter_a, jitter_b) < 0:
         raise DataError(f"{where}: a jitter is negative")
     same_style, same_jitter = row["style_a"] == row["style_b"], jitter_a == jitter_b

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from common.factors import DYNAMIC, FACTORS, STATIC
+from datasets.names import shortened
 from utils import DataError, read_numbered_csv, write_csv
 
 PAIRINGS = ("anchored", "sampled", "exhaustive")
+# The largest integer of a plan file. A seed may be any integer, but plans are read by people.
+MOST = 2**128 - 1
 
 
 class AnyClip(Protocol):
@@ -163,6 +166,20 @@ def read_factor(row: Mapping[str, str], where: str) -> int:
     if row["factor"] not in FACTORS:
         raise DataError(f"{where}: factor {row['factor']!r} is none of {', '.join(FACTORS)}")
     return FACTORS.index(row["factor"])
+
+
+def read_integer(row: Mapping[str, str], column: str, where: str) -> int:
+    """The integer in a column. Raises DataError for anything else, and beyond 128 bits."""
+    text = row[column]
+    try:
+        value = int(text)
+    except ValueError:  # also for more digits than Python reads
+        value = None
+    if value is None or abs(value) > MOST:
+        raise DataError(
+            f"{where}: {column} {shortened(text)} must be an integer of at most 128 bits"
+        )
+    return value
 
 
 def plan_rows(path: Path, columns: Iterable[str]) -> list[tuple[int, dict[str, str]]]:

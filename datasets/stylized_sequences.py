@@ -18,6 +18,13 @@ from datasets.flow_plan import (
 )
 from datasets.geometry import FlowGeometry
 from datasets.pair_plan import PairPlan, PlanRules
+from datasets.shown_files import (
+    alike_notes,
+    alike_pairs,
+    digest,
+    file_state,
+    require_different,
+)
 from utils import UserError
 
 if TYPE_CHECKING:
@@ -29,11 +36,13 @@ class StylizedSequences:
     """A data set of sequences; `DataSet` says what its methods return.
 
     listed: the sequences, and where their files are.
-    sizes: bytes of the files looked at so far.
+    thorough: whether files are known by their contents, and not by their times.
+    states: of the files looked at so far.
     """
 
     listed: SequenceSet
-    sizes: dict[Path, int] = field(default_factory=dict, compare=False)
+    thorough: bool = False
+    states: dict[Path, str] = field(default_factory=dict, compare=False)
 
     def sample(self, rules: PlanRules) -> PairPlan:
         """A plan, a row for each sequence pair. Raises UserError where the rules cannot be met."""
@@ -52,19 +61,25 @@ class StylizedSequences:
         """What is missing of the frames and the flow of the plan's sequences, by sequence."""
         return check_files(self.listed, sorted({(clip.video, clip.style) for clip in plan.clips}))
 
-    def store_rows(self, clip: FlowClip, geometry: FlowGeometry) -> Iterator[dict[str, Any]]:
-        """A row for each frame of the clip, with the bytes of its image and flow files."""
-        data = self.listed
-        for frame in clip.frames:
-            paths = [data.image(clip.video, clip.style, frame)]
-            paths += [data.flow(clip.video, flow, frame) for flow in data.flows]
-            sizes = "+".join(str(self._size(path)) for path in paths)
-            yield {**dataclasses.asdict(clip), "row_of": frame, "bytes": sizes}
+    def require_usable(self, plan: PairPlan, geometry: FlowGeometry) -> None:
+        """Raise UserError if all dynamic pairs show the same images in two styles."""
+        require_different(plan, alike_pairs(plan, self._images), self.listed.style_folder)
 
-    def _size(self, path: Path) -> int:
-        if path not in self.sizes:
-            self.sizes[path] = path.stat().st_size
-        return self.sizes[path]
+    def _images(self, clip: FlowClip) -> list[Path]:
+        return [self.listed.image(clip.video, clip.style, frame) for frame in clip.frames]
+
+    def store_rows(self, clip: FlowClip, geometry: FlowGeometry) -> Iterator[dict[str, Any]]:
+        """A row for each frame of the clip, with what its image and flow files are known by."""
+        data = self.listed
+        for frame, image in zip(clip.frames, self._images(clip), strict=True):
+            paths = [image, *(data.flow(clip.video, flow, frame) for flow in data.flows)]
+            files = digest(map(self._state, paths), self.thorough)
+            yield {**dataclasses.asdict(clip), "row_of": frame, "files": files}
+
+    def _state(self, path: Path) -> str:
+        if path not in self.states:
+            self.states[path] = file_state(path, self.thorough)
+        return self.states[path]
 
     def reader(self, geometry: FlowGeometry) -> FlowReader:
         """What reads the clips."""
@@ -73,8 +88,11 @@ class StylizedSequences:
         return FlowReader(self.listed, geometry)
 
     def notes(self, plan: PairPlan, geometry: FlowGeometry) -> list[str]:
-        """What a row of the plan stands for."""
-        return [f"sequences: each of {len(plan.rows)} pairs of sequences gives a pair per frame"]
+        """What a row of the plan stands for, and how many pairs show the same images."""
+        return [
+            f"sequences: each of {len(plan.rows)} pairs of sequences gives a pair per frame",
+            *alike_notes(plan, alike_pairs(plan, self._images)),
+        ]
 
 
 def find(dataset: str, request: DataRequest) -> StylizedSequences:
@@ -90,7 +108,7 @@ def find(dataset: str, request: DataRequest) -> StylizedSequences:
         request.styles,
         backward=request.backward,
     )
-    return StylizedSequences(sequences)
+    return StylizedSequences(sequences, request.thorough)
 
 
 def _given(name: str, folder: Path | None) -> Path:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.factors import STATIC
 from datasets.dataset import DataRequest
 from datasets.geometry import ClipGeometry
-from datasets.pair_plan import PairPlan, PlanRules
+from datasets.names import is_folder
+from datasets.pair_plan import Pair, PairPlan, PlanRules
+from datasets.shown_files import alike_notes, alike_pairs, digest, file_state, require_different
 from datasets.video_layouts import find_videos
 from datasets.video_plan import Clip, plan_row, read_plan, sample_pairs
 from datasets.videos import UNSTYLIZED, FrameFolder, VideoSet, check_frames
@@ -29,10 +33,16 @@ class StylizedVideos:
 
     listed: the videos, and where their frames are.
     found: the frames that `check` has found, by video and style.
+    thorough: whether files are known by their contents, and not by their times.
+    digests: what the frames looked at so far are known by: video, style and positions.
     """
 
     listed: VideoSet
     found: dict[tuple[str, str], FrameFolder] = field(default_factory=dict, compare=False)
+    thorough: bool = False
+    digests: dict[tuple[str, str, tuple[int, ...]], str] = field(
+        default_factory=dict, compare=False
+    )
 
     def sample(self, rules: PlanRules) -> PairPlan:
         """A plan, a row for each pair. Raises UserError where the rules cannot be met."""
@@ -58,10 +68,79 @@ class StylizedVideos:
         self.found.update(found)
         return problems
 
+    def require_usable(self, plan: PairPlan, geometry: ClipGeometry) -> None:
+        """Raise UserError if every shuffle shows the frames of its clip in their order, or if all
+        dynamic pairs show the same files in two styles."""
+        shuffles, unchanged = self._shuffles(plan, geometry)
+        if unchanged and unchanged == shuffles:
+            raise UserError(self._unchanged(unchanged, shuffles, plan, geometry))
+        require_different(plan, self._alike(plan, geometry), self.listed.style_folders.__getitem__)
+
+    def _shuffles(self, plan: PairPlan, geometry: ClipGeometry) -> tuple[int, int]:
+        """How many static pairs are of a clip and its shuffle, and of them, how many show the same
+        frames in the same order."""
+        from datasets.video_clips import permutation, raw_frames
+
+        taken = raw_frames(geometry)
+
+        def shown(clip: Clip) -> Iterator[list[int]]:
+            positions = self.listed.positions(clip.video, clip.start, geometry.window)
+            for index, rows in enumerate(taken):
+                order = permutation(clip.shuffle, index, len(rows)).tolist()
+                yield [positions[rows[place]] for place in order]
+
+        shuffles = [
+            pair
+            for pair in plan.pairs
+            if pair.factor == STATIC and pair.a.source == pair.b.source and pair.a != pair.b
+        ]
+        same = (all(map(operator.eq, shown(pair.a), shown(pair.b))) for pair in shuffles)
+        return len(shuffles), sum(same)
+
+    def _unchanged(
+        self, unchanged: int, shuffles: int, plan: PairPlan, geometry: ClipGeometry
+    ) -> str:
+        """What it means that shuffles change nothing, and what helps."""
+        if max(n for _, n in geometry.inputs) == 1:
+            other = "" if plan.given else ", or static pairs of two videos with `app_shuffle` False"
+            advice = f"clips of one frame have no order: give a larger `clip_frames`{other}"
+        elif self._wrapped(plan, geometry) and (option := self._advice(plan, geometry)):
+            advice = f"clips that run past the end of their video repeat frames: give {option}"
+        elif plan.given:
+            advice = "give other `pairs`"
+        else:
+            advice = "give a larger `clip_frames` if the network takes it, or another `random_seed`"
+        return (
+            f"{unchanged} of {shuffles} shuffled clips show their frames in the order of the other "
+            f"clip, so that nothing differs in these static pairs; {advice}"
+        )
+
+    def _alike(self, plan: PairPlan, geometry: ClipGeometry) -> list[Pair]:
+        """The dynamic pairs of checked videos that show the same files in two styles."""
+
+        rows = _rows(geometry)
+
+        def files(clip: Clip) -> Iterator[Path]:
+            if frames := self.found.get((clip.video, clip.style)):
+                yield from map(frames.path, self._positions(clip, geometry, rows))
+
+        return alike_pairs(plan, files)
+
+    def _positions(
+        self, clip: Clip, geometry: ClipGeometry, rows: Sequence[int]
+    ) -> tuple[int, ...]:
+        """The raw frames that a clip shows, each once, in order, if it takes `rows` of a window."""
+        positions = self.listed.positions(clip.video, clip.start, geometry.window)
+        return tuple(sorted({positions[row] for row in rows}))
+
     def store_rows(self, clip: Clip, geometry: ClipGeometry) -> Iterator[dict[str, Any]]:
-        """One row: the clip, and the bytes of its first frame."""
-        first = self.found[clip.video, clip.style].path(clip.start)
-        yield {**dataclasses.asdict(clip), "bytes": first.stat().st_size}
+        """One row: the clip, and what the frames that it shows are known by."""
+        shown = clip.video, clip.style, self._positions(clip, geometry, _rows(geometry))
+        if shown not in self.digests:
+            frames = self.found[clip.video, clip.style]
+            states = (file_state(frames.path(p), self.thorough) for p in shown[2])
+            self.digests[shown] = digest(states, self.thorough)
+        yield {**dataclasses.asdict(clip), "files": self.digests[shown]}
 
     def reader(self, geometry: ClipGeometry) -> VideoReader:
         """What reads the clips."""
@@ -70,7 +149,16 @@ class StylizedVideos:
         return VideoReader(self.listed, self.found, geometry)
 
     def notes(self, plan: PairPlan, geometry: ClipGeometry) -> list[str]:
-        """How many clips run past the end of their video, and what helps."""
+        """How many clips run past the end of their video, how many shuffles change nothing, and how
+        many pairs show the same files in two styles; and what helps."""
+        shuffles, unchanged = self._shuffles(plan, geometry)
+        notes = self._wrapped(plan, geometry)
+        if unchanged:
+            notes.append(f"unchanged: {self._unchanged(unchanged, shuffles, plan, geometry)}")
+        return [*notes, *alike_notes(plan, self._alike(plan, geometry))]
+
+    def _wrapped(self, plan: PairPlan, geometry: ClipGeometry) -> list[str]:
+        """How many clips run past the end of their video, if any, and what helps."""
         from datasets.video_clips import raw_frames
 
         span = 1 + max(max(taken) for taken in raw_frames(geometry))
@@ -78,7 +166,7 @@ class StylizedVideos:
         wrapped = [frames for frames in past if frames > 0]
         if not wrapped:
             return []
-        advice = self._advice(self._safe_window(plan), geometry)
+        advice = self._advice(plan, geometry)
         return [
             f"wrapped: {len(wrapped)} of {len(past)} clips run past the end of their video, by "
             f"{max(wrapped)} frame{'s' * (max(wrapped) > 1)} at most, and go on from where they "
@@ -86,9 +174,9 @@ class StylizedVideos:
             + (f"; a new run with {advice} avoids that" if advice else "")
         ]
 
-    def _advice(self, window: int, geometry: ClipGeometry) -> str:
-        """The option that makes clips fit into a window, "" if none does."""
-        frames = geometry.frames
+    def _advice(self, plan: PairPlan, geometry: ClipGeometry) -> str:
+        """The option with which no clip of such a plan runs past the end, "" if none does."""
+        window, frames = self._safe_window(plan), geometry.frames
         if geometry.exact_rate:
             rate = window // frames
             return f"`sampling_rate` {rate}" if rate else ""
@@ -106,6 +194,13 @@ class StylizedVideos:
         shortest = min(videos[name].length for name in shown)
         # A window as long as a video may begin late in it, where the study has it so.
         return shortest - 1 if self.listed.shortest_window else shortest
+
+
+def _rows(geometry: ClipGeometry) -> list[int]:
+    """The raw frames that any input takes of a window."""
+    from datasets.video_clips import raw_frames
+
+    return sorted({row for taken in raw_frames(geometry) for row in taken})
 
 
 def find(dataset: str, request: DataRequest) -> StylizedVideos:
@@ -136,17 +231,17 @@ def find(dataset: str, request: DataRequest) -> StylizedVideos:
         videos = videos.of_shared_classes()
         if not videos.videos:
             raise UserError("`m_same` False needs two videos of one class: all are alone in theirs")
-    return StylizedVideos(videos)
+    return StylizedVideos(videos, thorough=request.thorough)
 
 
 def _make_synthetic(root: Path) -> None:
     """Make the set if the folder is missing or empty. Raises UserError if it holds other things."""
     from datasets.synthetic import MARKER, make
 
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+    if not root.exists() or (is_folder(root) and not any(root.iterdir())):
         make(root, SYNTHETIC_VIDEOS)
         print(f"made: {SYNTHETIC_VIDEOS} synthetic videos in {root}", flush=True)
-    elif root.is_dir() and not (root / MARKER).is_file():
+    elif is_folder(root) and not (root / MARKER).is_file():
         raise UserError(
             f"`dataset` synthetic: {root} has no {MARKER}, so its videos are not the synthetic "
             "ones; give `dataset` plain for videos of your own"

@@ -6,8 +6,9 @@ Preprocessing is that of the study: of a window of raw frames every input takes 
 
 from __future__ import annotations
 
+import itertools
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -46,13 +47,44 @@ def preprocess(frames: Tensor, geometry: ClipGeometry) -> Tensor:
         x = x.flip(0)
     mean, std = (torch.tensor(v).view(3, 1, 1, 1) for v in (geometry.mean, geometry.std))
     x = (x - mean) / std
-    height, width = x.shape[2:]
-    # The longer side is truncated, as in PyTorchVideo's short_side_scale.
-    size = [int(v / min(height, width) * geometry.short_side) for v in (height, width)]
-    if size != [height, width]:
+    size = _scaled_size(x.shape[2:], geometry)
+    if size != list(x.shape[2:]):
         x = F.interpolate(x, size, mode="bilinear", align_corners=False)
     top, left = (round((v - geometry.crop) / 2) for v in size)
     return x[:, :, top : top + geometry.crop, left : left + geometry.crop].contiguous()
+
+
+def _scaled_size(size: Sequence[int], geometry: ClipGeometry) -> list[int]:
+    """Height and width of scaled frames."""
+    # The longer side is truncated, as in PyTorchVideo's short_side_scale.
+    return [int(v / min(size) * geometry.short_side) for v in size]
+
+
+def preprocess_each(frames: Iterable[np.ndarray], geometry: ClipGeometry) -> Tensor:
+    """As `preprocess`, to the bit, from frames that are decoded one after the other.
+
+    Few of them are there at once at their full size; all, for a network's own preprocessing.
+    """
+    frames = iter(frames)
+    first = next(frames)
+    n = _at_once(first.shape[:2], geometry)
+    decoded = itertools.chain([first], frames)
+    parts = []
+    while group := list(itertools.islice(decoded, n)):
+        parts.append(preprocess(torch.from_numpy(np.stack(group)), geometry))
+    return torch.cat(parts, 1)
+
+
+# PyTorch scales to small sizes (height + width) many frames in one step, whose rounding depends on
+# the place of a frame among as many as a register holds: 16 at most. Beyond, each is by itself.
+_SMALL, _REGISTER = 128, 16
+
+
+def _at_once(size: Sequence[int], geometry: ClipGeometry) -> int | None:
+    """How many frames of a size are preprocessed together; None: all."""
+    if geometry.transform:
+        return None
+    return _REGISTER if sum(_scaled_size(size, geometry)) <= _SMALL else 1
 
 
 def _transformed(frames: Tensor, geometry: ClipGeometry) -> Tensor:
@@ -82,6 +114,18 @@ def raw_frames(geometry: ClipGeometry) -> list[list[int]]:
     return [subsample(geometry.window, n).tolist() for _, n in geometry.inputs]
 
 
+def _decoded(frames: FrameFolder, positions: Iterable[int]) -> Iterator[np.ndarray]:
+    """Frames as uint8 [H, W, 3]. Raises FrameError for one of another size than the first."""
+    size: tuple[int, ...] = ()
+    for position in positions:
+        frame = read_frame(frames.path(position))
+        size = size or frame.shape
+        if frame.shape != size:
+            sizes = sorted([size, frame.shape])
+            raise FrameError(f"{frames.path(position)}: frames of unequal size: {sizes}")
+        yield frame
+
+
 class VideoReader:
     """Reads the frames of clips that a network sees, each once; shuffles them afterwards."""
 
@@ -103,11 +147,7 @@ class VideoReader:
         frames = self.frames[clip.video, clip.style]
         positions = self.videos.positions(clip.video, clip.start, geometry.window)
         seen = sorted({positions[row] for taken in self.taken for row in taken})
-        decoded = {position: read_frame(frames.path(position)) for position in seen}
-        sizes = {image.shape for image in decoded.values()}
-        if len(sizes) > 1:
-            raise FrameError(f"{frames.folder}: frames of unequal size: {sorted(sizes)}")
-        unique = preprocess(torch.from_numpy(np.stack([decoded[p] for p in seen])), geometry)
+        unique = preprocess_each(_decoded(frames, seen), geometry)
         place = {position: i for i, position in enumerate(seen)}
         return [unique[:, [place[positions[row]] for row in taken]] for taken in self.taken]
 

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from datasets.annotations import (
+    annotation,
+    entries,
+    field_of,
+    named_entries,
+    segment,
+    typed,
+    whole,
+)
+from datasets.names import is_folder, listed, printable, require_name, shortened
 from datasets.videos import Video, VideoSet, scan_frames, style_folders
-from utils import DataError, UserError, read_json
+from utils import DataError, UserError
 
 MIN_FRAMES = 8
 _ACTIVITYNET_FPS = 5
@@ -43,6 +52,17 @@ class Listing:
             self.problems[name] = str(error)
             return None
 
+    def lacks(self, name: str, folder: Path) -> bool:
+        """Whether a video has no folder, which is counted, or none that one may look at."""
+        try:
+            if is_folder(folder):
+                return False
+        except DataError as error:
+            self.problems[name] = str(error)
+            return True
+        self.left_out["annotated but not among the stylized videos"] += 1
+        return True
+
 
 def _activitynet(root: Path, styles: list[Path], subset: str) -> Listing:
     """The first annotated segment of each video in `activitynet_v13.json`, at 5 frames a second.
@@ -51,60 +71,57 @@ def _activitynet(root: Path, styles: list[Path], subset: str) -> Listing:
     """
     path = root / "activitynet_v13.json"
     listing = Listing()
-    database = _field(_annotation(path), "database", path)
+    database = field_of(annotation(path), "database", path)
     if not isinstance(database, dict):
         raise DataError(f"{path}: 'database' is a {type(database).__name__}, expected an object")
     for name, entry in database.items():
-        if _field(entry, "subset", path, name) != subset:
+        if typed(entry, "subset", str, path, name) != subset:
             continue
-        folder = f"v_{name}"
-        annotations = _typed(entry, "annotations", list, path, name)
-        if not (styles[0] / folder).is_dir():
-            listing.left_out["annotated but not among the stylized videos"] += 1
+        folder = f"v_{require_name(name, str(path))}"
+        require_name(folder, str(path))
+        segments = typed(entry, "annotations", list, path, name)
+        if listing.lacks(name, styles[0] / folder):
             continue
         # The public file has no frame counts; the study's own copy had.
         count = listing.count(name, styles[0] / folder)
         if "num_frames" in entry:
-            count = _typed(entry, "num_frames", int, path, name)
+            count = whole(entry, "num_frames", path, name)
         if count is None:
             continue
-        segments = [_segment(annotation, count, path, name) for annotation in annotations]
+        lengths = [end - start for start, end in (_frames(s, count, path, name) for s in segments)]
         if count < _ACTIVITYNET_MIN_FRAMES:
             listing.left_out[f"shorter than {_ACTIVITYNET_MIN_FRAMES} frames"] += 1
-        elif not segments or min(e - s for s, e in segments) < _ACTIVITYNET_MIN_SEGMENT:
+        elif not segments or min(lengths) < _ACTIVITYNET_MIN_SEGMENT:
             listing.left_out[
                 f"with a segment under {_ACTIVITYNET_MIN_SEGMENT} frames, or none"
             ] += 1
         else:
-            listing.videos.append(
-                Video(name, folder, *segments[0], label=_field(annotations[0], "label", path, name))
-            )
+            label = typed(segments[0], "label", str, path, name)
+            shown = _frames(segments[0], count, path, name)
+            listing.videos.append(Video(name, folder, *shown, label=label))
     return listing
 
 
-def _segment(annotation: dict, count: int, path: Path, name: str) -> tuple[int, int]:
-    segment = _field(annotation, "segment", path, name)
-    try:
-        start, end = (math.floor(time * _ACTIVITYNET_FPS) for time in segment)
-    except (TypeError, ValueError, OverflowError):
-        raise DataError(
-            f"{path}: {name} has the segment {segment!r}, expected [start, end] in seconds"
-        ) from None
-    return start, min(end, count)
+def _frames(entry: object, count: int, path: Path, name: str) -> tuple[int, int]:
+    """First frame of an annotated segment, and the one after its last."""
+    start, end = segment(entry, path, name)
+    fps = _ACTIVITYNET_FPS
+    return math.floor(start * fps), min(math.floor(end * fps), count)
 
 
 def _ssv2(root: Path, styles: list[Path], subset: str) -> Listing:
     """Stylized videos of `something-something-v2-validation.json` with at least 8 frames."""
     path = root / f"something-something-v2-{subset}.json"
     labels_path = root / "something-something-v2-labels.json"
-    labels = set(_entries(labels_path))
-    stylized = {folder.name for folder in styles[0].iterdir()}
+    labels = {text for text in entries(labels_path) if isinstance(text, str)}
+    stylized = {entry.name for entry in listed(styles[0])}
     listing = Listing()
-    for entry in _entries(path):
-        name = str(_field(entry, "id", path))
-        label = _field(entry, "template", path, name).replace("[", "").replace("]", "")
+    for name, entry in named_entries(path, "id"):
+        label = typed(entry, "template", str, path, name).replace("[", "").replace("]", "")
         if label not in labels:
-            raise DataError(f"{path}: template {label!r} of video {name} is not in {labels_path}")
+            raise DataError(
+                f"{path}: template {shortened(label)} of video {name} is not in {labels_path}"
+            )
         if name not in stylized:
             listing.left_out["annotated but not among the stylized videos"] += 1
             continue
@@ -122,30 +139,27 @@ def _diving48(root: Path, styles: list[Path], subset: str) -> Listing:
     """Videos of `Diving48_V2_test.json`; their lengths are from start frame to end frame."""
     path = root / f"Diving48_V2_{subset}.json"
     listing = Listing()
-    for entry in _entries(path):
-        name = _field(entry, "vid_name", path)
-        first, last = (_field(entry, key, path, name) for key in ("start_frame", "end_frame"))
-        if not isinstance(first, int) or not isinstance(last, int):
+    for name, entry in named_entries(path, "vid_name"):
+        first, end = (whole(entry, key, path, name) for key in ("start_frame", "end_frame"))
+        if end < first:
             raise DataError(
-                f"{path}: {name} has the frames {first!r} to {last!r}, expected integers"
+                f"{path}: {name} has the frames {first} to {end}, expected an 'end_frame' behind "
+                "'start_frame'"
             )
-        count = last - first
+        count = end - first
         if count < MIN_FRAMES:
             listing.left_out[f"shorter than {MIN_FRAMES} frames"] += 1
-        elif not (styles[0] / name).is_dir():
-            listing.left_out["annotated but not among the stylized videos"] += 1
-        else:
-            listing.videos.append(
-                Video(name, name, 0, count, str(_field(entry, "label", path, name)))
-            )
+        elif not listing.lacks(name, styles[0] / name):
+            label = typed(entry, "label", int | str, path, name)
+            listing.videos.append(Video(name, name, 0, count, str(label)))
     return listing
 
 
 def _plain(root: Path, styles: list[Path], subset: str) -> Listing:
     """Every folder in any style is a video without a label; if a style lacks it, a problem."""
     listing = Listing()
-    names = {path.name for style in styles for path in style.iterdir() if path.is_dir()}
-    for name in sorted(names):
+    names = {name for style in styles for name in _folder_names(style, listing)}
+    for name in sorted(names - set(listing.problems)):
         count = listing.count(name, styles[0] / name)
         if count is None:
             continue
@@ -158,37 +172,20 @@ def _plain(root: Path, styles: list[Path], subset: str) -> Listing:
     return listing
 
 
-def _entries(path: Path) -> Any:
-    """The content of an annotation file that holds a list or an object."""
-    content = _annotation(path)
-    if not isinstance(content, list | dict):
-        raise DataError(f"{path} holds {content!r}, expected a list or an object")
-    return content
-
-
-def _annotation(path: Path) -> Any:
-    """The content of an annotation file. Raises DataError where it is missing or unreadable."""
-    if not path.exists():
-        raise DataError(
-            f"{path} does not exist, the annotation of this data set (docs/data.md shows one). For "
-            "videos without annotation give `dataset` plain"
-        )
-    return read_json(path)
-
-
-def _field(entry: object, key: str, path: Path, name: str = "") -> Any:
-    """entry[key], or DataError that names the file and the entry."""
-    if not isinstance(entry, dict) or key not in entry:
-        raise DataError(f"{path}: {name or 'an entry'} has no {key!r}")
-    return entry[key]
-
-
-def _typed(entry: object, key: str, kind: type, path: Path, name: str) -> Any:
-    """entry[key] of a type, or DataError that names the file and the entry."""
-    value = _field(entry, key, path, name)
-    if not isinstance(value, kind):
-        raise DataError(f"{path}: {name} has {key!r} {value!r}, expected {kind.__name__}")
-    return value
+def _folder_names(style: Path, listing: Listing) -> Iterator[str]:
+    """Names of the folders in a style; those that cannot be used are problems."""
+    for entry in listed(style):
+        name = printable(entry.name)
+        try:
+            if not is_folder(style / entry.name):
+                continue
+        except DataError as error:
+            listing.problems[name] = str(error)
+            continue
+        if name == entry.name:
+            yield name
+        else:
+            listing.problems[name] = f"{style / name}: the name is not UTF-8; rename the folder"
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from common.factors import DIFFERENT, DYNAMIC, FACTORS, STATIC
-from datasets.pair_plan import Pair, PlanRow, PlanRules, plan_rows, read_factor
+from common.factors import DIFFERENT, DYNAMIC, FACTORS, SAME, STATIC
+from datasets.pair_plan import Pair, PlanRow, PlanRules, plan_rows, read_factor, read_integer
 from datasets.videos import UNSTYLIZED, VideoSet
 from utils import DataError, UserError
 
@@ -202,18 +202,18 @@ def read_plan(path: Path, videos: VideoSet) -> list[Pair]:
 def _read_pair(row: dict[str, str], where: str, videos: VideoSet) -> Pair:
     factor = read_factor(row, where)
     a, b = (_read_clip(row, side, where, videos) for side in "ab")
+    if a == b and factor != SAME:
+        raise DataError(
+            f"{where}: the two clips of this pair are the same, {a}, but its factor is "
+            f"{row['factor']!r}"
+        )
     return Pair(factor, a, b)
 
 
 def _read_clip(row: dict[str, str], side: str, where: str, videos: VideoSet) -> Clip:
     name, style = row[f"video_{side}"], row[f"style_{side}"]
-    try:
-        start, shuffle = int(row[f"start_{side}"]), int(row[f"shuffle_{side}"] or 0)
-    except (TypeError, ValueError):
-        raise DataError(
-            f"{where}: start_{side} {row[f'start_{side}']!r} and shuffle_{side} "
-            f"{row[f'shuffle_{side}']!r} must be integers"
-        ) from None
+    start = read_integer(row, f"start_{side}", where)
+    shuffle = read_integer(row, f"shuffle_{side}", where) if row[f"shuffle_{side}"] else 0
     if name not in videos.videos:
         raise DataError(f"{where}: video {name!r} is not among the {len(videos.videos)} videos")
     if style == UNSTYLIZED and style not in videos.style_folders:

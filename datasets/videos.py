@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shlex
 from collections import Counter
@@ -9,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from utils import DataError, UserError
+from datasets.names import is_folder, listed, printable
+from utils import DataError, UserError, require_regular
 
 # What stands for a style where a clip is unstylized, and the usual name of the folder.
 UNSTYLIZED = "original"
@@ -48,17 +51,16 @@ class FrameFolder:
 def scan_frames(folder: Path) -> FrameFolder:
     """The frames in `folder`, their name template and first number detected.
 
-    Raises DataError if there is no folder or frame, if names mix, or if a number is missing.
+    Raises DataError if there is no folder or frame, if names mix, if a number is missing, or if a
+    frame is no file: a folder, a pipe, a device, or a link that leads to none.
     """
-    try:
-        names = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
-    except FileNotFoundError:
-        raise DataError(f"{folder} does not exist") from None
-    except NotADirectoryError:
-        raise DataError(f"{folder} is not a folder of frames") from None
-    matches = [match for match in map(_FRAME.match, names) if match]
+    entries = {entry.name: entry for entry in listed(folder) if not entry.name.startswith(".")}
+    matches = [match for match in map(_FRAME.match, entries) if match]
     if not matches:
         raise DataError(f"{folder} holds no numbered .jpg or .png frames")
+    mangled = [name for name in (printable(m.string) for m in matches) if name not in entries]
+    if mangled:
+        raise DataError(f"{folder / mangled[0]}: the name is not UTF-8; rename the file")
     numbers = sorted((int(match["number"]), match.string) for match in matches)
     templates = {(match["prefix"], match["ext"]) for match in matches}
     if len(templates) > 1:
@@ -75,7 +77,17 @@ def scan_frames(folder: Path) -> FrameFolder:
                 f"{frames.path(position)} is missing: {len(numbers)} frames, numbered {first} to "
                 f"{last}"
             )
+    for match in matches:
+        _require_file(entries[match.string])
     return frames
+
+
+def _require_file(entry: os.DirEntry[str]) -> None:
+    """Raise DataError for what is no file. Most systems tell without another call for each."""
+    with contextlib.suppress(OSError):  # of which the next call tells
+        if entry.is_file():
+            return
+    require_regular(Path(entry.path))
 
 
 @dataclass(frozen=True)
@@ -155,16 +167,16 @@ def style_folders(root: Path, styles: Iterable[str], unstylized: Path | None) ->
 
     Raises DataError for a missing one, with what is there instead.
     """
-    if not root.is_dir():
+    if not is_folder(root):
         problem = "is not a folder" if root.exists() else "does not exist"
         raise DataError(
             f"`stylized_data_dir` {root} {problem}; expected a folder with style_1, style_2, ..."
         )
     folders = {style: root / f"style_{style}" for style in styles}
-    missing = [str(folder) for folder in folders.values() if not folder.is_dir()]
+    missing = [str(folder) for folder in folders.values() if not is_folder(folder)]
     if missing:
         raise DataError(f"missing style folders: {', '.join(missing)}. {_what_is_there(root)}")
-    if unstylized is not None and not unstylized.is_dir():
+    if unstylized is not None and not is_folder(unstylized):
         raise DataError(
             f"{unstylized} is not a folder: expected the unstylized videos there. Give their "
             "folder with `normal_data_dir`, or leave out `use_normal_app`"
@@ -174,7 +186,8 @@ def style_folders(root: Path, styles: Iterable[str], unstylized: Path | None) ->
 
 def _what_is_there(root: Path) -> str:
     """What is in a folder that lacks some of the styles, and what to do."""
-    present = sorted(path.name for path in root.glob("style_*") if path.is_dir())
+    names = sorted(printable(entry.name) for entry in listed(root))
+    present = [n for n in names if n.startswith("style_") and is_folder(root / n)]
     ids = [name.removeprefix("style_") for name in present]
     if len(ids) > 1:
         return f"Present in {root}: {', '.join(present)}; give `styles` {','.join(ids)}"
@@ -182,7 +195,6 @@ def _what_is_there(root: Path) -> str:
         return f"Present in {root}: only {present[0]}, and pairs need two styles"
     if (here := root.absolute()).name.startswith("style_"):
         return f"Is {root} the folder of one style? Give the one above, {here.parent}"
-    names = sorted(path.name for path in root.iterdir())
     files = [name for name in names if name.lower().endswith(VIDEO_SUFFIXES)]
     if files:
         return (

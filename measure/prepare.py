@@ -39,6 +39,7 @@ def prepare(config: Config) -> Run:
     # The plan of a run that has begun stays as it is.
     stop_or_skip(problems, config.on_bad_video, begun=bool(config.resume))
     plan = plan.without(problems)
+    data.require_usable(plan, network.clip)
     run = Run(
         config,
         network,
@@ -67,6 +68,7 @@ def find_data(config: Config, network: Network) -> DataSet:
         shared_classes=not config.m_same,
         backward=network.clip.rows > 1,
         made_in=config.place / "synthetic_videos",
+        thorough=config.thorough,
     )
     return DATASETS[config.dataset].find(config.dataset, request)
 

@@ -45,8 +45,8 @@ def require_steady(
     if changing or clips == 1:
         raise UserError(
             f"stage {changing or stage!r}: the features of one clip are others at each forward. "
-            "The network keeps something from clip to clip, or draws random numbers, and scores would "
-            "depend on the order of clips; give it a forward that depends on its input alone"
+            "The network keeps something from clip to clip, or draws random numbers, and scores "
+            "would depend on the order of clips; give it a forward that depends on its input alone"
         )
     raise UserError(
         f"stage {stage!r}: the features of a clip depend on the other clips of its batch, as with "

@@ -93,7 +93,7 @@ class TestCorruptFrame:
 
     def test_no_video_left_says_so(self, data, tmp_path):
         for path in data.rglob("*.png"):
-            path.write_bytes(b"broken")
+            path.write_bytes(f"broken {path.parts[-3]}".encode())
         with pytest.raises(DataError, match=r"factor 0 \(dynamic\) has 0 pairs, at least 2"):
             main.measure(Config(**options(data, tmp_path, on_bad_video="skip", max_bad=100)))
 

@@ -13,6 +13,7 @@ import pytest
 
 from common.factors import DIFFERENT, DYNAMIC, FACTORS, SAME, STATIC
 from datasets.davis import SequenceSet
+from datasets.flow_jitter import sample_jitters
 from datasets.flow_plan import (
     FlowClip,
     SequencePair,
@@ -218,15 +219,24 @@ class TestFiles:
             ("0,motion,bear,1,0,2,0,1", "factor 'motion' is none of dynamic, static"),
             ("0,dynamic,zebra,1,0,2,0,1", "'zebra' is not among the 3 sequences"),
             ("0,dynamic,bear,1,0,9,0,1", "style '9' is not among 1, 2, 3"),
-            ("0,static,bear,1,0,1,x,1", "must be integers"),
-            ("0,static,bear,1,0,1,2.5,1", "must be integers"),
+            ("0,static,bear,1,0,1,x,1", "jitter_b 'x' must be an integer"),
+            ("0,static,bear,1,0,1,2.5,1", "jitter_b '2.5' must be an integer"),
             ("0,static,bear,1,0,1,-4,1", "a jitter is negative"),
             ("0,dynamic,bear,1,0,1,4,1", "factor 'dynamic', but .* make the pair 'static'"),
             ("0,static,bear,1,0,2,0,1", "factor 'static', but .* make the pair 'dynamic'"),
             ("0,static,bear,1,0,2,4,1", f"factor 'static', but .* '{FACTORS[DIFFERENT]}'"),
             ("0,dynamic,bear,1,4,1,4,1", f"factor 'dynamic', but .* '{FACTORS[SAME]}'"),
-            ("0,static,bear,1,0", "style None is not among"),
-            ("0,static,bear,1,0,1,4", "must be integers"),
+            ("0,static,bear,1,0", "5 cells, expected 8 as in the header"),
+            ("0,static,bear,1,0,1,4", "7 cells, expected 8 as in the header"),
+            ("0,static,bear,1,0,1,4,1,1", "9 cells, expected 8 as in the header"),
+            (
+                f"0,static,bear,1,0,1,{9 * 10**4000},1",
+                r"jitter_b '90+\.\.\. must",
+            ),
+            (
+                f"0,static,bear,1,0,1,4,{'9' * 5000}",
+                r"offset '9+\.\.\. must be an integer",
+            ),
         ],
         ids=[
             "factor",
@@ -241,6 +251,9 @@ class TestFiles:
             "nor none",
             "cut off",
             "no offset",
+            "too long",
+            "huge",
+            "more digits than Python reads",
         ],
     )
     def test_unusable_row_is_refused_with_its_line(self, tmp_path, rows, row, words):
@@ -264,6 +277,18 @@ class TestFiles:
         with pytest.raises(DataError, match=rf"bad\.csv.*{words}"):
             read_sequence_pairs(tmp_path / "bad.csv", toy())
 
+    def test_a_column_that_is_there_twice_is_refused(self, tmp_path, rows):
+        (tmp_path / "bad.csv").write_text(f"{rows[0]},offset\n{rows[1]},3\n")
+        with pytest.raises(DataError, match=r"bad\.csv, line 1: the column 'offset' .*more than"):
+            read_sequence_pairs(tmp_path / "bad.csv", toy())
+
+    def test_seeds_of_many_digits_are_used(self, tmp_path):
+        pairs = [SequencePair(STATIC, "bear", "1", 0, "1", 10**26, -(10**26))]
+        write(tmp_path / "plan.csv", pairs)
+        assert read_sequence_pairs(tmp_path / "plan.csv", toy()) == pairs
+        assert len(all_pairs(pairs, toy(), True)) == SEQUENCES["bear"]
+        assert len(sample_jitters(10**26, "bear", "00000", 2)) == 2
+
     def test_missing_file_is_refused(self, tmp_path):
-        with pytest.raises(DataError, match=r"`pairs` .*none\.csv cannot be read"):
+        with pytest.raises(DataError, match=r"`pairs`: .*none\.csv does not exist"):
             read_sequence_pairs(tmp_path / "none.csv", toy())

@@ -96,11 +96,11 @@ def big(task):
     ("how", "words"),
     [
         (lambda: os.kill(os.getpid(), signal.SIGKILL), "by signal 9 while it read video 2"),
-        (lambda: os.kill(os.getpid(), signal.SIGSEGV), "by signal 11 while it read video 2"),
+        (lambda: os.kill(os.getpid(), signal.SIGUSR1), "by signal 10 while it read video 2"),
         (lambda: os._exit(0), "with exit code 0 while it read video 2"),
         (lambda: os._exit(3), "with exit code 3 while it read video 2"),
     ],
-    ids=["killed", "crashed", "left", "failed"],
+    ids=["killed", "ended", "left", "failed"],
 )
 @pytest.mark.parametrize("processes", [1, 2])
 def test_process_that_dies_is_named_with_its_clip(how, words, processes):

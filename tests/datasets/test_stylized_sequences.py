@@ -94,26 +94,6 @@ class TestCheck:
         assert data.check(self.plan(FlowClip("bear", "00001", "2"))) == {}
         assert data.listed.problems == {}
 
-    def test_a_row_of_the_store_for_each_frame_with_the_bytes_of_its_files(self, root):
-        data = StylizedSequences(sequences(root, backward=True))
-        for folder, n in (("stylized/JPEGImages/Lynx", 3), (f"original/{FORWARD}", 4)):
-            for frame in ("00001", "00003"):
-                path = next((root / folder / "bear").glob(f"{frame}.*"))
-                path.write_bytes(b"x" * (n + int(frame)))
-        clip = FlowClip("bear", "00001", "1", 7, "00003")
-        shared = {"video": "bear", "frame": "00001", "style": "1", "jitter": 7, "other": "00003"}
-        backward = {
-            frame: (root / "original" / BACKWARD / f"bear/{frame}.png").stat().st_size
-            for frame in clip.frames
-        }
-        assert list(data.store_rows(clip, TWO)) == [
-            {**shared, "row_of": "00001", "bytes": f"4+5+{backward['00001']}"},
-            {**shared, "row_of": "00003", "bytes": f"6+7+{backward['00003']}"},
-        ]
-        one = StylizedSequences(sequences(root))
-        (row,) = one.store_rows(FlowClip("bear", "00001", "1"), ONE)
-        assert (row["row_of"], row["bytes"]) == ("00001", "4+5")
-
 
 class TestFind:
     def test_its_answers(self, root):

@@ -116,13 +116,6 @@ class TestCheck:
         problems = data.check(self.plan("a", style=UNSTYLIZED))
         assert f"{root / 'original' / 'a'} has 8" in problems["a"]
 
-    def test_row_of_the_store_has_the_bytes_of_the_first_frame(self, root):
-        (root / "style_2" / "a" / "000004.jpg").write_bytes(b"12345")
-        data = self.data(root)
-        data.check(self.plan("a"))
-        (row,) = data.store_rows(Clip("a", "2", 3, 7), ClipGeometry((("video", 8),), 1))
-        assert row == {"video": "a", "style": "2", "start": 3, "shuffle": 7, "bytes": 5}
-
 
 I3D = ClipGeometry((("video", 8),), 8)
 

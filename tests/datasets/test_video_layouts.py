@@ -207,7 +207,7 @@ class TestSSv2:
                 r"'Eating something' of video 1 is not in .*labels\.json",
                 id="unknown template",
             ),
-            pytest.param({"1": "Pushing something"}, "an entry has no 'id'", id="not a list"),
+            pytest.param({"1": "Pushing something"}, "entry 1 has no 'id'", id="not a list"),
             pytest.param("[{]", "is not readable JSON", id="broken"),
         ],
     )

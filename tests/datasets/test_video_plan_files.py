@@ -8,6 +8,7 @@ import pytest
 
 from common.factors import DYNAMIC, STATIC
 from datasets.pair_plan import Pair, PairPlan, PlanRules
+from datasets.video_clips import permutation
 from datasets.video_plan import Clip, plan_row, read_plan, sample_pairs
 from datasets.videos import UNSTYLIZED, Video
 from tests.datasets.helpers import toy, video_set
@@ -59,10 +60,16 @@ def test_a_person_can_read_and_write_it(tmp_path):
         ("0,dynamic,a,1,0,0,a,9,0,0", "style '9' is not among 1, 2, 3"),
         ("0,dynamic,a,1,0,0,a,2,90,0", r"start 90 of a is not in 0\.\.89"),
         ("0,dynamic,a,1,-1,0,a,2,0,0", r"start -1 of a is not in 0\.\.89"),
-        ("0,dynamic,a,1,x,0,a,2,0,0", "start_a 'x' .* must be integers"),
+        ("0,dynamic,a,1,x,0,a,2,0,0", "start_a 'x' must be an integer"),
         ("0,static,a,1,0,0,a,1,0,-5", "shuffle -5 is negative"),
-        ("0,static,a,1,0,0,a,1,0,1.5", "shuffle_b '1.5' must be integers"),
-        ("0,dynamic,a,1", r"start_a None .* must be integers"),
+        ("0,static,a,1,0,0,a,1,0,1.5", "shuffle_b '1.5' must be an integer"),
+        ("0,dynamic,a,1", "4 cells, expected 10 as in the header"),
+        ("0,dynamic,a,1,0,0,a,2,0,0,0", "11 cells, expected 10 as in the header"),
+        (f"0,dynamic,a,1,{10**26},0,a,2,0,0", rf"start {10**26} of a is not in 0\.\.89"),
+        (f"0,static,a,1,0,0,a,1,0,{10**100}", r"shuffle_b '10+\.\.\. must be"),
+        (f"0,static,a,1,0,0,a,1,0,{'9' * 5000}", r"shuffle_b '9+\.\.\. must be"),
+        ("0,dynamic,a,1,5,0,a,1,5,0", r"clips of this pair are the same, a \(style 1, start 5\)"),
+        ("0,static,a,1,5,7,a,1,5,7", "are the same, .* its factor is 'static'"),
     ],
     ids=[
         "factor",
@@ -74,6 +81,12 @@ def test_a_person_can_read_and_write_it(tmp_path):
         "negative",
         "fraction",
         "cut off",
+        "too long",
+        "start of 27 digits",
+        "huge shuffle",
+        "more digits than Python reads",
+        "one clip twice",
+        "one shuffle twice",
     ],
 )
 def test_unusable_row_is_refused_with_its_line(tmp_path, rows, row, words):
@@ -81,6 +94,27 @@ def test_unusable_row_is_refused_with_its_line(tmp_path, rows, row, words):
     path.write_text("\n".join([*rows[:4], row, *rows[4:]]))
     with pytest.raises(DataError, match=rf"bad\.csv, line 5: .*{words}"):
         read_plan(path, toy())
+
+
+def test_the_same_clip_twice_is_a_pair_of_the_factor_same(tmp_path, rows):
+    path = tmp_path / "same.csv"
+    path.write_text("\n".join([rows[0], "0,same,a,1,5,0,a,1,5,0"]))
+    (pair,) = read_plan(path, toy())
+    assert pair.a == pair.b == Clip("a", "1", 5)
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path, rows):
+    path = tmp_path / "bad.csv"
+    path.write_text(f"{rows[0]},video_a\n{rows[1]},b\n")
+    with pytest.raises(DataError, match=r"bad\.csv, line 1: the column 'video_a' .*more than once"):
+        read_plan(path, toy())
+
+
+def test_seeds_of_many_digits_are_used(tmp_path):
+    pairs = [Pair(STATIC, Clip("a", "1", 0), Clip("a", "1", 0, 10**26))]
+    write_plan(tmp_path / "plan.csv", pairs)
+    assert read_plan(tmp_path / "plan.csv", toy()) == pairs
+    assert sorted(permutation(10**26, 1, 9).tolist()) == list(range(9))
 
 
 def test_line_numbers_count_blank_lines(tmp_path, rows):
@@ -102,7 +136,7 @@ def test_line_numbers_count_blank_lines(tmp_path, rows):
 )
 def test_what_is_no_plan_is_refused_with_its_path(tmp_path, content):
     (tmp_path / "bad.csv").write_bytes(content)
-    with pytest.raises(DataError, match=r"`pairs` .*bad\.csv"):
+    with pytest.raises(DataError, match=r"`pairs`:? .*bad\.csv"):
         read_plan(tmp_path / "bad.csv", toy())
 
 
@@ -113,7 +147,7 @@ def test_header_alone_is_refused(tmp_path, rows):
 
 
 def test_missing_file_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"`pairs` .*nowhere\.csv cannot be read"):
+    with pytest.raises(DataError, match=r"`pairs`: .*nowhere\.csv does not exist"):
         read_plan(tmp_path / "nowhere.csv", toy())
 
 

@@ -68,8 +68,6 @@ def test_nothing_but_the_network_need_be_configured(trees, monkeypatch):
 
 def test_store_has_a_row_for_every_frame_of_a_clip(tmp_path):
     root = write_trees(tmp_path)
-    for number, path in enumerate((root / "original").rglob("*.png")):
-        path.write_bytes(path.read_bytes() + bytes(number))  # each of another size
     one, two = planned(root), planned(root, model="tiny2")
     assert [row["row_of"] for row in one.store_rows()] == [clip.frame for clip in one.rows]
     rows = two.store_rows()
@@ -78,13 +76,7 @@ def test_store_has_a_row_for_every_frame_of_a_clip(tmp_path):
         first, second = (rows[number] for number in numbers)
         assert (first["row_of"], second["row_of"]) == (clip.frame, clip.other)
         assert (first["frame"], second["frame"]) == (clip.frame, clip.frame)
-    # Files of the frame of the row: of the second row of a clip those of its other frame.
-    row = next(row for row in rows if row["row_of"] != row["frame"])
-    data, video, frame = two.data.listed, row["video"], row["row_of"]
-    files = [data.image(video, row["style"], frame)]
-    files += [data.flow(video, flow, frame) for flow in (FORWARD, BACKWARD)]
-    assert row["bytes"] == "+".join(str(path.stat().st_size) for path in files)
-    assert {row["bytes"].count("+") for row in one.store_rows()} == {1}
+    assert all(row["files"].startswith("time:") for row in (*one.store_rows(), *rows))
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,8 @@ class TestStartedAgain:
             interrupt(config)
         before = contents(tmp_path / "out")
         for path in (root / tree).rglob("*.*"):
-            save(path, np.zeros((12, 20, 3), np.uint8))  # much smaller than noise
+            shade = sum(path.parts[-3].encode()) % 256  # of the style
+            save(path, np.full((12, 20, 3), shade, np.uint8))
         for again in (lambda: run(config), lambda: resume(place(tmp_path / "out"))):
             with pytest.raises(UserError, match=r"another video: |other videos of the same names"):
                 again()

@@ -313,7 +313,7 @@ def test_damaged_file_is_named_and_nothing_is_saved(folder, davis, tmp_path):
 
 
 def test_masks_that_are_no_numbers_are_refused(made, tmp_path):
-    torch.save({"gain": torch.tensor(float("nan"))}, tmp_path / "broken.pt")
+    torch.save({"gain": torch.tensor(3e38)}, tmp_path / "broken.pt")
 
     with pytest.raises(DataError, match=r"NaN or inf: is .*broken.pt whole"):
         evaluated(made, tmp_path, checkpoint=tmp_path / "broken.pt")

@@ -179,7 +179,8 @@ def test_clips_that_do_not_fit(model, arrays, words, tmp_path):
 def test_features_that_are_not_finite_name_the_clip(tiny):
     _, folder = tiny
     state = fill(TinyMATNet().state_dict())
-    state["encoder.conv1_1.bias"][1] = 3e38
-    save_matnet(folder, {name: value * 2 for name, value in state.items()})
+    state["encoder.conv1_1.bias"][1] = 3.4e38  # finite, until something is added
+    state["encoder.conv1_1.weight"][1] = 1e38
+    save_matnet(folder, state)
     with pytest.raises(DataError, match="stage conv1,app_stream, unit 1, clip 0: the feature is"):
         extract(folder, folder, "--model", "matnet", "--stg", "all")

@@ -21,7 +21,7 @@ from utils import UserError
 
 data = helpers_runs.videos
 
-# A network whose weights are drawn by `{draw}`, of clips of one frame of one pixel.
+# A network whose weights are drawn by `{draw}`, of clips of four frames of one pixel.
 DRAWN = """
 import itertools, os, random
 import numpy as np
@@ -35,7 +35,7 @@ fresh.seed()
 def build({parameter}):
     layer = nn.Conv3d(3, 1, 1, bias=False)
     nn.init.constant_(layer.weight, {draw})
-    return nn.Sequential(layer), {{'frames': 1, 'crop': 1}}
+    return nn.Sequential(layer), {{'frames': 4, 'crop': 1}}
 """
 
 

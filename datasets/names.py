@@ -1,0 +1,74 @@
+"""Names of videos and frames: each is that of one folder or file, and of nothing elsewhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from utils import DataError
+
+# What file systems hold, in bytes.
+LONGEST_NAME = 255
+_SHOWN = 60
+
+
+def name_problem(name: str) -> str:
+    """What keeps a name from being that of one folder or file; empty if nothing does.
+
+    >>> name_problem("../style_2/n1"), name_problem("n1")
+    ('leads to another folder', '')
+    """
+    if name in ("", ".", ".."):
+        return "names no folder of its own"
+    if set(name) & {"/", "\\"}:
+        return "leads to another folder"
+    if "\0" in name:
+        return "has a NUL character"
+    if printable(name) != name:
+        return "is not UTF-8"
+    if len(name.encode()) > LONGEST_NAME:
+        return f"is longer than {LONGEST_NAME} bytes"
+    return ""
+
+
+def require_name(name: str, where: str) -> str:
+    """The name. Raises DataError, which begins with `where`, unless it is that of one folder or
+    file."""
+    if problem := name_problem(name):
+        raise DataError(
+            f"{where}: the name {shortened(name)} {problem}; expected that of one folder or file"
+        )
+    return name
+
+
+def printable(text: str) -> str:
+    """Text that can be written as UTF-8: a file name may hold bytes that are none."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def shortened(value: object) -> str:
+    """A value for a message, cut if it is long."""
+    text = printable(repr(value))
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there. Raises DataError where the system does not let one look."""
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise DataError(printable(f"{path} cannot be looked at: {error.strerror}")) from None
+
+
+def listed(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder, in any order. Raises DataError if it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        raise DataError(f"{folder} does not exist") from None
+    except NotADirectoryError:
+        raise DataError(f"{folder} is not a folder of frames") from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DataError(printable(f"{folder} cannot be listed: {why}")) from None
