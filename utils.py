@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import socket
 import stat
 import sys
 import tempfile
@@ -90,6 +92,37 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(repr(by_lower[word]) for word in near)}?" if near else ""
 
 
+def partial_prefix() -> str:
+    """How the names of files and folders begin that this process has not finished."""
+    return f".partial-{socket.gethostname()}-{os.getpid()}-"
+
+
+def clear_partials(folder: Path, whosever: bool = False) -> None:
+    """Remove what processes of this machine that are gone had not finished in a folder.
+
+    whosever: what any process has not finished, where no other one can be at work.
+    """
+    for path in folder.glob(".partial-*"):
+        if whosever or _is_abandoned(path.name):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _is_abandoned(name: str) -> bool:
+    found = re.fullmatch(r"\.partial-(.+)-(\d+)-[^-]*", name)
+    if not found or found[1] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(found[2]), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:  # it is another user's
+        return False
+    return False
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends without error.
@@ -98,7 +131,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=partial_prefix(), suffix=path.suffix
+        )
     except OSError as error:
         why = error.strerror
         raise WriteError(f"{path} cannot be written: {why}", why) from None

@@ -17,7 +17,6 @@ from measure.ending import keeping
 from measure.folder import (
     RECORD,
     advising_a_new_run,
-    clear_partials,
     make_folder,
     note_resumption,
     require_writable_run,
@@ -28,7 +27,7 @@ from measure.run import Run
 from measure.steady import require_steady
 from models.network import BUILT, BY_SHAPE, HookPoint, Network, UnitRule
 from results.store import FeatureStore
-from utils import DataError, UserError, counted, progress, read_json, resolve_device
+from utils import DataError, UserError, clear_partials, counted, progress, read_json, resolve_device
 
 if TYPE_CHECKING:
     import torch
@@ -203,11 +202,13 @@ def compute_features(run: Run, folder: Path) -> Features:
 
     Raises UserError if another process works in the folder, or if it holds other features.
     """
+    clear_partials(folder.parent)
     with contextlib.ExitStack() as until_done:
         if folder.exists():
             require_writable_run(folder)
             until_done.enter_context(held(folder))
-            clear_partials(folder)
+            for place in (folder, folder / "features"):
+                clear_partials(place, whosever=True)
             _require_same(run, folder)
         store = _begun_store(run, folder)
         if store and store.done.all():

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import platform
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -25,7 +24,16 @@ from results.figures import plot_joint_encoding, plot_layerwise
 from results.statistics import Results
 from results.store import FeatureStore
 from results.tables import joint_table, layerwise_table, write_tables
-from utils import DataError, UserError, file_name, read_json, why_unwritable, write_csv, write_json
+from utils import (
+    DataError,
+    UserError,
+    file_name,
+    partial_prefix,
+    read_json,
+    why_unwritable,
+    write_csv,
+    write_json,
+)
 
 RECORD = "config.json"
 # Options that do not change what a run is.
@@ -88,16 +96,6 @@ def require_writable_run(folder: Path) -> None:
         )
 
 
-def clear_partials(folder: Path) -> None:
-    """Remove what a killed process had not finished writing in the folder of a run that no other
-    process works in."""
-    for path in [*folder.glob(".partial-*"), *folder.glob("*/.partial-*")]:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
 def find_folder(run: Run) -> Path:
     """Where a run is, or will be: started again, a run goes on in the folder that it has.
 
@@ -147,7 +145,7 @@ def make_folder(folder: Path, run: Run, loaded: Mapping[str, Any]) -> None:
     }
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as name:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=partial_prefix()) as name:
             new = Path(name) / folder.name  # unlike the one above it, not private
             new.mkdir()
             run.plan.write(new / "plan.csv")

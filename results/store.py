@@ -27,6 +27,7 @@ from utils import (
     UserError,
     atomic_path,
     counted,
+    partial_prefix,
     read_csv,
     read_json,
     require_regular,
@@ -74,7 +75,7 @@ class FeatureStore:
         clip was read from, is no part of what the clip is called in messages.
         """
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as name:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=partial_prefix()) as name:
             new = Path(name) / folder.name
             write_csv(new / CLIPS, rows)
             np.save(new / CHECKSUMS, np.full((len(rows), len(stages)), _TO_DO, dtype=np.int64))

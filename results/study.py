@@ -24,7 +24,7 @@ from common.parts import in_words
 from common.tasks import RECOGNITION, SEGMENTATION
 from results import final_files, joint_files
 from results.statistics import LAYER, UNIT, Results, classified, find
-from utils import DataError, UserError, file_name, open_csv, read_json
+from utils import DataError, UserError, clear_partials, file_name, open_csv, read_json
 
 # What runs of different seeds may differ in: thresholds do not enter the files of `final`.
 _OF_A_SEED = ("plan", "random", "thresholds")
@@ -80,7 +80,10 @@ def write(run: Exported, results: Results) -> list[Path]:
     """Write the files; returns the paths of those beside the run's folder, or of their folder where
     they are many."""
     _write_dim_est(run.folder / f"{file_name(results.model)}_dim_est.csv", results)
-    return [path for writer in _WRITERS[run.task] for path in writer(run, results)]
+    paths = [path for writer in _WRITERS[run.task] for path in writer(run, results)]
+    for path in paths:
+        clear_partials(path if path.is_dir() else path.parent)
+    return paths
 
 
 def _require_alike(run: Exported) -> None:
