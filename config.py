@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from common.factors import FACTORS
 from common.options import (
+    LARGEST_SEED,
     Parser,
     add_fields,
     as_text,
@@ -127,7 +128,8 @@ class Config:
     thorough: bool = _videos(
         False, boolean, "compare the contents of frames when a run goes on, not their times")
 
-    random_seed: int = _pairs(1, integer(0), "seed of the pair plan, jitter and random weights")
+    random_seed: int = _pairs(
+        1, integer(0, LARGEST_SEED), "seed of the pair plan, jitter and random weights")
     pairing: str = _pairs(
         "anchored", str, "how pairs are sampled, see docs/numbers.md", choices=PAIRINGS)
     n_examples: int | None = _pairs(
@@ -294,12 +296,13 @@ def _saved_options(folder: Path) -> dict[str, Any]:
 
 def check_factors(config: FactorOptions) -> None:
     """Raise UserError for a residual index that is no factor, or the dynamic or static one."""
-    allowed = [-1, *range(2, config.n_factors)]
-    if config.residual_index not in allowed:
+    last = config.n_factors - 1
+    if config.residual_index != -1 and not 2 <= config.residual_index <= last:
+        allowed = "" if last < 2 else " or 2" if last == 2 else f" or 2 to {last}"
         raise UserError(
             f"`residual_index` {config.residual_index} with `n_factors` {config.n_factors}: "
-            f"expected {' or '.join(map(str, allowed))}, ids 0 and 1 are dynamic and static; "
-            f"give `residual_index` {allowed[-1]}"
+            f"expected -1{allowed}, ids 0 and 1 are dynamic and static; give `residual_index` "
+            f"{last if last > 1 else -1}"
         )
 
 

@@ -20,16 +20,23 @@ def boolean(text: str) -> bool:
     return values[text.lower()]
 
 
-def integer(low: int) -> Callable[[str], int]:
-    """A parser of integers of at least `low`."""
+# Seeds that the generators of Python, NumPy and PyTorch all take.
+LARGEST_SEED = 2**32 - 1
+
+
+def integer(low: int, high: int = 2**31 - 1) -> Callable[[str], int]:
+    """A parser of integers from `low` to `high`."""
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not an integer") from None
+            shown = text if len(text) < 40 else f"{text[:20]}... ({len(text)} characters)"
+            raise argparse.ArgumentTypeError(f"{shown!r} is not an integer") from None
         if value < low:
             raise argparse.ArgumentTypeError(f"{value} is below {low}")
+        if value > high:
+            raise argparse.ArgumentTypeError(f"{value} is above {high}")
         return value
 
     return parse

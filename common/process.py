@@ -135,6 +135,6 @@ def _keep_streams_open() -> None:
             continue
         if stream is None:
             stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-        if hasattr(stream, "reconfigure"):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # no file of the system
             stream.reconfigure(errors="backslashreplace")
         setattr(sys, name, _Lasting(stream))

@@ -161,7 +161,9 @@ def note_resumption(folder: Path, config: Config) -> None:
     """Add to the record of a run that it was resumed, with which options."""
     record = read_json(folder / RECORD)
     when = datetime.now().isoformat(timespec="seconds")
-    record.setdefault("resumed", []).append({"when": when, "options": as_json(config)})
+    before = record.get("resumed", [])
+    now = {"when": when, "options": as_json(config)}
+    record["resumed"] = [*(before if isinstance(before, list) else ()), now]
     write_json(folder / RECORD, record)
 
 

@@ -14,7 +14,7 @@ from measure.folder import RECORD, require_free_name, require_writable
 from measure.request import find_network, resolved
 from measure.run import Run
 from models.network import AUTO, Network
-from utils import UserError, read_json, resolve_device
+from utils import DataError, UserError, read_json, resolve_device
 
 
 def prepare(config: Config) -> Run:
@@ -114,4 +114,9 @@ def fetched(config: Config, network: Network, checkpoint: str) -> str:
 
 def _recorded_bad_videos(config: Config) -> dict[str, str]:
     """The videos that the run to resume left out: its plan no longer holds them."""
-    return read_json(config.resume / RECORD).get("bad_videos", {}) if config.resume else {}
+    if not config.resume:
+        return {}
+    found = read_json(config.resume / RECORD).get("bad_videos", {})
+    if not isinstance(found, dict) or not all(isinstance(why, str) for why in found.values()):
+        raise DataError(f"{config.resume / RECORD} is damaged: 'bad_videos' is {found!r:.60}")
+    return found

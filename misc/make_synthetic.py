@@ -13,7 +13,7 @@ from pathlib import Path
 
 import _path
 
-from common.options import integer, script_parser
+from common.options import LARGEST_SEED, integer, script_parser
 from common.process import run_script
 from datasets.synthetic import MIN_SIZE, STYLES, make
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--size", type=integer(MIN_SIZE), default=64, help="side in pixels (default: %(default)s)")
     add(
         "--random_seed",
-        type=integer(0),
+        type=integer(0, LARGEST_SEED),
         default=1,
         help="seed of the content (default: %(default)s)",
     )

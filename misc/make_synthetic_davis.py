@@ -13,7 +13,7 @@ from pathlib import Path
 
 import _path
 
-from common.options import integer, script_parser, size
+from common.options import LARGEST_SEED, integer, script_parser, size
 from common.process import run_script
 
 
@@ -25,7 +25,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--n_sequences", type=integer(1), default=3, help="sequences (default: %(default)s)")
     add("--n_frames", type=integer(3), default=8, help="frames of each (default: %(default)s)")
     add("--size", type=size, default=(96, 160), help="height,width or one side (default: 96,160)")
-    add("--random_seed", type=integer(0), default=1, help="seed (default: %(default)s)")
+    add(
+        "--random_seed",
+        type=integer(0, LARGEST_SEED),
+        default=1,
+        help="seed (default: %(default)s)",
+    )
     args = parser.parse_args(argv)
 
     from datasets.synthetic_davis import make_davis

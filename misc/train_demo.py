@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.options import integer, script_parser
+from common.options import LARGEST_SEED, integer, script_parser
 from common.process import run_script
 from datasets.geometry import ClipGeometry
 from datasets.synthetic import MOTIONS, STYLES, Video, draw_video, render_at
@@ -66,7 +66,9 @@ TASKS = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, test and save both."""
     parser = script_parser(__doc__)
-    parser.add_argument("--random_seed", type=integer(0), default=1, help="default: %(default)s")
+    parser.add_argument(
+        "--random_seed", type=integer(0, LARGEST_SEED), default=1, help="default: %(default)s"
+    )
     parser.add_argument("--save_dir", type=Path, help="default: where the demo finds them")
     args = parser.parse_args(argv)
     paths = {name: target(find(name), args.save_dir) for name in TASKS}

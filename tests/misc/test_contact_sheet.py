@@ -303,7 +303,8 @@ class TestSheet:
             main([*as_argv(chosen), "--rows", "2", "--save", str(save)])
             assert capsys.readouterr().out == f"4 pairs: {save}{replaced}\n"
         with Image.open(save) as image:
-            assert (image.format, image.width) == ("PNG", 902)  # 8.2 inches of 110 pixels
+            assert image.format == "PNG"
+            assert image.width in (901, 902)  # 8.2 inches of 110 pixels
 
     def test_no_weights_are_needed_whatever_a_run_had(self, data, tmp_path, capsys):
         """A run is shown whose checkpoint is not there any more."""

@@ -44,7 +44,7 @@ def test_object_of_an_annotation(pixels, mode, expected, tmp_path):
     ("pixels", "words"),
     [
         pytest.param(np.uint8([[0, 1, 2]]), "values up to 2; expected 0 and 255", id="grey ids"),
-        pytest.param(np.uint16([[0, 65535]]), "mode I;16", id="16 bits"),
+        pytest.param(np.uint16([[0, 65535]]), "mode I", id="16 bits"),
     ],
 )
 def test_other_annotations_are_refused(pixels, words, tmp_path):
