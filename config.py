@@ -192,11 +192,13 @@ def _parsed(field: dataclasses.Field, value: Any) -> Any:
 
 # What is measured where nothing else is said, as in the study.
 USUAL_MODEL = "i3d"
+# Bytes of a name that others are made of; those of files have 255 at most.
+LONGEST_NAME = 150
 # Options that only matter where pairs are sampled.
 SAMPLING = ("start", "pairing", "n_examples", "nreps", "app_shuffle", "m_same")
 
 # Options that say which run it is.
-_PLACE = ("dataset", "save_dir", "random_seed", "subset", "styles")
+_PLACE = ("dataset", "save_dir", "random_seed", "subset", "styles", "thorough")
 
 
 class FactorOptions(Protocol):
@@ -323,6 +325,13 @@ def check(config: Config) -> None:
     name = config.run_name
     if name is not None and (name in ("", "..") or Path(name).name != name):
         raise UserError(f"`run_name` {name!r} is no name of a folder in `save_dir`")
+    for field in ("run_name", "name"):
+        size = len((getattr(config, field) or "").encode(errors="surrogateescape"))
+        if size > LONGEST_NAME:
+            raise UserError(
+                f"`{field}` has {size} bytes, more than the name of a folder can have: give one of "
+                f"{LONGEST_NAME} at most"
+            )
     sampled = [name for name in SAMPLING if name in changed(config) and name != "n_examples"]
     if config.pairs and sampled:
         raise UserError(f"`pairs` {config.pairs} holds the pairs already: leave out `{sampled[0]}`")

@@ -21,7 +21,7 @@ from measure.folder import (
     note_resumption,
     require_writable_run,
 )
-from measure.left_out import Policy, not_finite
+from measure.left_out import Policy, clips_not_finite
 from measure.lock import held
 from measure.run import Run
 from measure.steady import require_steady
@@ -133,25 +133,26 @@ def fill_store(
     """
     from datasets.batches import BadVideo
 
-    bad: dict[str, str] = {}
+    unreadable: dict[str, str] = {}
+    not_finite: dict[str, str] = {}
     is_first = True
     with progress((), "clips", "clip", total=len(rows), done=_n_done(store, rows)) as bar:
         for batch in batches:
             if isinstance(batch, BadVideo):
-                bad.setdefault(batch.video, batch.reason)
-                if not policy.unreadable and len(bad) == MOST_SHOWN:
+                unreadable.setdefault(batch.video, batch.reason)
+                if not policy.unreadable and len(unreadable) == MOST_SHOWN:
                     break
-            elif policy.unreadable or not bad:
+            elif policy.unreadable or not unreadable:
                 features = network.features(batch.inputs)
                 if is_first:
                     network.require_steady(batch.inputs, features)
                     is_first = False
-                bad |= _store(store, batch.clips, features, rows, policy)
+                not_finite |= _store(store, batch.clips, features, rows, policy)
                 bar.update(len(batch.clips))
-            if policy.unreadable:
-                policy.require_few(bad)
-    policy.require_readable(bad)
-    return bad
+            if policy.unreadable or not_finite:
+                policy.require_few({**unreadable, **not_finite})
+    policy.require_readable(unreadable)
+    return {**unreadable, **not_finite}
 
 
 def _store(
@@ -162,7 +163,7 @@ def _store(
     policy: Policy,
 ) -> dict[str, str]:
     """Store the features of a batch; returns the videos left out for NaN, where they may be."""
-    bad = not_finite(features, len(clips))
+    bad = clips_not_finite(features, len(clips))
     if bad and not policy.nan:
         place, why = next(iter(bad.items()))
         raise DataError(f"clip {clips[place]}, {why}. Give `on_nan` skip to leave such videos out")

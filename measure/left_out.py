@@ -57,7 +57,7 @@ def listed(bad: Mapping[str, str]) -> str:
     return "\n".join(f"  {video}: {why}" for video, why in list(bad.items())[:MOST_SHOWN])
 
 
-def not_finite(features: Mapping[str, np.ndarray], clips: int) -> dict[int, str]:
+def clips_not_finite(features: Mapping[str, np.ndarray], clips: int) -> dict[int, str]:
     """Clips of a batch with NaN or inf among their features, by position, and where it is."""
     found: dict[int, str] = {}
     for stage, values in features.items():

@@ -72,6 +72,7 @@ class TestHelp:
         )
         *shown, imported = result.stdout.splitlines()
         assert imported == "[]"
-        options = {word for line in shown for word in line.split() if word.startswith("--")}
+        words = [word.rstrip(",") for line in shown for word in line.split()]
+        options = {word for word in words if word.startswith("--")}
         named = {*(field.name for field in dataclasses.fields(Config)), *main.LISTS}
         assert {f"--{name}" for name in named} <= options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import main
 from config import Config
+from measure.features import LoadedNetwork
 from measure.prepare import prepare
 from tests import helpers_runs
 from tests.helpers_runs import Forwards, computed, options, read_rows, write_videos
@@ -160,6 +162,79 @@ class TestSeveralCorruptFrames:
             (data / "style_2" / video / "000003.png").unlink()
         with pytest.raises(UserError, match=r"(?s)2 of the videos .*ball: .*dance: .*Repair them"):
             main.measure(self.start_at_first_frame(data, tmp_path))
+
+
+class TestNotFinite:
+    """A network that gives NaN for some clips."""
+
+    @pytest.fixture
+    def nan_for_ball(self, sound, tmp_path, monkeypatch) -> Config:
+        """A run in which the network gives NaN for every shuffled clip of one video."""
+        config = Config(**options(sound, tmp_path, stg="4,5", batch_size=4))
+        shuffled = [clip for clip in prepare(config).rows if clip.video == "ball" and clip.shuffle]
+        assert shuffled
+        order, features = list(prepare(config).rows), LoadedNetwork.features
+        seen = []
+
+        def broken(network, inputs):
+            found = features(network, inputs)
+            batch = order[len(seen) : len(seen) + len(inputs[0])]
+            seen.extend(batch)
+            for row, clip in enumerate(batch):
+                if clip in shuffled:
+                    found["5"][row, 3] = np.nan
+            return found
+
+        monkeypatch.setattr(LoadedNetwork, "features", broken)
+        return config
+
+    def test_stops_with_the_clip_and_a_way_out(self, nan_for_ball):
+        words = (
+            r"clip ball \(style ., start \d+, shuffle \d+\), stage 5, unit 3: the feature is nan"
+        )
+        with pytest.raises(DataError, match=rf"{words}\. Give `on_nan` skip"):
+            main.measure(nan_for_ball)
+
+    def test_skip_leaves_the_video_out_of_all_factors(self, nan_for_ball, capsys):
+        found = main.measure(replace(nan_for_ball, on_nan="skip"))
+        assert skipped(found.folder) == {"ball": "stage 5, unit 3: the feature is nan"}
+        assert "left out: 1 video" in capsys.readouterr().out
+        assert {e.n_pairs for e in found.results.estimates.values()} == {(4, 4, 0)}
+        done = helpers_runs.done(found.folder)
+        assert done.sum() == len(done) - 1  # its other clips are kept
+
+    def test_too_many_stop(self, nan_for_ball):
+        config = replace(nan_for_ball, on_nan="skip", on_bad_video="skip", max_bad=19.9)
+        with pytest.raises(UserError, match=r"1 of 5 videos \(20 %\) .* `max_bad` 19\.9 allows"):
+            main.measure(config)
+
+
+class TestTooMany:
+    @pytest.fixture
+    def two_of_five(self, data) -> Path:
+        for video in ("ball", "dance"):
+            (data / "style_2" / video / "000001.png").unlink()
+            (data / "style_2" / video / "000003.png").unlink()
+        return data
+
+    def test_folders(self, two_of_five, tmp_path):
+        chosen = options(two_of_five, tmp_path, on_bad_video="skip")
+        words = r"(?s)2 of 5 videos \(40 %\) .*`max_bad` 20 allows:\n  ball: .*\n  dance: .*larger"
+        with pytest.raises(UserError, match=words):
+            main.measure(Config(**chosen))
+        assert not (tmp_path / "demo_motion_plain_seed1").exists()
+        found = main.measure(Config(**{**chosen, "max_bad": 40}))
+        assert list(skipped(found.folder)) == ["ball", "dance"]
+
+    def test_frames_that_turn_out_to_be_damaged(self, data, tmp_path):
+        for path in data.rglob("*.png"):
+            if path.parent.name in ("ball", "dance"):
+                path.write_bytes(b"broken")
+        chosen = options(data, tmp_path, on_bad_video="skip", batch_size=1)
+        with pytest.raises(UserError, match=r"2 of 5 videos \(40 %\)") as stop:
+            main.measure(Config(**chosen))
+        assert "clips are kept; finish with the same command" in helpers_runs.notes(stop.value)
+        main.measure(Config(**{**chosen, "max_bad": 50}))
 
 
 class TestBadFolders:

@@ -135,6 +135,47 @@ def test_other_videos_are_refused(interrupted, tmp_path):
         main.main(["--resume", str(folder), "--stylized_data_dir", str(others)])
 
 
+class TestChangedFrames:
+    """Every frame that was shown counts, not the first one alone."""
+
+    def change(self, frame: Path) -> None:
+        """Another picture of the same size in bytes."""
+        content = bytearray(frame.read_bytes())
+        content[-1] ^= 1
+        frame.write_bytes(content)
+
+    @pytest.mark.parametrize("thorough", [False, True])
+    @pytest.mark.parametrize("done", [1, 4], ids=["unfinished", "finished"])
+    def test_run_is_not_mixed(self, data, tmp_path, interrupted, thorough, done):
+        copy = Path(shutil.copytree(data, tmp_path / "copy"))
+        folder = interrupted(done, stylized_data_dir=copy, thorough=thorough, start="first")
+        row = read_rows(folder / "features" / "clips.csv")[0]
+        frames = copy / f"style_{row['style']}" / row["video"]
+        self.change(frames / "000005.png")  # of a window from the first on, the third that is seen
+        with pytest.raises(UserError, match=f"another video: video {row['video']}, .*has changed"):
+            main.main(["--resume", str(folder)])
+
+    def test_time_alone_does_not_count_where_contents_are_compared(
+        self, data, tmp_path, interrupted
+    ):
+        copy = Path(shutil.copytree(data, tmp_path / "copy"))
+        for thorough in (False, True):
+            folder = interrupted(1, stylized_data_dir=copy, thorough=thorough)
+            for path in copy.rglob("*.png"):
+                path.touch()
+            if thorough:
+                main.main(["--resume", str(folder)])
+            else:
+                with pytest.raises(UserError, match="has changed"):
+                    main.main(["--resume", str(folder)])
+                shutil.rmtree(folder)
+
+    def test_how_they_are_compared_is_that_of_the_run(self, interrupted):
+        folder = interrupted(1)
+        with pytest.raises(UserError, match="leave out `thorough`"):
+            main.main(["--resume", str(folder), "--thorough", "True"])
+
+
 def test_moved_videos_are_accepted(interrupted, data, tmp_path):
     folder = interrupted(1)
     shutil.copytree(data, tmp_path / "moved")
