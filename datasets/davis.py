@@ -211,7 +211,8 @@ def _read_line(line: str, where: str) -> tuple[str, str]:
             "'/JPEGImages/480p/bear/00000.jpg /Annotations/480p/bear/00000.png'"
         )
     require_name(image.name, where)
-    return require_name(image.parts[-2], where), require_name(image.stem, where)
+    stem = image.name.rpartition(".")[0] or image.name  # of "..jpg" the same in every Python
+    return require_name(image.parts[-2], where), require_name(stem, where)
 
 
 def _require_styles(stylized: Path, styles: tuple[str, ...]) -> None:

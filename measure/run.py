@@ -52,6 +52,7 @@ class Run:
             unreadable=self.config.on_bad_video == "skip",
             nan=self.config.on_nan == "skip",
             max_bad=self.config.max_bad,
+            known=self.bad_videos,
             videos=len({clip.video for clip in self.plan.clips} | set(self.bad_videos)),
         )
 

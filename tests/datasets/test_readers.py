@@ -49,6 +49,10 @@ def hanging(task):
     return task
 
 
+def kill(number):
+    os.kill(os.getpid(), number)
+
+
 def leaving(task, folder):
     (Path(folder) / str(task)).touch()
     return task
@@ -95,10 +99,10 @@ def big(task):
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        (lambda: os.kill(os.getpid(), signal.SIGKILL), "by signal 9 while it read video 2"),
-        (lambda: os.kill(os.getpid(), signal.SIGUSR1), "by signal 10 while it read video 2"),
-        (lambda: os._exit(0), "with exit code 0 while it read video 2"),
-        (lambda: os._exit(3), "with exit code 3 while it read video 2"),
+        (partial(kill, signal.SIGKILL), "by signal 9 while it read video 2"),
+        (partial(kill, signal.SIGUSR1), "by signal 10 while it read video 2"),
+        (partial(os._exit, 0), "with exit code 0 while it read video 2"),
+        (partial(os._exit, 3), "with exit code 3 while it read video 2"),
     ],
     ids=["killed", "ended", "left", "failed"],
 )
@@ -111,11 +115,13 @@ def test_process_that_dies_is_named_with_its_clip(how, words, processes):
 def test_readers_after_those_that_died_get_their_own_answers():
     for _ in range(10):
         with pytest.raises(ReaderError, match="video 2"):
-            read(partial(dying, how=lambda: os._exit(3)), processes=1)
+            read(partial(dying, how=partial(os._exit, 3)), processes=1)
         assert read(slow_first, n=3, processes=1) == [0, 1, 2]
 
 
 def test_process_that_hangs_is_not_waited_for_for_ever(monkeypatch):
+    context = multiprocessing.get_context("fork")  # others take long to start
+    monkeypatch.setattr(multiprocessing, "Process", context.Process)
     monkeypatch.setattr(readers, "PATIENCE", 0.5)
     began = time.monotonic()
     with pytest.raises(ReaderError, match=r"nothing was read in .* video 1\. .*`num_workers` 0"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import re
 import shlex
@@ -122,6 +123,8 @@ def test_killed_reader(data, tmp_path, monkeypatch):
             os.kill(os.getpid(), signal.SIGKILL)
         return read_frame(path)
 
+    context = multiprocessing.get_context("fork")  # with what is patched here
+    monkeypatch.setattr(multiprocessing, "Process", context.Process)
     monkeypatch.setattr(video_clips, "read_frame", deadly)
     with pytest.raises(ReaderError, match=r"by signal 9 while it read video dance \(style") as stop:
         main.measure(Config(**options(data, tmp_path, batch_size=1, num_workers=1)))
