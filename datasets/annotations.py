@@ -18,14 +18,14 @@ _KINDS: dict[Any, str] = {str: "text", list: "a list", int | str: "a number or t
 def annotation(path: Path) -> Any:
     """The content of an annotation file. Raises DataError where it is missing or unreadable."""
     try:
-        missing = not (path.exists() or path.is_symlink())
-    except OSError:  # of which reading it tells
-        missing = False
-    if missing:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             f"{path} does not exist, the annotation of this data set (docs/data.md shows one). For "
             "videos without annotation give `dataset` plain"
-        )
+        ) from None
+    except OSError:
+        pass  # of which reading it tells
     return read_json(path)
 
 

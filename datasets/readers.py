@@ -59,13 +59,13 @@ class _Process:
     def ask(self, task: Any, name: str) -> Any:
         """What the process reads for a task. Raises ReaderError if it dies or hangs meanwhile."""
         try:
-            self.pipe.send(task)
+            _send(self.pipe, task)
             if not wait([self.pipe], PATIENCE):
                 raise ReaderError(
                     f"nothing was read in {PATIENCE:.0f} seconds: {name}. Is its disk or server "
                     "reachable? Give `num_workers` 0 to read in the main process"
                 )
-            return _with_tensors(self.pipe.recv())
+            return _with_tensors(pickle.loads(self.pipe.recv_bytes()))
         except (EOFError, OSError):  # the pipe was closed at the other end
             self.process.join(5)
             code = self.process.exitcode
@@ -165,11 +165,16 @@ def _serve(pipe: Connection, read: Callable[[Any], Any]) -> None:
     assert parent
     while pipe in wait([pipe, parent.sentinel]):
         try:
-            task = pipe.recv()
-            pipe.send(_without_tensors(_answer(read, task)))
+            task = pickle.loads(pipe.recv_bytes())
+            _send(pipe, _without_tensors(_answer(read, task)))
         except (EOFError, OSError):
             break
     os._exit(0)  # what this process was copied with is not its own to clean up
+
+
+def _send(pipe: Connection, value: Any) -> None:
+    """Send a value as it is: `Connection.send` would put tensors into shared memory."""
+    pipe.send_bytes(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
 
 
 def _answer(read: Callable[[Any], Any], task: Any) -> Any:

@@ -24,7 +24,7 @@ from datasets.batches import read_frame
 from datasets.readers import ReaderError
 from measure import folder as folders
 from measure.lock import held
-from models import capture
+from models import capture, outline
 from results import store as stores
 from tests import helpers_runs
 from tests.helpers_processes import forked, needs_fork
@@ -38,6 +38,10 @@ data = helpers_runs.videos
 def without_figures(monkeypatch):
     for name in ("plot_layerwise", "plot_joint_encoding"):
         monkeypatch.setattr(folders, name, lambda folder, results: folder)
+
+
+# It takes functions from there when it is imported, which must not be those patched here.
+assert outline.stage_features is capture.stage_features
 
 
 def after(calls: int, function: Callable, error: BaseException) -> Callable:
