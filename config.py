@@ -44,6 +44,10 @@ _estimate = partial(option, group="how to estimate")
 _run = partial(option, group="how to run")
 
 
+# More raw frames than any clip has.
+MOST_FRAMES = 10**5
+
+
 # fmt: off
 @dataclass(frozen=True)
 class Config:
@@ -100,14 +104,16 @@ class Config:
         None, str, "where clips start; for data sets plain and synthetic; default: random",
         task=RECOGNITION, choices=("first", "random", "middle"))
     n_sample_frames: int | None = _videos(
-        None, integer(1), "raw frames that a clip spans; default: the network's, mostly 64",
+        None, integer(1, MOST_FRAMES),
+        "raw frames that a clip spans; default: the network's, mostly 64",
         task=RECOGNITION)
     clip_frames: int | None = _videos(
-        None, integer(1), "frames of a clip that the network sees; default: the network's",
+        None, integer(1, MOST_FRAMES),
+        "frames of a clip that the network sees; default: the network's",
         task=RECOGNITION)
     sampling_rate: int | None = _videos(
-        None, integer(1), "raw frames from one sampled frame to the next, on average; default: the "
-        "network's",
+        None, integer(1, MOST_FRAMES),
+        "raw frames from one sampled frame to the next, on average; default: the network's",
         task=RECOGNITION)
     image_size: tuple[int, int] | None = _videos(
         None, size, "crop in pixels, 256 or height,width; default: the network's, mostly 256, for "
@@ -133,10 +139,10 @@ class Config:
     pairing: str = _pairs(
         "anchored", str, "how pairs are sampled, see docs/numbers.md", choices=PAIRINGS)
     n_examples: int | None = _pairs(
-        None, integer(1), "number of pairs; default: one pass over the videos, 3000 at most",
+        None, integer(1, 10**7), "number of pairs; default: one pass over the videos, 3000 at most",
         task=RECOGNITION)
     nreps: int | None = _pairs(
-        None, integer(1), "passes over the sequences; default: 5", task=SEGMENTATION)
+        None, integer(1, 10**5), "passes over the sequences; default: 5", task=SEGMENTATION)
     pairs: Path | None = _pairs(None, Path, "a plan to use: the plan.csv of another run")
     app_shuffle: bool = _pairs(
         True, boolean, "static pair: a clip and its shuffle (False: two videos of two classes)",
@@ -147,7 +153,7 @@ class Config:
         True, boolean, "dynamic pair: one video in two styles (False: two videos of one class)",
         task=RECOGNITION)
 
-    n_factors: int = _estimate(3, integer(2), "number of factors, including the residual")
+    n_factors: int = _estimate(3, integer(2, 1000), "number of factors, including the residual")
     residual_index: int = _estimate(2, integer(-1), "id of the residual factor, -1 for none")
     joint_encoding: bool = _estimate(
         False, boolean, "show the joint-encoding classes as well, and write the study's files of "
@@ -326,7 +332,10 @@ def check(config: Config) -> None:
     if name is not None and (name in ("", "..") or Path(name).name != name):
         raise UserError(f"`run_name` {name!r} is no name of a folder in `save_dir`")
     for field in ("run_name", "name"):
-        size = len((getattr(config, field) or "").encode(errors="surrogateescape"))
+        text = getattr(config, field) or ""
+        if text != text.encode("utf-8", "replace").decode():
+            raise UserError(f"`{field}` {text!r} is not UTF-8: give another one")
+        size = len(text.encode())
         if size > LONGEST_NAME:
             raise UserError(
                 f"`{field}` has {size} bytes, more than the name of a folder can have: give one of "

@@ -12,7 +12,7 @@ from config import Config, from_given, parse
 from measure import folder as folders
 from measure.ending import keeping
 from measure.estimates import estimate_stages
-from measure.features import Features, compute_features
+from measure.features import Features, at_work, compute_features
 from measure.prepare import prepare
 from measure.request import find_network, resolved
 from measure.run import Run
@@ -86,14 +86,15 @@ def measure(config: Config) -> Outcome:
     )
     study.require_free(exported)
     print(as_options(run.describe()), flush=True)
-    features = compute_features(run, folder)
-    if features.bad_videos:
-        left_out = counted(len(features.bad_videos), "video")
-        print(f"left out: {left_out}, see {folder}/skipped_videos.csv")
-    with keeping(run, folder):
-        results = estimated(run, features)
-        figures = folders.save_results(folder, results, features.bad_videos)
-        return Outcome(folder, results, figures, study.write(exported, results))
+    with at_work(run, folder) as network:
+        features = compute_features(run, folder, network)
+        if features.bad_videos:
+            left_out = counted(len(features.bad_videos), "video")
+            print(f"left out: {left_out}, see {folder}/skipped_videos.csv")
+        with keeping(run, folder):
+            results = estimated(run, features)
+            figures = folders.save_results(folder, results, features.bad_videos)
+            return Outcome(folder, results, figures, study.write(exported, results))
 
 
 def estimated(run: Run, features: Features) -> Results:

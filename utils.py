@@ -41,6 +41,15 @@ class WriteError(UserError, OSError):
         self.strerror = why
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory did not suffice, that of the machine or of its GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    # On the CPU PyTorch has no class for it.
+    said = ("can't allocate memory", "Storage size calculation overflowed")
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+
+
 def as_options(text: str) -> str:
     """Text for the command line: fields, which messages have in backticks, as options.
 
@@ -141,6 +150,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
+    except OSError as error:
+        why = error.strerror
+        if why and error.filename is None and not isinstance(error, UserError):
+            # Of what was written: of files that are opened the error has the name.
+            raise WriteError(f"{path} cannot be written: {why}", why) from error
+        raise
+    else:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp makes private files
@@ -227,11 +243,15 @@ def require_regular(path: Path) -> os.stat_result:
     return found
 
 
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises DataError where it is missing or unreadable."""
     require_regular(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except RecursionError:
         raise DataError(f"{path} is not readable JSON: it is nested too deeply") from None
     except (ValueError, OSError) as error:

@@ -24,6 +24,10 @@ def boolean(text: str) -> bool:
 LARGEST_SEED = 2**32 - 1
 
 
+# More pixels than the side of any frame has.
+LARGEST_SIDE = 2**14
+
+
 def integer(low: int, high: int = 2**31 - 1) -> Callable[[str], int]:
     """A parser of integers from `low` to `high`."""
 
@@ -61,6 +65,8 @@ def size(text: str) -> tuple[int, int]:
     height, width = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
     if not height or not width:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size like 256 or 480,854")
+    if max(height, width) > LARGEST_SIDE:
+        raise argparse.ArgumentTypeError(f"{text!r} is above {LARGEST_SIDE} pixels")
     return height, width
 
 

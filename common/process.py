@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from utils import UserError, as_options
+from utils import UserError, as_options, is_out_of_memory
 
 
 class Ended(KeyboardInterrupt):
@@ -41,10 +41,10 @@ def run_script(main: Callable[[], int | None]) -> int:
         what = "interrupted" if number == signal.SIGINT else f"ended by {_signal_name(number)}"
         _complain(f"\n{what}. {stop}".rstrip(), stop)
         return 128 + number
-    except (UserError, OSError, UnicodeError, MemoryError) as error:
-        _complain(f"error: {_in_a_sentence(error)}", error)
-        return 2
     except Exception as error:
+        if isinstance(error, UserError | OSError | UnicodeError) or is_out_of_memory(error):
+            _complain(f"error: {_in_a_sentence(error)}", error)
+            return 2
         traceback.print_exception(error)
         _complain("error: this is a mistake in the toolkit: please report it with the lines above")
         return 1
@@ -68,8 +68,11 @@ def _in_a_sentence(error: Exception) -> str:
         return f"{' and '.join(names) or 'a file'}: {error.strerror}"
     if isinstance(error, UnicodeError):
         return f"a name or a text that is not valid in this environment's encoding: {error}"
-    if isinstance(error, MemoryError):
-        return f"out of memory. {error}".rstrip()
+    if is_out_of_memory(error):
+        return (
+            f"out of memory: give a smaller `batch_size` or `image_size`, or fewer `num_workers`. "
+            f"{error}"
+        ).rstrip()
     return f"{type(error).__name__}: {error}"
 
 

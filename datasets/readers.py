@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils import UserError
+from utils import UserError, is_out_of_memory
 
 # Seconds to wait for the clips of one source.
 PATIENCE = 300.0
@@ -69,10 +69,12 @@ class _Process:
         except (EOFError, OSError):  # the pipe was closed at the other end
             self.process.join(5)
             code = self.process.exitcode
-            how = f"by signal {-code}" if code and code < 0 else f"with exit code {code}"
             raise ReaderError(
-                f"a process that reads frames has ended {how} while it read {name}: is memory "
-                "short? Give fewer `num_workers`, or 0 to read in the main process"
+                f"a process that reads frames was ended by signal {-code} while it read {name}: is "
+                "memory short? Give fewer `num_workers`, or 0 to read in the main process"
+                if code and code < 0
+                else f"a process that reads frames has ended itself with exit code {code} while it "
+                f"read {name}: take the exit out of the network's preprocessing"
             ) from None
 
     def end(self) -> None:
@@ -180,9 +182,12 @@ def _send(pipe: Connection, value: Any) -> None:
 def _answer(read: Callable[[Any], Any], task: Any) -> Any:
     try:
         return read(task)
-    except MemoryError:
-        return ReaderError("out of memory in a process that reads frames: give fewer `num_workers`")
-    except (Exception, SystemExit):
+    except (Exception, SystemExit) as error:
+        if is_out_of_memory(error):
+            return ReaderError(
+                "out of memory in a process that reads frames: give fewer `num_workers`, or a "
+                "smaller `image_size`"
+            )
         return Failure(traceback.format_exc())
 
 

@@ -19,7 +19,7 @@ from datasets.batches import FrameError, read_frame
 from datasets.geometry import ClipGeometry, apply_transform
 from datasets.video_plan import Clip
 from datasets.videos import FrameFolder, VideoSet
-from utils import UserError
+from utils import UserError, is_out_of_memory
 
 
 def subsample(length: int, n: int) -> Tensor:
@@ -93,7 +93,11 @@ def _transformed(frames: Tensor, geometry: ClipGeometry) -> Tensor:
         return apply_transform(geometry.transform, frames, geometry.crop)
     except UserError:
         raise
-    except Exception as error:  # a user's function may raise anything
+    except MemoryError:
+        raise
+    except (Exception, SystemExit) as error:  # a user's function may raise anything
+        if is_out_of_memory(error):
+            raise
         last = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(
             f"the network's own preprocessing fails: {type(error).__name__}: {error} "

@@ -24,7 +24,7 @@ from measure.folder import (
 from measure.left_out import Policy, clips_not_finite
 from measure.lock import held
 from measure.run import Run
-from measure.steady import require_steady
+from measure.steady import Witness, require_steady
 from models.network import BUILT, BY_SHAPE, HookPoint, Network, UnitRule
 from results.store import FeatureStore
 from utils import DataError, UserError, clear_partials, counted, progress, read_json, resolve_device
@@ -135,7 +135,8 @@ def fill_store(
 
     unreadable: dict[str, str] = {}
     not_finite: dict[str, str] = {}
-    is_first = True
+    witness: Witness | None = None
+    written: list[int] = []
     with progress((), "clips", "clip", total=len(rows), done=_n_done(store, rows)) as bar:
         for batch in batches:
             if isinstance(batch, BadVideo):
@@ -144,13 +145,20 @@ def fill_store(
                     break
             elif policy.unreadable or not unreadable:
                 features = network.features(batch.inputs)
-                if is_first:
+                if witness is None:
                     network.require_steady(batch.inputs, features)
-                    is_first = False
+                    witness = Witness.among(batch.inputs, features)
                 not_finite |= _store(store, batch.clips, features, rows, policy)
+                written += [row for clip in batch.clips for row in rows[clip]]
                 bar.update(len(batch.clips))
             if policy.unreadable or not_finite:
                 policy.require_few({**unreadable, **not_finite})
+    if witness and len(written) > 1:
+        try:
+            network.require_steady(witness.inputs, witness.features)
+        except UserError:
+            store.forget(written)
+            raise
     policy.require_readable(unreadable)
     return {**unreadable, **not_finite}
 
@@ -168,6 +176,8 @@ def _store(
         place, why = next(iter(bad.items()))
         raise DataError(f"clip {clips[place]}, {why}. Give `on_nan` skip to leave such videos out")
     kept = [i for i in range(len(clips)) if i not in bad]
+    if not kept:
+        return {clips[i].video: why for i, why in bad.items()}
     n = len(rows[clips[0]])
     taken = [n * i + k for i in kept for k in range(n)]
     store.write(
@@ -195,34 +205,45 @@ class Features:
     bad_videos: Mapping[str, str]
 
 
-def compute_features(run: Run, folder: Path) -> Features:
-    """The features of every clip of a run, kept in its folder, which is made if it is not there.
+@contextlib.contextmanager
+def at_work(run: Run, folder: Path) -> Iterator[LoadedNetwork | None]:
+    """Inside the block no other process works in the folder of a run, which is made if it is not
+    there; for that the network is loaded, and given to the block.
 
-    The network is loaded before the folder is made, and not at all if no clip is left to compute.
+    Raises UserError if another process works there, or if nothing can be written there.
+    """
+    network = None
+    clear_partials(folder.parent)
+    if folder.exists():
+        require_writable_run(folder)
+    else:
+        network, loaded = load_for(run)
+        make_folder(folder, run, loaded)
+    with held(folder):
+        for place in (folder, folder / "features"):
+            clear_partials(place, whosever=True)
+        yield network
+
+
+def compute_features(run: Run, folder: Path, network: LoadedNetwork | None = None) -> Features:
+    """The features of every clip of a run, kept in its folder.
+
+    network: of the run, if it is loaded already; else it is only if a clip is left to compute.
+
     Clips whose features were damaged since are computed again.
 
-    Raises UserError if another process works in the folder, or if it holds other features.
+    Raises UserError if the folder holds features of another run.
     """
-    clear_partials(folder.parent)
-    with contextlib.ExitStack() as until_done:
-        if folder.exists():
-            require_writable_run(folder)
-            until_done.enter_context(held(folder))
-            for place in (folder, folder / "features"):
-                clear_partials(place, whosever=True)
-            _require_same(run, folder)
-        store = _begun_store(run, folder)
-        if store and store.done.all():
-            return Features(store, run.bad_videos)
-        network, loaded = load_for(run)
-        if not folder.exists():
-            make_folder(folder, run, loaded)
-            until_done.enter_context(held(folder))
-        store = store or FeatureStore.create(
-            folder / "features", run.stages, run.store_rows(), run.identity
-        )
-        with keeping(run, folder):
-            return Features(store, {**run.bad_videos, **_fill(run, store, network)})
+    _require_same(run, folder)
+    store = _begun_store(run, folder)
+    if store and store.done.all():
+        return Features(store, run.bad_videos)
+    network = network or load_for(run)[0]
+    store = store or FeatureStore.create(
+        folder / "features", run.stages, run.store_rows(), run.identity
+    )
+    with keeping(run, folder):
+        return Features(store, {**run.bad_videos, **_fill(run, store, network)})
 
 
 def _begun_store(run: Run, folder: Path) -> FeatureStore | None:

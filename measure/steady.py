@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,25 @@ if TYPE_CHECKING:
 RELATIVE, ABSOLUTE = 1e-3, 1e-6
 
 Features = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A clip, and the features that it had early in a run.
+
+    inputs: of one clip, [1, ...] each.
+    features: float32 [rows, C] per stage.
+    """
+
+    inputs: list[Tensor]
+    features: Features
+
+    @staticmethod
+    def among(inputs: Sequence[Tensor], features: Features) -> Witness:
+        """The first clip of a batch."""
+        clips = len(inputs[0])
+        first = {stage: x[: len(x) // clips].copy() for stage, x in features.items()}
+        return Witness([x[:1].clone() for x in inputs], first)
 
 
 def require_steady(

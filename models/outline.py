@@ -14,7 +14,7 @@ from datasets.geometry import Geometry
 from models.capture import elements, folded, stage_features, unit_axis
 from models.network import BY_SHAPE, HookPoint, Network, UnitRule
 from models.own.user_code import described
-from utils import UserError, counted
+from utils import UserError, counted, is_out_of_memory
 
 
 @dataclass
@@ -78,13 +78,6 @@ def first_forward(inputs: Sequence[Tensor]) -> Iterator[None]:
             "`clip_frames` and `image_size` that it was made for, and a `batch_size` that it can "
             "take; a network with other inputs needs a few lines of adapter (docs/networks.md)"
         ) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory did not suffice, that of the machine or of its GPU."""
-    named = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    # On the CPU PyTorch has no class for it.
-    return named or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import textwrap
 from collections.abc import Callable
@@ -45,8 +46,11 @@ def save_figure(path: Path, grid: Grid) -> Path:
     with matplotlib.rc_context(_STYLE):
         figure = plot_figure(grid)
         for suffix in (".pdf", ".png"):
+            # By way of memory: what writes PDF does not cope with a full disk.
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=suffix[1:])
             with atomic_path(path.with_name(path.name + suffix)) as temporary:
-                figure.savefig(temporary)
+                temporary.write_bytes(buffer.getvalue())
     return path.with_name(path.name + ".png")
 
 

@@ -30,7 +30,6 @@ from utils import (
     partial_prefix,
     read_csv,
     read_json,
-    require_regular,
     write_csv,
     write_json,
 )
@@ -191,6 +190,11 @@ class FeatureStore:
         # Last: a clip is done when all of it is there.
         _write_rows(self.folder / CHECKSUMS, rows, self._sums[rows])
 
+    def forget(self, rows: Sequence[int]) -> None:
+        """Clips of some rows are to be computed again."""
+        self._sums[rows] = _TO_DO
+        _write_rows(self.folder / CHECKSUMS, rows, self._sums[rows])
+
     def features(self, stage: str) -> np.ndarray:
         """The features of a stage, float32 [clips, C], as a read-only memory map.
 
@@ -292,10 +296,16 @@ def _checksum(stage: str, row: int, values: np.ndarray) -> int:
 
 
 def _open(path: Path) -> np.ndarray | None:
-    """A read-only memory map of an array; None if the file is missing or damaged."""
+    """A read-only memory map of an array; None if the file is missing or damaged.
+
+    Raises DataError for one that may be sound, but that the system does not let one read.
+    """
+    if not path.is_file():
+        return None
     try:
-        require_regular(path)
         return np.lib.format.open_memmap(path, mode="r")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception:  # a damaged file can raise anything
         return None
 

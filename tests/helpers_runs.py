@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from measure.features import LoadedNetwork, compute_features
+from measure.features import LoadedNetwork, at_work, compute_features
 from measure.folder import find_folder
 from measure.run import Run
 from tests.datasets.helpers import noise, write_frames
@@ -70,7 +70,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 def computed(run: Run) -> tuple[Path, dict[str, np.ndarray]]:
     """The folder and the features of a run, by stage, without estimates and figures."""
     folder = find_folder(run)
-    found = compute_features(run, folder)
+    with at_work(run, folder) as network:
+        found = compute_features(run, folder, network)
     assert not found.bad_videos
     assert found.store.done.all()
     return folder, {stage: np.array(found.store.features(stage)) for stage in found.store.stages}

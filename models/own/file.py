@@ -7,6 +7,7 @@ that is True where untrained weights are asked for.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ from datasets.geometry import ClipGeometry, apply_transform, per_channel
 from models.digest import digest
 from models.network import RANDOM, Network, OwnSpec, Weights
 from models.own.resolve import record
-from models.own.user_code import described, load_function
+from models.own.user_code import described, imported_neighbours, load_function
 from utils import UserError, sha256, suggestion
 
 
@@ -105,9 +106,10 @@ def resolve(name: str, num_classes: int | None) -> tuple[Network, nn.Module]:
         return _called(name, factory if spec.trained else partial(factory, random=True))[0]
 
     values = _checked(name, wanted)
+    named = values.pop("name", "")
     network = record(
         module.eval(),
-        name=values.pop("name", "") or f"{path.name}:{function}",
+        name=named or f"{path.name}:{function}",
         family="own",
         build=build,
         clip=_geometry(name, values),
@@ -118,9 +120,18 @@ def resolve(name: str, num_classes: int | None) -> tuple[Network, nn.Module]:
         ),
         any_frames=True,
         any_stages=True,
-        source=sha256(path),
+        source=_source(path, function, named),
     )
     return network, module
+
+
+def _source(path: Path, function: str, named: str) -> str:
+    """SHA-256 of the file, of what it has imported from its folder, and, where the network's name
+    does not say it, of the function's name."""
+    parts = [sha256(path), *([function] if named else [])]
+    parts += [f"{file.name} {sha256(file)}" for file in imported_neighbours(path)]
+    text = "\n".join(parts)
+    return hashlib.sha256(text.encode()).hexdigest() if parts[1:] else text
 
 
 def _checked(name: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +186,7 @@ def _try_transform(name: str, values: Mapping[str, Any]) -> None:
         apply_transform(transform, frames, crop)
     except UserError as error:
         raise UserError(f"{name}: 'transform': {error}") from None
-    except Exception as error:  # it may raise anything
+    except (Exception, SystemExit) as error:  # it may raise anything
         raise UserError(f"{name}: 'transform': {described(error)}") from error
 
 

@@ -27,6 +27,8 @@ LINES_SHOWN = 3
 _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
 # The folders from which code was loaded in this process.
 _FOLDERS: set[Path] = set()
+# Of each, the modules that share a name with one of the toolkit's.
+_ASIDE: dict[Path, dict[str, ModuleType]] = {}
 
 
 def load_function(path: Path, name: str) -> Callable[..., Any]:
@@ -89,7 +91,19 @@ def neighbours_first(folder: Path, theirs: dict[str, ModuleType]) -> Iterator[No
         added = dict.fromkeys([str(folder), *sys.path])
         sys.path[:] = [*path, *(entry for entry in added if entry not in path)]
         theirs.update(_taken(reserved))
+        _ASIDE.setdefault(folder, {}).update(theirs)
         sys.modules.update(aside)
+
+
+def imported_neighbours(path: Path) -> list[Path]:
+    """The other files of code in the folder of a user's file, and in those below it, that have been
+    imported so far; installed packages and the toolkit's own parts are left out."""
+    folder = path.parent.resolve()
+    loaded = [*sys.modules.values(), *_ASIDE.get(folder, {}).values()]
+    named = (getattr(module, "__file__", None) for module in loaded)
+    found = {Path(file) for file in named if isinstance(file, str) and file.endswith(".py")}
+    files = {file.resolve() for file in found if file.is_absolute()} - {path.resolve()}
+    return sorted(file for file in files if folder in file.parents and _is_users(file))
 
 
 def _importable(folder: Path) -> set[str]:

@@ -108,7 +108,7 @@ def big(task):
 )
 @pytest.mark.parametrize("processes", [1, 2])
 def test_process_that_dies_is_named_with_its_clip(how, words, processes):
-    with pytest.raises(ReaderError, match=rf"{words}.*`num_workers`"):
+    with pytest.raises(ReaderError, match=words):
         read(partial(dying, how=how), processes=processes)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from config import Config
 from datasets.batches import read_frame
-from measure.features import compute_features
+from measure.features import at_work, compute_features
 from measure.folder import find_folder
 from measure.prepare import Run, prepare
 from models.catalogue import find
@@ -30,7 +30,8 @@ def computed(config: Config) -> tuple[Run, Path, FeatureStore]:
     """A run, its folder, and the features of its clips."""
     run = prepare(config)
     folder = find_folder(run)
-    return run, folder, compute_features(run, folder).store
+    with at_work(run, folder) as network:
+        return run, folder, compute_features(run, folder, network).store
 
 
 def built(name: str, **more) -> nn.Module:
