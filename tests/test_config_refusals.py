@@ -101,6 +101,40 @@ class TestOtherTask:
             resolved(Config(model="x3d_s", dataset="StylizedDAVIS"), {})
 
 
+class TestBounds:
+    """Numbers and names that nothing could be done with are refused before anything is."""
+
+    @pytest.mark.parametrize(
+        "argv",
+        [
+            *("--random_seed 4294967296", "--random_seed 12345678901234567890123456"),
+            *("--n_factors 2000000000", "--n_examples 1000000000000000000000"),
+            *("--n_sample_frames 1000000000", "--sampling_rate 10000000000"),
+            *("--clip_frames 100001", "--image_size 100000", "--image_size 100000000000"),
+            *("--model matnet --nreps 1000000", "--batch_size 99999999999", "--max_bad 101"),
+            *("--max_bad nan", "--max_bad x"),
+        ],
+    )
+    def test_number(self, argv, capsys):
+        with pytest.raises(SystemExit) as leave:
+            parse(*argv.split())
+        assert leave.value.code == 2
+        assert "above" in capsys.readouterr().err or "max_bad" in argv
+
+    def test_number_of_thousands_of_digits_is_cut_in_the_message(self, capsys):
+        with pytest.raises(SystemExit):
+            parse("--random_seed", "9" * 5000)
+        assert len(capsys.readouterr().err) < 300
+
+    @pytest.mark.parametrize("field", ["run_name", "name"])
+    @pytest.mark.parametrize(
+        ("text", "words"), [("x" * 300, "has 300 bytes"), ("ü" * 80, "160 b"), ("a\udcff", "UTF-8")]
+    )
+    def test_name(self, field, text, words):
+        with pytest.raises(UserError, match=rf"`{field}` .*{words}"):
+            parse(f"--{field}", text)
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("argv", "words"),

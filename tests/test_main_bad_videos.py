@@ -195,8 +195,9 @@ class TestNotFinite:
         with pytest.raises(DataError, match=rf"{words}\. Give `on_nan` skip"):
             main.measure(nan_for_ball)
 
-    def test_skip_leaves_the_video_out_of_all_factors(self, nan_for_ball, capsys):
-        found = main.measure(replace(nan_for_ball, on_nan="skip"))
+    @pytest.mark.parametrize("batch_size", [1, 4])
+    def test_skip_leaves_the_video_out_of_all_factors(self, nan_for_ball, capsys, batch_size):
+        found = main.measure(replace(nan_for_ball, on_nan="skip", batch_size=batch_size))
         assert skipped(found.folder) == {"ball": "stage 5, unit 3: the feature is nan"}
         assert "left out: 1 video" in capsys.readouterr().out
         assert {e.n_pairs for e in found.results.estimates.values()} == {(4, 4, 0)}

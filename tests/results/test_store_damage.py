@@ -172,6 +172,22 @@ def test_store_appears_when_it_is_complete(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["5.npy", "checksums.npy"])
+def test_what_cannot_be_read_is_not_taken_for_damaged(folder, monkeypatch, name):
+    open_memmap = np.lib.format.open_memmap
+
+    def refused(path, *given, **named):
+        if path.name == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_memmap(path, *given, **named)
+
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.setattr(np.lib.format, "open_memmap", refused)
+    with pytest.raises(DataError, match=rf"{name} cannot be read: Permission denied"):
+        reopened(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 class TestOlderVersion:
     """A store from before there were checksums: `done.npy`, and `bytes` in the list of clips."""
 
