@@ -34,7 +34,7 @@ class Net(nn.Module):
         self.a, self.act = nn.Conv3d(3, 4, 3), act
     def forward(self, x):
         Net.calls += 1
-        return self.act(self.a(x)) + {added}
+        return self.act(self.a(x) + {added})
 
 class Act(nn.Module):
     def __init__(self, name): super().__init__(); self.name = name
