@@ -9,9 +9,7 @@ clip whose features are not those that were written, whatever damaged them, is o
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ import numpy as np
 from common.parts import in_words
 from estimation.estimator import require_finite
 from estimation.moments import PairMoments
+from results.array_files import checksum, open_array, write_rows, write_zeros
 from utils import (
     DataError,
     UserError,
@@ -182,18 +181,18 @@ class FeatureStore:
         for column, stage in enumerate(self.stages):
             values = np.ascontiguousarray(features[stage], dtype="<f4")
             path = self._prepared(stage, values.shape[1])
-            _write_rows(path, rows, values)
+            write_rows(path, rows, values)
             self._sums[rows, column] = [
-                _checksum(stage, row, value) for row, value in zip(rows, values, strict=True)
+                checksum(stage, row, value) for row, value in zip(rows, values, strict=True)
             ]
             self._maps.pop(stage, None)
         # Last: a clip is done when all of it is there.
-        _write_rows(self.folder / CHECKSUMS, rows, self._sums[rows])
+        write_rows(self.folder / CHECKSUMS, rows, self._sums[rows])
 
     def forget(self, rows: Sequence[int]) -> None:
         """Clips of some rows are to be computed again."""
         self._sums[rows] = _TO_DO
-        _write_rows(self.folder / CHECKSUMS, rows, self._sums[rows])
+        write_rows(self.folder / CHECKSUMS, rows, self._sums[rows])
 
     def features(self, stage: str) -> np.ndarray:
         """The features of a stage, float32 [clips, C], as a read-only memory map.
@@ -224,7 +223,7 @@ class FeatureStore:
         shape = (len(self.clips), len(self.stages))
         if (self.folder / _DONE).exists() and not (self.folder / CHECKSUMS).exists():
             return self._adopted()
-        found = _open(self.folder / CHECKSUMS)
+        found = open_array(self.folder / CHECKSUMS)
         if found is None or found.shape != shape or found.dtype != np.int64:
             return np.full(shape, _TO_DO, dtype=np.int64)
         return np.array(found)
@@ -235,16 +234,16 @@ class FeatureStore:
         done = _read_done(self.folder)
         sums = np.full((len(self.clips), len(self.stages)), _TO_DO, dtype=np.int64)
         for column, stage in enumerate(self.stages):
-            array = _open(self.path(stage))
+            array = open_array(self.path(stage))
             if done is not None and array is not None and len(array) == len(done) == len(sums):
                 for row in map(int, np.flatnonzero(done & np.isfinite(array).all(1))):
-                    sums[row, column] = _checksum(stage, row, array[row])
+                    sums[row, column] = checksum(stage, row, array[row])
         return sums
 
     def _save_checksums(self) -> None:
         """Record which clips are computed, unless it is recorded so already."""
         path = self.folder / CHECKSUMS
-        found = _open(path)
+        found = open_array(path)
         if found is None or not np.array_equal(found, self._sums):
             with atomic_path(path) as temporary:
                 np.save(temporary, self._sums)
@@ -256,19 +255,19 @@ class FeatureStore:
         A sound array is kept as a memory map.
         """
         sums = self._sums[:, self.stages.index(stage)]
-        array = _open(self.path(stage))
+        array = open_array(self.path(stage))
         if array is None or array.dtype != np.float32 or array.shape[:1] != sums.shape:
             return sums >= 0
         damaged = np.zeros(len(sums), dtype=bool)
         for row in map(int, np.flatnonzero(sums >= 0)):
-            damaged[row] = _checksum(stage, row, array[row]) != sums[row]
+            damaged[row] = checksum(stage, row, array[row]) != sums[row]
         if not damaged.any():
             self._maps[stage] = array
         return damaged
 
     def _fault(self, stage: str, row: int) -> str:
         """What is wrong with the features of a clip, in words."""
-        array = _open(self.path(stage))
+        array = open_array(self.path(stage))
         if array is not None and row < len(array) and not np.isfinite(array[row]).all():
             return "hold NaN or inf, which was not written"
         return "are not those that were written"
@@ -279,61 +278,22 @@ class FeatureStore:
         Raises DataError if the array holds features of another number of units.
         """
         path, shape = self.path(stage), (len(self.clips), units)
-        array = _open(path)
+        array = open_array(path)
         if array is None or array.dtype != np.float32 or array.shape != shape:
             if (self._sums[:, self.stages.index(stage)] >= 0).any():
                 found = "is missing" if array is None else f"has shape {array.shape}"
                 raise DataError(f"{path} {found}, expected {shape}")
             with atomic_path(path) as temporary:
-                _write_zeros(temporary, shape)
+                write_zeros(temporary, shape)
         return path
-
-
-def _checksum(stage: str, row: int, values: np.ndarray) -> int:
-    """CRC-32 of the features of a clip at a stage; in another place they have another one."""
-    place = f"{stage}\n{row}\n{len(values)}".encode()
-    return zlib.crc32(values.tobytes(), zlib.crc32(place))
-
-
-def _open(path: Path) -> np.ndarray | None:
-    """A read-only memory map of an array; None if the file is missing or damaged.
-
-    Raises DataError for one that may be sound, but that the system does not let one read.
-    """
-    if not path.is_file():
-        return None
-    try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    except Exception:  # a damaged file can raise anything
-        return None
 
 
 def _read_done(folder: Path) -> np.ndarray | None:
     """Which clips a store records as computed, bool [clips]; None if that cannot be read."""
-    sums, done = _open(folder / CHECKSUMS), _open(folder / _DONE)
+    sums, done = open_array(folder / CHECKSUMS), open_array(folder / _DONE)
     if sums is not None and sums.ndim == 2:
         return np.asarray((np.array(sums) >= 0).all(1))
     return np.array(done) if done is not None and done.dtype == bool and done.ndim == 1 else None
-
-
-def _write_rows(path: Path, rows: Sequence[int], values: np.ndarray) -> None:
-    """Write values [len(rows), ...] into rows of the array in a file.
-
-    Not through a memory map: with that, a file that was cut off meanwhile ends the process.
-    """
-    with path.open("r+b") as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0
-        (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
-        start, size = file.tell(), values[:1].nbytes
-        # Neighbours at once: a process that is killed leaves all or none of them.
-        first = 0
-        for last in (*np.flatnonzero(np.diff(rows) != 1), len(rows) - 1):
-            file.seek(start + rows[first] * size)
-            file.write(values[first : last + 1].tobytes())
-            first = last + 1
 
 
 def _same(old: Mapping[str, str], row: Mapping[str, Any]) -> bool:
@@ -347,12 +307,3 @@ def _labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         ", ".join(f"{key} {value}" for key, value in row.items() if key not in _FILE_COLUMNS)
         for row in rows
     ]
-
-
-def _write_zeros(path: Path, shape: tuple[int, int]) -> None:
-    """A .npy file of float32 zeros with its space reserved, so that a full disk fails here."""
-    array = np.lib.format.open_memmap(path, mode="w+", dtype="<f4", shape=shape)
-    del array
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -104,7 +104,7 @@ def test_advice_can_be_pasted(data, tmp_path, monkeypatch):
 
 def test_full_disk_while_features_are_written(data, tmp_path, monkeypatch):
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "5.npy")
-    monkeypatch.setattr(stores, "_write_rows", after(14, stores._write_rows, full))
+    monkeypatch.setattr(stores, "write_rows", after(14, stores.write_rows, full))
     with pytest.raises(OSError, match="No space left") as stop:
         main.measure(Config(**options(data, tmp_path, batch_size=4)))
     assert "8 of 15 clips are kept" in notes(stop.value)

@@ -1,0 +1,60 @@
+"""Arrays of features in files: rows with checksums, written in place, read as memory maps."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from utils import DataError
+
+
+def checksum(stage: str, row: int, values: np.ndarray) -> int:
+    """CRC-32 of the features of a clip at a stage; in another place they have another one."""
+    place = f"{stage}\n{row}\n{len(values)}".encode()
+    return zlib.crc32(values.tobytes(), zlib.crc32(place))
+
+
+def open_array(path: Path) -> np.ndarray | None:
+    """A read-only memory map of an array; None if the file is missing or damaged.
+
+    Raises DataError for one that may be sound, but that the system does not let one read.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    except Exception:  # a damaged file can raise anything
+        return None
+
+
+def write_rows(path: Path, rows: Sequence[int], values: np.ndarray) -> None:
+    """Write values [len(rows), ...] into rows of the array in a file.
+
+    Not through a memory map: with that, a file that was cut off meanwhile ends the process.
+    """
+    with path.open("r+b") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0
+        (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+        start, size = file.tell(), values[:1].nbytes
+        # Neighbours at once: a process that is killed leaves all or none of them.
+        first = 0
+        for last in (*np.flatnonzero(np.diff(rows) != 1), len(rows) - 1):
+            file.seek(start + rows[first] * size)
+            file.write(values[first : last + 1].tobytes())
+            first = last + 1
+
+
+def write_zeros(path: Path, shape: tuple[int, int]) -> None:
+    """A .npy file of float32 zeros with its space reserved, so that a full disk fails here."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype="<f4", shape=shape)
+    del array
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
