@@ -12,8 +12,8 @@ import numpy as np
 
 from common.parts import in_words
 from config import Config, as_json
-from datasets.videos import MOST_SHOWN
 from measure.ending import keeping
+from measure.filling import fill_store
 from measure.folder import (
     RECORD,
     advising_a_new_run,
@@ -21,19 +21,17 @@ from measure.folder import (
     note_resumption,
     require_writable_run,
 )
-from measure.left_out import Policy, clips_not_finite
 from measure.lock import held
 from measure.run import Run
-from measure.steady import Witness, require_steady
+from measure.steady import require_steady
 from models.network import BUILT, BY_SHAPE, HookPoint, Network, UnitRule
 from results.store import FeatureStore
-from utils import DataError, UserError, clear_partials, counted, progress, read_json, resolve_device
+from utils import UserError, clear_partials, counted, read_json, resolve_device
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from datasets.batches import BadVideo, Batch
     from models.checkpoints import Loaded
 
 
@@ -115,82 +113,6 @@ def load_for(run: Run) -> tuple[LoadedNetwork, dict[str, Any]]:
     if loaded.note:
         print(f"checkpoint: {loaded.note}")
     return network, {"checkpoint": asdict(loaded), "device": str(network.device)}
-
-
-def fill_store(
-    store: FeatureStore,
-    network: LoadedNetwork,
-    batches: Iterator[Batch | BadVideo],
-    rows: Mapping[Any, Sequence[int]],
-    policy: Policy,
-) -> dict[str, str]:
-    """Compute and store the features of all clips in `batches`; returns videos left out and why.
-
-    Raises UnreadableVideos if there is one that may not be left out: no more is computed then, but
-    the other videos are read as well, so that all bad ones (ten at most) are named. Raises
-    UserError for a network that gives a clip other features beside other clips, or each time, and
-    DataError for NaN or inf that may not be left out.
-    """
-    from datasets.batches import BadVideo
-
-    unreadable: dict[str, str] = {}
-    not_finite: dict[str, str] = {}
-    witness: Witness | None = None
-    written: list[int] = []
-    with progress((), "clips", "clip", total=len(rows), done=_n_done(store, rows)) as bar:
-        for batch in batches:
-            if isinstance(batch, BadVideo):
-                unreadable.setdefault(batch.video, batch.reason)
-                if not policy.unreadable and len(unreadable) == MOST_SHOWN:
-                    break
-            elif policy.unreadable or not unreadable:
-                features = network.features(batch.inputs)
-                if witness is None:
-                    network.require_steady(batch.inputs, features)
-                    witness = Witness.among(batch.inputs, features)
-                not_finite |= _store(store, batch.clips, features, rows, policy)
-                written += [row for clip in batch.clips for row in rows[clip]]
-                bar.update(len(batch.clips))
-            if policy.unreadable or not_finite:
-                policy.require_few({**unreadable, **not_finite})
-    if witness and len(written) > 1:
-        try:
-            network.require_steady(witness.inputs, witness.features)
-        except UserError:
-            store.forget(written)
-            raise
-    policy.require_readable(unreadable)
-    return {**unreadable, **not_finite}
-
-
-def _store(
-    store: FeatureStore,
-    clips: Sequence[Any],
-    features: dict[str, np.ndarray],
-    rows: Mapping[Any, Sequence[int]],
-    policy: Policy,
-) -> dict[str, str]:
-    """Store the features of a batch; returns the videos left out for NaN, where they may be."""
-    bad = clips_not_finite(features, len(clips))
-    if bad and not policy.nan:
-        place, why = next(iter(bad.items()))
-        raise DataError(f"clip {clips[place]}, {why}. Give `on_nan` skip to leave such videos out")
-    kept = [i for i in range(len(clips)) if i not in bad]
-    if not kept:
-        return {clips[i].video: why for i, why in bad.items()}
-    n = len(rows[clips[0]])
-    taken = [n * i + k for i in kept for k in range(n)]
-    store.write(
-        [row for i in kept for row in rows[clips[i]]],
-        {stage: values[taken] for stage, values in features.items()},
-    )
-    return {clips[i].video: why for i, why in bad.items()}
-
-
-def _n_done(store: FeatureStore, rows: Mapping[Any, Sequence[int]]) -> int:
-    """How many of the clips, which have these rows, are in a store."""
-    done = store.done
-    return sum(bool(done[list(own)].all()) for own in rows.values())
 
 
 @dataclass(frozen=True)

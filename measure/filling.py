@@ -1,0 +1,129 @@
+"""Batches of clips to features in the store, and what is left out on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from datasets.videos import MOST_SHOWN
+from measure.left_out import Policy, clips_not_finite
+from measure.steady import Witness
+from results.store import FeatureStore
+from utils import DataError, UserError, progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from datasets.batches import BadVideo, Batch
+
+
+class FeatureNetwork(Protocol):
+    """What gives features; `measure.features.LoadedNetwork` says what its methods do."""
+
+    def features(self, inputs: Sequence[Tensor]) -> dict[str, np.ndarray]:
+        """Features of every stage, float32 [rows, C] each."""
+
+    def require_steady(self, inputs: Sequence[Tensor], features: Mapping[str, np.ndarray]) -> None:
+        """Raise UserError if a clip has other features than these by itself, or each time."""
+
+
+def fill_store(
+    store: FeatureStore,
+    network: FeatureNetwork,
+    batches: Iterator[Batch | BadVideo],
+    rows: Mapping[Any, Sequence[int]],
+    policy: Policy,
+) -> dict[str, str]:
+    """Compute and store the features of all clips in `batches`; returns videos left out and why.
+
+    rows: of every clip in the store.
+
+    Raises UnreadableVideos if there is one that may not be left out: no more is computed then, but
+    the other videos are read as well, so that all bad ones (ten at most) are named. Raises
+    UserError for a network that gives a clip other features beside other clips, or each time (what
+    it has given is not kept), and DataError for NaN or inf that may not be left out.
+    """
+    filling = _Filling(store, network, rows, policy)
+    with progress((), "clips", "clip", total=len(rows), done=filling.n_done) as bar:
+        for batch in batches:
+            bar.update(filling.take(batch))
+            if filling.is_over:
+                break
+    return filling.finish()
+
+
+@dataclass
+class _Filling:
+    """A store that is being filled."""
+
+    store: FeatureStore
+    network: FeatureNetwork
+    rows: Mapping[Any, Sequence[int]]
+    policy: Policy
+    unreadable: dict[str, str] = field(default_factory=dict)
+    not_finite: dict[str, str] = field(default_factory=dict)
+    written: list[int] = field(default_factory=list)
+    witness: Witness | None = None
+
+    @property
+    def n_done(self) -> int:
+        """How many of the clips are in the store."""
+        done = self.store.done
+        return sum(bool(done[list(own)].all()) for own in self.rows.values())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether as many bad videos are known as are shown, and no clip will be computed."""
+        return not self.policy.unreadable and len(self.unreadable) == MOST_SHOWN
+
+    def take(self, batch: Batch | BadVideo) -> int:
+        """Deal with a batch; returns the number of clips computed."""
+        from datasets.batches import BadVideo
+
+        computed = 0
+        if isinstance(batch, BadVideo):
+            self.unreadable.setdefault(batch.video, batch.reason)
+        elif self.policy.unreadable or not self.unreadable:
+            self._compute(batch)
+            computed = len(batch.clips)
+        if self.policy.unreadable or self.not_finite:
+            self.policy.require_few({**self.unreadable, **self.not_finite})
+        return computed
+
+    def finish(self) -> dict[str, str]:
+        """The videos left out, and why, once all batches are taken."""
+        if self.witness:
+            try:
+                self.network.require_steady(self.witness.inputs, self.witness.features)
+            except UserError:
+                self.store.forget(self.written)
+                raise
+        self.policy.require_readable(self.unreadable)
+        return {**self.unreadable, **self.not_finite}
+
+    def _compute(self, batch: Batch) -> None:
+        features = self.network.features(batch.inputs)
+        if self.witness is None:
+            self.network.require_steady(batch.inputs, features)
+            self.witness = Witness.among(batch.inputs, features)
+        bad = clips_not_finite(features, len(batch.clips))
+        if bad and not self.policy.nan:
+            place, why = next(iter(bad.items()))
+            raise DataError(
+                f"clip {batch.clips[place]}, {why}. Give `on_nan` skip to leave such videos out"
+            )
+        self.not_finite |= {batch.clips[place].video: why for place, why in bad.items()}
+        self._write([i for i in range(len(batch.clips)) if i not in bad], batch.clips, features)
+
+    def _write(self, kept: list[int], clips: Sequence[Any], features: Mapping[str, Any]) -> None:
+        """Store the features of those clips of a batch that are kept."""
+        if not kept:
+            return
+        rows = [row for place in kept for row in self.rows[clips[place]]]
+        n = len(rows) // len(kept)
+        taken = [n * place + k for place in kept for k in range(n)]
+        self.store.write(rows, {stage: values[taken] for stage, values in features.items()})
+        self.written += rows
