@@ -276,13 +276,17 @@ def why_unwritable(folder: Path) -> str:
     return "" if os.access(there, os.W_OK) else f"{there} cannot be written to"
 
 
-def check_output(path: Path, option: str = "save") -> str:
+def check_output(path: Path, option: str = "save", inputs: Iterable[Path] = ()) -> str:
     """ " (replaced)" if a file stands at `path`, else nothing; for the line that reports it.
 
     option: what it was given by.
+    inputs: files that are read.
 
-    Raises UserError, before any work is done, if no file can be written there.
+    Raises UserError, before any work is done, if no file can be written there, or if it is one of
+    the inputs.
     """
+    if os.path.realpath(path) in map(os.path.realpath, inputs):
+        raise UserError(f"`{option}` {path} is a file that is read: give another one to write")
     if path.is_dir() or why_unwritable(path.parent):
         raise UserError(
             f"`{option}` {path} cannot be written: expected a file in a writable folder"
@@ -290,15 +294,35 @@ def check_output(path: Path, option: str = "save") -> str:
     return " (replaced)" if path.exists() else ""
 
 
+# How many times its size the arrays of an .npz file may take: nearly what zeros compress to.
+_MOST_INFLATED = 1000
+
+
 def open_npz(path: Path) -> dict[str, Any]:
-    """The arrays of an .npz file, without unpickling. Raises DataError if it is not one."""
+    """The arrays of an .npz file, without unpickling.
+
+    Raises DataError if it is not one, and if its arrays take over a thousand times its size.
+    """
+    import zipfile
+
     import numpy as np
 
+    size = require_regular(path).st_size
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
+        with path.open("rb") as file:
+            # Of anything else, NumPy advises to unpickle it.
+            if not zipfile.is_zipfile(file):
+                raise DataError(f"{path} is not a whole .npz file: it is cut off, or another file")
+            with np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
+                inflated = sum(member.file_size for member in arrays.zip.infolist())
+                if inflated > _MOST_INFLATED * size:
+                    raise DataError(
+                        f"{path} has {size} bytes and would take {inflated}, over {_MOST_INFLATED} "
+                        "times as many: expected arrays that compress less, or numpy.savez's"
+                    )
+                return {name: arrays[name] for name in arrays.files}
+    except DataError:
+        raise
     except Exception as error:  # a damaged file can raise anything
         raise DataError(f"{path} is not a readable .npz file of plain arrays: {error}") from None
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+import sys
 from pathlib import Path
 
 from utils import DataError
@@ -25,11 +27,25 @@ def name_problem(name: str) -> str:
         return "leads to another folder"
     if "\0" in name:
         return "has a NUL character"
-    if printable(name) != name:
-        return "is not UTF-8"
+    if problem := coding_problem(name):
+        return problem
     if len(name.encode()) > LONGEST_NAME:
         return f"is longer than {LONGEST_NAME} bytes"
     return ""
+
+
+def coding_problem(name: str, advice: str = "") -> str:
+    """What keeps a name from being text that files can be called here; empty if nothing does.
+
+    advice: what helps where it is the name's fault, and not that of the environment's encoding.
+    """
+    encoding = sys.getfilesystemencoding()
+    if name.encode(encoding, "ignore").decode(encoding) == name:
+        return ""
+    with contextlib.suppress(UnicodeError):
+        if encoding != "utf-8" and name.encode("utf-8", "surrogateescape").decode("utf-8"):
+            return f"is UTF-8, but the environment's encoding is {encoding}; set PYTHONUTF8=1"
+    return f"is not UTF-8{advice}"
 
 
 def require_name(name: str, where: str) -> str:

@@ -139,18 +139,21 @@ def distinct_clips(pairs: Iterable[Pair]) -> list[Any]:
     return [clip for group in groups.values() for clip in group]
 
 
-def require_factors(pairs: Sequence[Pair], names: Sequence[str], estimated: Sequence[int]) -> None:
+def require_factors(
+    pairs: Sequence[Pair], names: Sequence[str], estimated: Sequence[int], more: str
+) -> None:
     """Raise DataError if a factor to estimate has fewer than two pairs, or another one has any.
 
     names: those of all factors, in order of their ids.
     estimated: ids of the factors to estimate.
+    more: what gives more pairs.
     """
     for factor in estimated:
         found = sum(pair.factor == factor for pair in pairs)
         if found < 2:
             raise DataError(
                 f"the plan has too few pairs for the factor {names[factor]!r}: {found}, at least 2 "
-                "needed; give a larger `n_examples` (segmentation: `nreps`), or other `pairs`"
+                f"needed; {more}"
             )
     others = {names[pair.factor] for pair in pairs if pair.factor not in estimated}
     if others:
@@ -187,14 +190,11 @@ def plan_rows(path: Path, columns: Iterable[str]) -> list[tuple[int, dict[str, s
 
     Raises DataError if it cannot be read or lacks a column.
     """
-    try:
-        rows = read_numbered_csv(path)
-    except DataError as error:
-        raise DataError(f"`pairs`: {error}") from None
+    rows = read_numbered_csv(path)
     found = list(map(str, rows[0][1])) if rows else []
     if not set(columns) <= set(found):
         raise DataError(
-            f"`pairs` {path}: expected a header with {', '.join(sorted(columns))} and at least "
+            f"{path}: expected a header with {', '.join(sorted(columns))} and at least "
             f"one row; found {', '.join(found) or 'no row'}"
         )
     return rows

@@ -16,6 +16,7 @@ from datasets.flow_plan import (
     read_sequence_pairs,
     sample_sequence_pairs,
 )
+from datasets.frame_sizes import Shown, header_notes
 from datasets.geometry import FlowGeometry
 from datasets.pair_plan import PairPlan, PlanRules
 from datasets.shown_files import (
@@ -88,11 +89,22 @@ class StylizedSequences:
         return FlowReader(self.listed, geometry)
 
     def notes(self, plan: PairPlan, geometry: FlowGeometry) -> list[str]:
-        """What a row of the plan stands for, and how many pairs show the same images."""
+        """What a row of the plan stands for, how many pairs show the same images, and what the
+        headers of frames and flow say."""
         return [
             f"sequences: each of {len(plan.rows)} pairs of sequences gives a pair per frame",
             *alike_notes(plan, alike_pairs(plan, self._images)),
+            *header_notes(self._first_frames(plan), "styles and flow"),
         ]
+
+    def _first_frames(self, plan: PairPlan) -> Iterator[Shown]:
+        """The first shown frame of every sequence in every style, and its flow images."""
+        data = self.listed
+        clips = {(clip.video, clip.style): clip for clip in reversed(plan.clips)}
+        for (video, style), clip in sorted(clips.items()):
+            yield Shown(video, f"style {style}", data.image(video, style, clip.frame))
+            for flow in data.flows:
+                yield Shown(video, flow, data.flow(video, flow, clip.frame))
 
 
 def find(dataset: str, request: DataRequest) -> StylizedSequences:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.factors import STATIC
 from datasets.dataset import DataRequest
+from datasets.frame_sizes import Shown, header_notes
 from datasets.geometry import ClipGeometry
 from datasets.names import is_folder
 from datasets.pair_plan import Pair, PairPlan, PlanRules
@@ -149,13 +150,24 @@ class StylizedVideos:
         return VideoReader(self.listed, self.found, geometry)
 
     def notes(self, plan: PairPlan, geometry: ClipGeometry) -> list[str]:
-        """How many clips run past the end of their video, how many shuffles change nothing, and how
-        many pairs show the same files in two styles; and what helps."""
+        """How many clips run past the end of their video, how many shuffles change nothing, how
+        many pairs show the same files in two styles, and what helps; and what the headers of
+        frames say."""
         shuffles, unchanged = self._shuffles(plan, geometry)
         notes = self._wrapped(plan, geometry)
         if unchanged:
             notes.append(f"unchanged: {self._unchanged(unchanged, shuffles, plan, geometry)}")
-        return [*notes, *alike_notes(plan, self._alike(plan, geometry))]
+        notes += alike_notes(plan, self._alike(plan, geometry))
+        return [*notes, *header_notes(self._first_frames(plan, geometry), "styles")]
+
+    def _first_frames(self, plan: PairPlan, geometry: ClipGeometry) -> Iterator[Shown]:
+        """The first shown frame of every checked video in every style."""
+        rows = _rows(geometry)
+        clips = {(clip.video, clip.style): clip for clip in reversed(plan.clips)}
+        for (video, style), clip in sorted(clips.items()):
+            if frames := self.found.get((video, style)):
+                first = self._positions(clip, geometry, rows)[0]
+                yield Shown(video, f"style {style}", frames.path(first))
 
     def _wrapped(self, plan: PairPlan, geometry: ClipGeometry) -> list[str]:
         """How many clips run past the end of their video, if any, and what helps."""

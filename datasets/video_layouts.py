@@ -21,7 +21,14 @@ from datasets.annotations import (
     typed,
     whole,
 )
-from datasets.names import is_folder, listed, printable, require_name, shortened
+from datasets.names import (
+    coding_problem,
+    is_folder,
+    listed,
+    printable,
+    require_name,
+    shortened,
+)
 from datasets.videos import Video, VideoSet, scan_frames, style_folders
 from utils import DataError, UserError
 
@@ -185,7 +192,8 @@ def _folder_names(style: Path, listing: Listing) -> Iterator[str]:
         if name == entry.name:
             yield name
         else:
-            listing.problems[name] = f"{style / name}: the name is not UTF-8; rename the folder"
+            problem = coding_problem(entry.name, "; rename the folder")
+            listing.problems[name] = f"{style / name}: the name {problem}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from datasets.names import is_folder, listed, printable
+from datasets.names import coding_problem, is_folder, listed, printable
 from utils import DataError, UserError, require_regular
 
 # What stands for a style where a clip is unstylized, and the usual name of the folder.
@@ -58,9 +58,10 @@ def scan_frames(folder: Path) -> FrameFolder:
     matches = [match for match in map(_FRAME.match, entries) if match]
     if not matches:
         raise DataError(f"{folder} holds no numbered .jpg or .png frames")
-    mangled = [name for name in (printable(m.string) for m in matches) if name not in entries]
+    mangled = [match.string for match in matches if printable(match.string) not in entries]
     if mangled:
-        raise DataError(f"{folder / mangled[0]}: the name is not UTF-8; rename the file")
+        problem = coding_problem(mangled[0], "; rename the file")
+        raise DataError(f"{folder / printable(mangled[0])}: the name {problem}")
     numbers = sorted((int(match["number"]), match.string) for match in matches)
     templates = {(match["prefix"], match["ext"]) for match in matches}
     if len(templates) > 1:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from common.factors import FACTORS
+from common.tasks import SEGMENTATION
 from config import Config, check
 from datasets.catalogue import DATASETS
 from datasets.dataset import DataRequest, DataSet
 from datasets.pair_plan import PairPlan, PlanRules, require_factors
 from datasets.videos import stop_or_skip
-from measure.folder import RECORD, require_free_name, require_writable
+from measure.folder import RECORD, advising_a_new_run, require_free_name, require_writable
 from measure.request import find_network, resolved
 from measure.run import Run
 from models.network import AUTO, Network
@@ -50,7 +51,7 @@ def prepare(config: Config) -> Run:
         {**_recorded_bad_videos(config), **problems},
     )
     run.policy.require_few({})
-    require_factors(plan.pairs, FACTORS, _estimated(config))
+    require_factors(plan.pairs, FACTORS, _estimated(config), _more_pairs(config, network))
     return replace(run, checkpoint=fetched(config, network, checkpoint))
 
 
@@ -91,16 +92,31 @@ def _plan(config: Config, network: Network, data: DataSet) -> PairPlan:
         **({"nreps": config.nreps} if config.nreps else {}),
     )
     if config.resume:
-        return replace(data.read_plan(config.resume / "plan.csv", rules), given=False)
+        with advising_a_new_run():
+            return replace(data.read_plan(config.resume / "plan.csv", rules), given=False)
     if not config.pairs:
         return data.sample(rules)
-    plan = data.read_plan(config.pairs, rules)
+    try:
+        plan = data.read_plan(config.pairs, rules)
+    except DataError as error:
+        raise DataError(f"`pairs`: {error}") from None
     if config.n_examples not in (None, len(plan.pairs)):
         raise UserError(
             f"`n_examples` {config.n_examples}: the plan {config.pairs} has {len(plan.pairs)} "
             "pairs; leave it out"
         )
     return plan
+
+
+def _more_pairs(config: Config, network: Network) -> str:
+    """What gives a plan more pairs, in words."""
+    if config.resume:
+        return "start a new run with more of them"
+    if config.pairs:
+        return "give other `pairs`"
+    if config.pairing == "exhaustive":
+        return "give more `styles`, or another `pairing`"
+    return f"give a larger `{'nreps' if network.task == SEGMENTATION else 'n_examples'}`"
 
 
 def fetched(config: Config, network: Network, checkpoint: str) -> str:

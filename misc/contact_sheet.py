@@ -29,6 +29,7 @@ from datasets.pair_plan import Pair
 from measure.prepare import prepare
 from measure.request import find_network, resolved
 from measure.run import Run
+from misc.outputs import given_files
 from models.network import RANDOM
 from results.colours import COLOURS
 from utils import DataError, atomic_path, check_output
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--save", type=Path, default=Path("pairs.png"), help="PNG to write")
     options = vars(parser.parse_args(argv))
     rows, save = options.pop("rows"), options.pop("save")
-    replaced = check_output(save)
+    replaced = check_output(save, inputs=given_files(options))
     prepared = prepare(without_weights(from_given(options)))
     pairs = choose_pairs(prepared.plan.pairs, rows)
     plot_sheet(save, pairs, clip_pictures(prepared, pairs))

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     features, save = options.pop("features"), options.pop("save")
     config = Config(**options)
     check_factors(config)
-    replaced = check_output(save)
+    replaced = check_output(save, inputs=[features])
 
     a, b, factor = read_pairs(features)
     moments = {int(f): PairMoments.of(a[factor == f], b[factor == f]) for f in np.unique(factor)}

@@ -28,6 +28,7 @@ from config import Config, add_options, from_given
 from datasets.geometry import ClipOptions
 from measure.prepare import fetched
 from measure.request import find_network, read_cfg_file, resolved
+from misc.outputs import given_files
 from models.catalogue import networks
 from models.network import BUILT, RANDOM, Network
 from utils import UserError, check_output, format_table, progress, write_csv
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     save, by_module = options.pop("save"), options.pop("by_module")
     models, batch_size = options.pop("model"), options.pop("batch_size")
 
-    replaced = check_output(save) if save else ""
+    replaced = check_output(save, inputs=given_files(options)) if save else ""
     wanted = resolve(models, batch_size, options)
     counted = [count(*one) for one in progress(wanted, "networks", "network")]
     rows = [row for one in counted for row in as_rows(one, by_module)]

@@ -27,6 +27,7 @@ from datasets.flow_plan import FlowClip
 from datasets.stylized_sequences import StylizedSequences
 from measure.features import load_network
 from measure.request import find_network, resolved
+from misc.outputs import given_files
 from models.network import RANDOM, Network
 from utils import (
     DataError,
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--save", type=Path, help=".csv file to write")
     given = vars(parser.parse_args(argv))
     save = given.pop("save")
-    replaced = check_output(save) if save else ""
+    replaced = check_output(save, inputs=given_files(given)) if save else ""
     evaluation = prepare(from_given(given))
     print(evaluation.describe(), flush=True)
     scores, loaded = evaluate(evaluation)

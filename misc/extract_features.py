@@ -27,6 +27,7 @@ from estimation.estimator import require_finite
 from measure.features import load_network
 from measure.prepare import fetched
 from measure.request import find_network, resolved
+from misc.outputs import given_files
 from models.network import Network
 from utils import DataError, UserError, check_output, open_npz, progress, save_npz
 
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = vars(parser.parse_args(argv))
     clips, save, logits = given.pop("clips"), given.pop("save"), given.pop("logits")
 
-    replaced = check_output(save)
+    replaced = check_output(save, inputs=[clips, *given_files(given)])
     config = resolved(from_given(given))
     network = find_network(config)
     network.requested_stages(config.stg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from results.tikz import tikz
 from utils import UserError, check_output, write_text
 
 SUFFIXES = (".png", ".pdf")
+# Of files that are read in a folder.
+_READ = (".txt", ".npz", ".pkl")
 
 
 def parser_of(description: str | None, name: str) -> argparse.ArgumentParser:
@@ -46,23 +49,34 @@ class FigureFiles:
 
     @classmethod
     def at(
-        cls, base: Path, tex: Path | None = None, options: tuple[str, str] = ("save", "tex")
+        cls,
+        base: Path,
+        tex: Path | None = None,
+        options: tuple[str, str] = ("save", "tex"),
+        inputs: Iterable[Path] = (),
     ) -> FigureFiles:
         """Those of a figure, `base` and `tex` given by `options`.
 
-        Raises UserError if one cannot be written.
+        Raises UserError if one cannot be written, or is among the files that are read, `inputs`.
         """
         if tex and tex.suffix in SUFFIXES:
             raise UserError(f"--tex {tex} is a picture's name: expected one like stages.tex")
         paths = {base.with_name(base.name + suffix): options[0] for suffix in SUFFIXES}
         paths |= {tex: options[1]} if tex else {}
-        return cls(base, tex, {path: check_output(path, option) for path, option in paths.items()})
+        read = list(inputs)
+        replaced = {path: check_output(path, option, read) for path, option in paths.items()}
+        return cls(base, tex, replaced)
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> FigureFiles:
-        """Those of the options --save and --tex. Raises UserError if one cannot be written."""
+    def of(cls, args: argparse.Namespace, inputs: Iterable[Path]) -> FigureFiles:
+        """Those of the options --save and --tex.
+
+        inputs: files that are read, and folders of such files.
+
+        Raises UserError if one cannot be written, or is read.
+        """
         save = args.save.with_suffix("") if args.save.suffix in SUFFIXES else args.save
-        return cls.at(save, args.tex)
+        return cls.at(save, args.tex, inputs=itertools.chain.from_iterable(map(_read, inputs)))
 
     def save(self, grid: Grid) -> None:
         """Write the files and print their names."""
@@ -71,6 +85,11 @@ class FigureFiles:
             write_text(self.tex, tikz(grid, self.base.name.replace("_", "-")))
         for path, replaced in self.replaced.items():
             print(f"saved: {path}{replaced}")
+
+
+def _read(path: Path) -> list[Path]:
+    """A path, and what is read of it if it is a folder."""
+    return [path, *(file for file in path.glob("*") if file.suffix in _READ)]
 
 
 def mean_series(label: str, means: Sequence[Mean]) -> Series:

@@ -14,14 +14,24 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import _path
 
 from common.options import script_parser
 from common.process import run_script
-from utils import DataError, UserError, atomic_path, progress, read_json, write_json
+from misc.outputs import require_apart
+from utils import (
+    DataError,
+    UserError,
+    atomic_path,
+    clear_partials,
+    counted,
+    progress,
+    read_json,
+    write_json,
+)
 
 RECORD = "flow.json"
 ENDINGS = (".jpg", ".jpeg", ".png")
@@ -38,8 +48,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.gap == 0:
         raise UserError("--gap 0: a frame has no flow to itself; give 1, or -1 for backward flow")
+    require_apart(args.frames, args.flow, "frames")
     jobs = list(find_pairs(args.frames, args.flow, args.gap))
     claim(args.flow, args.gap)
+    for folder in {target.parent for _, _, target in jobs}:
+        clear_partials(folder)
     todo = [job for job in jobs if not job[2].exists()]
     for first, second, target in progress(todo, "flow", "frame"):
         write_flow(first, second, target)
@@ -74,25 +87,55 @@ def by_number(path: Path) -> list[str | int]:
 def find_pairs(frames: Path, flow: Path, gap: int) -> Iterator[tuple[Path, Path, Path]]:
     """The two frames and the flow image to write, for every frame that has a partner.
 
-    Raises DataError where there are no frames.
+    Raises DataError where there are no frames, and UserError where no frame has a partner.
+    """
+    sequences = find_frames(frames)
+    require_partners(sequences, gap)
+    for folder, names in sequences.items():
+        for index, first in enumerate(names):
+            if 0 <= index + gap < len(names):
+                target = flow / folder.relative_to(frames) / f"{first.stem}.png"
+                yield first, names[index + gap], target
+
+
+def require_partners(sequences: Mapping[Path, Sequence[Path]], gap: int) -> None:
+    """Say how many folders have too few frames. Raises UserError if that is all of them."""
+    short = [folder for folder, names in sequences.items() if len(names) <= abs(gap)]
+    if not short:
+        return
+    longest = max(sequences, key=lambda folder: len(sequences[folder]))
+    most = len(sequences[longest])
+    if len(short) == len(sequences):
+        advice = f"give {most - 1} at most" if most > 1 else "flow needs two frames"
+        raise UserError(
+            f"--gap {gap}: no frame has a partner; the longest of {counted(len(short), 'folder')}, "
+            f"{longest}, has {counted(most, 'frame')}: {advice}"
+        )
+    print(
+        f"no flow: {len(short)} of {len(sequences)} folders have too few frames for a gap of "
+        f"{gap}, such as {short[0]} ({len(sequences[short[0]])})"
+    )
+
+
+def find_frames(frames: Path) -> dict[Path, list[Path]]:
+    """The frames of every folder that holds some, in order.
+
+    Raises DataError where there are none, and for two of one name.
     """
     if not frames.is_dir():
         raise DataError(f"{frames} is not a folder; expected frames, or folders of frames")
     folders = sorted({path.parent for path in frames.rglob("*") if path.suffix.lower() in ENDINGS})
     if not folders:
         raise DataError(f"{frames} holds no {', '.join(ENDINGS)} frames")
+    found = {}
     for folder in folders:
         frames_here = (path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
         names = sorted(frames_here, key=by_number)
         twice = [name for name, n in Counter(path.stem for path in names).items() if n > 1]
         if twice:
             raise DataError(f"{folder} holds more than one frame called {twice[0]}")
-        if len(names) <= abs(gap):
-            print(f"no flow: {folder} has {len(names)} frames for a gap of {gap}")
-        for index, first in enumerate(names):
-            if 0 <= index + gap < len(names):
-                target = flow / folder.relative_to(frames) / f"{first.stem}.png"
-                yield first, names[index + gap], target
+        found[folder] = names
+    return found
 
 
 def write_flow(first: Path, second: Path, target: Path) -> None:

@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="folder of a network's .txt files, one per seed")
     parser.add_argument("--save", type=Path, help="CSV to write: a row per stage and factor")
     args = parser.parse_args(argv)
-    replaced = check_output(args.save) if args.save else ""
+    texts = args.folder.glob("*.txt")
+    replaced = check_output(args.save, inputs=texts) if args.save else ""
     folder = read_finals(args.folder)
     if folder.n_factors not in FORMATS:
         raise DataError(

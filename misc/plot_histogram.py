@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--bins", type=integer(1), default=20, help="bins (default: 20)")
     parser.add_argument("--scores", action="store_true", help="unit scores in place of shares")
     args = parser.parse_args(argv)
-    files = FigureFiles.of(args)
+    files = FigureFiles.of(args, [args.folder])
     folder = read_joint(args.folder)
     print_notes(folder.notes)
     values = {file.stage: unit_values(file, args.scores) for file in chosen(folder.files, args)}

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help=f"streams to show, of {','.join(STREAMS)} (default: sensor_fusion)",
     )
     args = parser.parse_args(argv)
-    files = FigureFiles.of(args)
+    files = FigureFiles.of(args, [args.folder])
     folder = read_finals(args.folder)
     print_notes(folder.notes)
     by_iteration = iterations(folder)

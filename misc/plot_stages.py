@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--streams", type=names, help=f"streams to show (default: all of {','.join(STREAMS)})"
     )
     args = parser.parse_args(argv)
-    files = FigureFiles.of(args)
+    files = FigureFiles.of(args, args.inputs)
     folders = [read_finals(path) for path in args.inputs]
     for folder in folders:
         print_notes(f"{folder.path.name}: {note}" for note in folder.notes)

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = parser_of(__doc__, "table")
     parser.add_argument("tables", type=Path, nargs="+", help="CSV files of one kind")
     args = parser.parse_args(argv)
-    files = FigureFiles.of(args)
+    files = FigureFiles.of(args, args.tables)
     panels = [panel for path in args.tables for panel in read_table(path)]
     kinds = sorted({panel.kind for panel in panels})
     if len(kinds) > 1:

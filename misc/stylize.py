@@ -25,7 +25,16 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from common.options import integer, names, script_parser
 from common.process import run_script
 from datasets.videos import UNSTYLIZED, VIDEO_SUFFIXES, scan_frames
-from utils import DataError, UserError, progress, read_json, write_json
+from misc.outputs import require_apart
+from utils import (
+    DataError,
+    UserError,
+    clear_partials,
+    partial_prefix,
+    progress,
+    read_json,
+    write_json,
+)
 
 
 def gouache(image: Image.Image) -> Image.Image:
@@ -85,8 +94,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if unknown:
         raise UserError(f"--styles {','.join(unknown)}: the built-in ones are {','.join(STYLES)}")
     sources = find_sources(options.videos)
-    require_apart(options.videos, options.stylized)
+    require_apart(options.videos, options.stylized, "videos")
     require_same_sizes(options.stylized, options.short_side, options.max_frames)
+    clear_partials(options.stylized)
     work = partial(
         stylize_video,
         stylized=options.stylized,
@@ -124,13 +134,6 @@ def find_sources(folder: Path) -> list[Path]:
 def video_name(source: Path) -> str:
     """The name of a folder, or of a file without its ending."""
     return source.name if source.is_dir() else source.stem
-
-
-def require_apart(videos: Path, stylized: Path) -> None:
-    """Raise UserError for a folder to write that a later run would take for a video."""
-    target = stylized.resolve()
-    if videos.resolve() in (target, *target.parents):
-        raise UserError(f"{stylized} lies in {videos}, among the videos: give another folder")
 
 
 def require_same_sizes(stylized: Path, short_side: int, max_frames: int | None) -> None:
@@ -173,7 +176,7 @@ def stylize_video(
         return None
     stylized.mkdir(parents=True, exist_ok=True)
     count = 0
-    with tempfile.TemporaryDirectory(dir=stylized, prefix=".partial-") as name:
+    with tempfile.TemporaryDirectory(dir=stylized, prefix=partial_prefix()) as name:
         partial_folders = {style: Path(name) / style for style in todo}
         for folder in partial_folders.values():
             folder.mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,3 +81,12 @@ def killed_at_call(work: Callable[[], Any], number: int | None) -> Callable[[], 
         print(f"calls {calls}")
 
     return traced
+
+
+def abandoned(folder: Path) -> Path:
+    """A name in a folder, of what a process that is gone had not finished."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return folder / f".partial-{socket.gethostname()}-{pid}-x"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -220,3 +221,16 @@ class TestWeightsFromAFile:
         torch.save(state, checkpoint)
         with pytest.raises(UserError, match="made with other weights"):
             main.main(["--resume", str(tmp_path / "run")])
+
+
+def test_errors_in_a_plan_that_was_given_name_the_option(data, tmp_path):
+    (tmp_path / "plan.csv").write_text("a\n1\n")
+    with pytest.raises(UserError, match=r"^`pairs`: .*plan\.csv: expected a header"):
+        prepare(Config(**options(data, tmp_path, pairs=tmp_path / "plan.csv")))
+
+
+def test_given_plan_with_too_few_pairs_needs_another_plan(data, tmp_path):
+    plan = prepare(Config(**options(data, tmp_path))).plan
+    replace(plan, rows=plan.rows[:3]).write(tmp_path / "plan.csv")
+    with pytest.raises(UserError, match=r"at least 2 needed; give other `pairs`$"):
+        prepare(Config(**options(data, tmp_path, pairs=tmp_path / "plan.csv")))

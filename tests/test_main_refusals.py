@@ -50,7 +50,11 @@ class TestRequest:
                 id="original",
             ),
             pytest.param({"m_same": False}, "needs action classes", id="m_same without classes"),
-            pytest.param({"n_examples": 2}, "too few pairs for the factor 'dynamic'", id="pairs"),
+            pytest.param(
+                {"n_examples": 2},
+                "too few pairs for the factor 'dynamic': 1, .* give a larger `n_examples`$",
+                id="pairs",
+            ),
             pytest.param({"residual_index": 0}, "`residual_index` 0", id="residual"),
             pytest.param(
                 {"stylized_data_dir": Path("no")},

@@ -315,3 +315,19 @@ def test_run_of_an_older_version_goes_on(interrupted, data, tmp_path, monkeypatc
     assert read_rows(folder / "layerwise.csv")[0]["path"] == "slow"
     for name in TABLES:
         assert (folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (Path.unlink, " does not exist"),
+        (lambda path: path.write_text("a\n1\n"), ": expected a header with .*"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-40]), ", line .*"),
+    ],
+    ids=["missing", "header", "cut"],
+)
+def test_a_plan_that_is_damaged_calls_for_a_new_run(interrupted, damage, words):
+    folder = interrupted(1)
+    damage(folder / "plan.csv")
+    with pytest.raises(UserError, match=rf"^{folder}/plan.csv{words}\. Start a new run: leave"):
+        main.main(["--resume", str(folder)])

@@ -5,9 +5,11 @@ import io
 import json
 import math
 import os
+import pickle
 import stat
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -264,6 +266,41 @@ def test_damaged_npz_is_a_data_error_or_readable_but_never_crashes(tmp_path, rng
         except DataError:
             refused += 1
     assert refused > 100
+
+
+@pytest.mark.parametrize("content", ["", "cut", "npy", "pickle"])
+def test_what_is_no_npz_is_said_without_advice_to_unpickle(tmp_path, content):
+    path = tmp_path / "x.npz"
+    np.savez(path, a=np.zeros(9))
+    np.save(tmp_path / "x.npy", np.zeros(9))
+    contents = {"cut": path.read_bytes()[:-9], "npy": (tmp_path / "x.npy").read_bytes()}
+    path.write_bytes(contents.get(content, pickle.dumps([1]) if content else b""))
+    with pytest.raises(DataError, match=r"x\.npz is not a whole \.npz file: it is cut off, or an"):
+        utils.open_npz(path)
+
+
+def test_npz_whose_first_bytes_are_damaged_is_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.zeros(9))
+    content = (tmp_path / "x.npz").read_bytes()
+    (tmp_path / "x.npz").write_bytes(b"x" + content[1:])
+    with pytest.raises(DataError, match=r"not a readable \.npz file of plain arrays: Bad magic"):
+        utils.open_npz(tmp_path / "x.npz")
+
+
+def test_npz_that_is_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "x.npz")
+    with pytest.raises(DataError, match="is a pipe or a device, expected a file"):
+        utils.open_npz(tmp_path / "x.npz")
+
+
+def test_npz_that_inflates_beyond_measure_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros(1 << 21))
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_BZIP2) as archive:
+        archive.write(tmp_path / "a.npy", "a.npy")
+    with pytest.raises(DataError, match=r"bytes and would take \d+, over 1000 times as many"):
+        utils.open_npz(tmp_path / "x.npz")
+    np.savez(tmp_path / "x.npz", a=np.zeros(1 << 10))
+    assert utils.open_npz(tmp_path / "x.npz")["a"].shape == (1 << 10,)
 
 
 def test_json_is_what_other_programs_read(tmp_path):

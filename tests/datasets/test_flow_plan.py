@@ -290,5 +290,5 @@ class TestFiles:
         assert len(sample_jitters(10**26, "bear", "00000", 2)) == 2
 
     def test_missing_file_is_refused(self, tmp_path):
-        with pytest.raises(DataError, match=r"`pairs`: .*none\.csv does not exist"):
+        with pytest.raises(DataError, match=r"^/.*none\.csv does not exist"):
             read_sequence_pairs(tmp_path / "none.csv", toy())

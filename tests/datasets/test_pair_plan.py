@@ -86,18 +86,18 @@ class TestRequireFactors:
         ids=["one static", "no dynamic", "no residual", "residual in the middle"],
     )
     def test_too_few_pairs_of_a_factor(self, counts, estimated, words):
-        with pytest.raises(DataError, match=rf"factor {words}.*`n_examples`.*`nreps`"):
-            require_factors(pairs_of(counts), FACTORS, estimated)
+        with pytest.raises(DataError, match=rf"factor {words}.* needed; give more$"):
+            require_factors(pairs_of(counts), FACTORS, estimated, "give more")
 
     def test_the_residual_needs_none(self):
-        require_factors(pairs_of({DYNAMIC: 2, STATIC: 2}), FACTORS, (0, 1))
+        require_factors(pairs_of({DYNAMIC: 2, STATIC: 2}), FACTORS, (0, 1), "give more")
 
     @pytest.mark.parametrize("factor", [DIFFERENT, SAME])
     def test_pairs_of_a_factor_that_is_not_estimated_are_refused(self, factor):
         # Such a plan comes from a run with 4 factors, and is read back for 3.
         pairs = pairs_of({DYNAMIC: 2, STATIC: 2, factor: 2})
         with pytest.raises(DataError, match=rf"factors {FACTORS[factor]}, .*`n_factors` 4"):
-            require_factors(pairs, FACTORS, (0, 1))
+            require_factors(pairs, FACTORS, (0, 1), "give more")
 
 
 def test_rows_of_a_file_with_their_lines(tmp_path: Path):
@@ -107,5 +107,5 @@ def test_rows_of_a_file_with_their_lines(tmp_path: Path):
         (2, {"b": "1", "a": "2", "more": ""}),
         (5, {"b": "3\n", "a": "4", "more": "x"}),
     ]
-    with pytest.raises(DataError, match=r"expected a header with a, c and .* found b, a, more"):
+    with pytest.raises(DataError, match=r"^/.*: expected a header with a, c .* found b, a, more"):
         plan_rows(path, ("c", "a"))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +118,33 @@ class TestVideos:
         assert list(videos.problems) == [r"caf\udce9"]
         words = r"/caf\udce9: the name is not UTF-8; rename the folder"
         assert videos.problems[r"caf\udce9"].endswith(words)
+
+    def test_names_are_not_blamed_for_the_encoding_of_the_environment(self, root):
+        for style in ("style_1", "style_2"):
+            shutil.copytree(root / style / "a", root / style / "caf\xe9")
+        (root / "style_1" / "a" / "\xe9000001.jpg").touch()
+        code = (
+            "from pathlib import Path; from datasets.video_layouts import find_videos\n"
+            "from datasets.videos import scan_frames; from datasets.names import name_problem\n"
+            "root = Path(sys.argv[1]); print(*find_videos('plain', root, '12').problems.values())\n"
+            "try: scan_frames(root / 'style_1' / 'a')\n"
+            "except Exception as error: print(error)\n"
+            "print(*map(name_problem, ('a', 'caf\\xe9', '\\udcff')), sep='|')"
+        )
+        environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        done = subprocess.run(
+            [sys.executable, "-c", f"import sys; {code}", str(root)],
+            env={**os.environ, **environment},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        words = "is UTF-8, but the environment's encoding is ascii; set PYTHONUTF8=1"
+        videos, frames, names = done.stdout.splitlines()
+        assert rf"caf\udcc3\udca9: the name {words}" in videos
+        assert frames.endswith(rf"\udcc3\udca9000001.jpg: the name {words}")
+        assert names == f"|{words}|is not UTF-8"
 
     def test_a_frame_whose_name_is_not_utf8_is_refused(self, root):
         folder = root / "style_1" / "a"

@@ -212,8 +212,16 @@ def test_residual_index_that_is_no_residual(index, files, rng):
     )
 
 
-@pytest.mark.parametrize("case", ["absent", "folder", "text", "cut", "npy", "objects"])
-def test_file_that_is_no_npz(case, files, rng):
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("absent", "does not exist"),
+        ("folder", "is a folder, expected a file"),
+        *((case, "is not a whole .npz file") for case in ("text", "cut", "npy")),
+        ("objects", "is not a readable .npz file"),
+    ],
+)
+def test_file_that_is_no_npz(case, words, files, rng):
     path = files[0]
     if case == "folder":
         path.mkdir()
@@ -227,9 +235,7 @@ def test_file_that_is_no_npz(case, files, rng):
             np.save(file, np.zeros((3, 3)))
     elif case == "objects":
         save_pairs(path, rng, a=np.array([[None] * 6] * 24))
-    message = refusal(files)
-    assert "pairs.npz" in message
-    assert "does not exist" in message or "is not a readable .npz file" in message
+    assert f"pairs.npz {words}" in refusal(files)
 
 
 @pytest.mark.parametrize("option", [["--joint_encoding_thresh", "1.5"], ["--n_factors", "x"], []])
@@ -268,3 +274,15 @@ def test_output_that_cannot_be_written_is_a_user_error(case, files, rng, tmp_pat
     save = tmp_path / "folder" if case == "folder" else files[0] / "result.json"
     with pytest.raises(UserError, match="`save`"):
         main(["--features", str(files[0]), "--save", str(save)])
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_the_input_is_not_replaced(files, rng, link):
+    save_pairs(files[0], rng)
+    before, save = files[0].read_bytes(), files[0]
+    if link:
+        save = files[1]
+        save.symlink_to(files[0])
+    with pytest.raises(UserError, match=rf"`save` {save} is a file that is read: give another"):
+        estimate((files[0], save))
+    assert files[0].read_bytes() == before

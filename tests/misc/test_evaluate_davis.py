@@ -317,3 +317,9 @@ def test_masks_that_are_no_numbers_are_refused(made, tmp_path):
 
     with pytest.raises(DataError, match=r"NaN or inf: is .*broken.pt whole"):
         evaluated(made, tmp_path, checkpoint=tmp_path / "broken.pt")
+
+
+def test_what_is_read_is_not_replaced(tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(UserError, match=r"`save` .*x\.json is a file that is read"):
+        main(["--cfg_file", str(tmp_path / "x.json"), "--save", str(tmp_path / "x.json")])

@@ -294,3 +294,12 @@ def test_user_error_has_exit_code_2_and_no_traceback(case, tmp_path):
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "features.npz").exists()
+
+
+@pytest.mark.parametrize("option", ["--clips", "--checkpoint", "--cfg_file"])
+def test_what_is_read_is_not_replaced(tmp_path, option):
+    (tmp_path / "x").write_bytes(b"mine")
+    given = {"--clips": tmp_path / "clips.npz", option: tmp_path / "x", "--save": tmp_path / "x"}
+    with pytest.raises(UserError, match=r"`save` .*x is a file that is read"):
+        main([str(part) for pair in given.items() for part in pair])
+    assert (tmp_path / "x").read_bytes() == b"mine"

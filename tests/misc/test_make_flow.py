@@ -17,6 +17,7 @@ from datasets.synthetic_davis import draw_scene, make_davis, mask_of
 from misc.make_flow import find_pairs, main
 from tests.datasets.helpers import noise, write_frames
 from tests.datasets.helpers_davis import sequences
+from tests.helpers_processes import abandoned
 from utils import DataError, UserError
 
 SIZE = (96, 160)
@@ -66,7 +67,6 @@ def test_disc_moves_in_the_true_direction(made, tmp_path, folder, gap):
         (1, ["a/000001", "a/000002", "b/deep/000001"]),
         (-1, ["a/000002", "a/000003", "b/deep/000002"]),
         (2, ["a/000001"]),
-        (3, []),
     ],
 )
 def test_frames_without_a_partner_get_no_flow(frames, tmp_path, capsys, gap, expected):
@@ -75,9 +75,8 @@ def test_frames_without_a_partner_get_no_flow(frames, tmp_path, capsys, gap, exp
     assert found == [tmp_path / "flow" / f"{name}.png" for name in expected]
     *left_out, last = capsys.readouterr().out.splitlines()
     assert last == f"{len(expected)} flow images: {tmp_path / 'flow'}"
-    short = {2: ["b/deep has 2"], 3: ["a has 3", "b/deep has 2"]}.get(gap, [])
-    for line, folder in zip(left_out, short, strict=True):
-        assert f"{folder} frames for a gap of {gap}" in line
+    short = "no flow: 1 of 2 folders have too few frames for a gap of 2, such as "
+    assert left_out == [f"{short}{frames / 'b/deep'} (2)"] * (gap == 2)
     for path in found:
         with Image.open(path) as image:
             assert (image.size, image.mode) == ((48, 32), "RGB")
@@ -174,7 +173,38 @@ def test_frames_are_in_the_order_of_their_numbers(tmp_path):
 
 
 def test_frames_too_small_for_flow_are_named(tmp_path):
-    for number in (1, 2):
-        Image.new("RGB", (4, 4)).save(tmp_path / f"{number}.png")
+    write_frames(tmp_path / "frames", noise(2, 1, 4, 4), "{}.png")
     with pytest.raises(DataError, match=r"1\.png: no flow of \(4, 4\) pixels"):
-        main([str(tmp_path), str(tmp_path / "flow")])
+        main([str(tmp_path / "frames"), str(tmp_path / "flow")])
+
+
+@pytest.mark.parametrize("place", [".", "a", "b/flow"])
+def test_flow_among_the_frames_is_refused(frames, place):
+    before = sorted(frames.rglob("*"))
+    with pytest.raises(UserError, match="among the frames: give another folder"):
+        main([str(frames), str(frames / place)])
+    assert sorted(frames.rglob("*")) == before
+
+
+@pytest.mark.parametrize("gap", [3, -99])
+def test_gap_that_no_video_is_long_enough_for_is_refused(frames, tmp_path, gap):
+    words = rf"--gap {gap}: no frame has .* of 2 folders, .*/a, has 3 frames: give 2 at most"
+    with pytest.raises(UserError, match=words):
+        main([str(frames), str(tmp_path / "flow"), "--gap", str(gap)])
+    assert not (tmp_path / "flow").exists()
+
+
+def test_single_frames_have_no_flow(tmp_path):
+    write_frames(tmp_path / "frames", noise(1, 1, 32, 48))
+    with pytest.raises(UserError, match=r"of 1 folder, .*, has 1 frame: flow needs two frames"):
+        main([str(tmp_path / "frames"), str(tmp_path / "flow")])
+
+
+def test_what_a_killed_process_left_is_cleared(frames, tmp_path):
+    folder = tmp_path / "flow/a"
+    folder.mkdir(parents=True)
+    (tmp_path / "flow/flow.json").write_text('{"method": "OpenCV DIS, medium", "gap": 1}')
+    left = abandoned(folder)
+    left.touch()
+    main([str(frames), str(tmp_path / "flow")])
+    assert not left.exists()

@@ -248,3 +248,20 @@ def test_what_cannot_be_written_is_named_by_its_option(tmp_path):
         plot_stages.main([*command, "--save", str(tmp_path / "s.png")])
     with pytest.raises(UserError, match=r"^`save` .*s\.png cannot be written"):
         plot_stages.main([*command, "--save", "/dev/null/s.png"])
+
+
+@pytest.mark.parametrize(
+    ("script", "place"),
+    [
+        (plot_stats_fromtable, "a.txt"),
+        (plot_stages, "a.txt"),
+        (plot_stages, "."),
+        (plot_iterations, "."),
+        (plot_histogram, "."),
+    ],
+)
+def test_what_is_read_is_not_replaced(tmp_path, script, place):
+    (tmp_path / "a.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"`tex` .*a\.txt is a file that is read"):
+        script.main([str(tmp_path / place), "--tex", str(tmp_path / "a.txt")])
+    assert (tmp_path / "a.txt").read_text() == "mine"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ from datasets.video_layouts import find_videos
 from datasets.videos import UNSTYLIZED, check_frames
 from misc.stylize import STYLES, find_sources, main, read_frames, stylize_video
 from tests.datasets.helpers import noise, write_frames
-from utils import DataError, UserError
+from tests.helpers_processes import abandoned, forked, needs_fork
+from utils import DataError, UserError, partial_prefix
 
 FOLDERS = ("original", "style_1", "style_2", "style_3", "style_4")
 
@@ -227,6 +230,32 @@ def test_interrupted_video_is_in_no_style_and_is_made_the_next_time(videos, monk
     assert [*folder.iterdir()] == []
     assert stylize_video(videos / "a", folder, tuple(STYLES), 16, None) == 9
     assert stylize_video(videos / "a", folder, tuple(STYLES), 16, None) is None
+
+
+def test_what_a_killed_process_left_is_cleared_and_what_others_work_on_is_not(videos):
+    folder = styled(videos)
+    left, others = abandoned(folder), folder / f"{partial_prefix()}x"
+    for path in (left / "1", others):
+        path.mkdir(parents=True)
+    styled(videos)
+    assert [*folder.glob(".partial-*")] == [others]
+
+
+@needs_fork
+def test_a_killed_process_leaves_what_the_next_one_clears(videos):
+    folder = videos.parent / "stylized"
+
+    def work() -> None:
+        def kill(frame):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        STYLES["4"] = kill
+        stylize_video(videos / "a", folder, tuple(STYLES), 16, None)
+
+    assert forked(work, videos.parent).code == -signal.SIGKILL
+    assert [*folder.glob(".partial-*")]
+    styled(videos)
+    assert not [*folder.glob(".partial-*")]
 
 
 # ---- Refusals.
