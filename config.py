@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from common.factors import FACTORS
+from common.files import read_json
 from common.options import (
     LARGEST_SEED,
     Parser,
@@ -35,7 +36,7 @@ from datasets.pair_plan import PAIRINGS
 from models import catalogue
 from models.network import AUTO, RANDOM
 from models.tables.resnet import PATHS
-from utils import UserError, read_json
+from utils import UserError
 
 _what = partial(option, group="what to measure")
 _videos = partial(option, group="on which videos")

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from common.files import require_regular
 from common.pickle_names import Blocked, Draft, Name, Names, keyed
-from utils import DataError, UserError, require_regular
+from utils import DataError, UserError
 
 _INSTRUCTIONS = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
 # Instructions that push their argument.

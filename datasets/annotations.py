@@ -7,8 +7,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Any
 
+from common.files import read_json
 from datasets.names import require_name, shortened
-from utils import DataError, read_json
+from utils import DataError
 
 # More frames than any video has.
 MOST_FRAMES = 2**31 - 1

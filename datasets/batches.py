@@ -15,9 +15,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from common.files import require_regular
 from datasets.pair_plan import AnyClip
 from datasets.readers import in_order
-from utils import DataError, UserError, require_regular
+from utils import DataError, UserError
 
 
 class FrameError(DataError):

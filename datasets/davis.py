@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from common.files import require_regular
 from datasets.names import is_folder, listed, printable, require_name, shortened
-from utils import DataError, require_regular
+from utils import DataError
 
 # The image set of the study.
 SPLIT = "val"

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from common.factors import DYNAMIC, FACTORS, STATIC
+from common.files import read_numbered_csv, write_csv
 from datasets.names import shortened
-from utils import DataError, read_numbered_csv, write_csv
+from utils import DataError
 
 PAIRINGS = ("anchored", "sampled", "exhaustive")
 # The largest integer of a plan file. A seed may be any integer, but plans are read by people.

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from common.factors import DYNAMIC
+from common.files import require_regular, sha256
 from datasets.pair_plan import Pair, PairPlan
-from utils import DataError, UserError, require_regular, sha256
+from utils import DataError, UserError
 
 
 def file_state(path: Path, thorough: bool) -> str:

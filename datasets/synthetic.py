@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from common.files import read_json, write_csv, write_json
 from datasets.synthetic_shapes import SHAPES, TEXTURES, Array
-from utils import UserError, progress, read_json, write_csv, write_json
+from utils import UserError, progress
 
 Colour = tuple[int, int, int]
 

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from common.files import write_text
 from datasets.davis import BACKWARD, FORWARD, IMAGES, MASKS, STYLE_FOLDERS
-from utils import UserError, progress, write_text
+from utils import UserError, progress
 
 SPLIT = "val"
 _TREES = ("original", "stylized")

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from common.files import require_regular
 from datasets.names import coding_problem, is_folder, listed, printable
-from utils import DataError, UserError, require_regular
+from utils import DataError, UserError
 
 # What stands for a style where a clip is unstylized, and the usual name of the folder.
 UNSTYLIZED = "original"

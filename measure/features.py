@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.files import clear_partials, read_json
 from common.parts import in_words
 from config import Config, as_json
 from measure.ending import keeping
@@ -26,7 +27,7 @@ from measure.run import Run
 from measure.steady import require_steady
 from models.network import BUILT, BY_SHAPE, HookPoint, Network, UnitRule
 from results.store import FeatureStore
-from utils import UserError, clear_partials, counted, read_json, resolve_device
+from utils import UserError, counted, resolve_device
 
 if TYPE_CHECKING:
     import torch

@@ -18,22 +18,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from common.files import partial_prefix, read_json, why_unwritable, write_csv, write_json
 from config import Config, as_json
 from measure.run import Run
 from results.figures import plot_joint_encoding, plot_layerwise
 from results.statistics import Results
 from results.store import FeatureStore
 from results.tables import joint_table, layerwise_table, write_tables
-from utils import (
-    DataError,
-    UserError,
-    file_name,
-    partial_prefix,
-    read_json,
-    why_unwritable,
-    write_csv,
-    write_json,
-)
+from utils import DataError, UserError, file_name
 
 RECORD = "config.json"
 # Options that do not change what a run is.

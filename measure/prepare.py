@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from common.factors import FACTORS
+from common.files import read_json
 from common.tasks import SEGMENTATION
 from config import Config, check
 from datasets.catalogue import DATASETS
@@ -15,7 +16,7 @@ from measure.folder import RECORD, advising_a_new_run, require_free_name, requir
 from measure.request import find_network, resolved
 from measure.run import Run
 from models.network import AUTO, Network
-from utils import DataError, UserError, read_json, resolve_device
+from utils import DataError, UserError, resolve_device
 
 
 def prepare(config: Config) -> Run:

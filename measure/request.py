@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from common.files import read_json
 from common.tasks import SEGMENTATION
 from config import USUAL_MODEL, Config, changed, require_task
 from datasets.catalogue import DATASETS, USUAL
@@ -20,7 +21,7 @@ from datasets.geometry import ClipOptions
 from datasets.stylized_sequences import ENVIRONMENT
 from models import catalogue
 from models.network import Network
-from utils import DataError, UserError, read_json, suggestion
+from utils import DataError, UserError, suggestion
 
 # Options that a network may have of its own, beside those that its configuration names.
 PATHWAY_OPTIONS = ("path", "fuse")

@@ -22,6 +22,7 @@ import _path
 import numpy as np
 
 from common.factors import FACTORS
+from common.files import atomic_path, check_output
 from common.options import integer, script_parser
 from common.process import run_script
 from config import Config, add_options, from_given
@@ -32,7 +33,7 @@ from measure.run import Run
 from misc.outputs import given_files
 from models.network import RANDOM
 from results.colours import COLOURS
-from utils import DataError, atomic_path, check_output
+from utils import DataError
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure

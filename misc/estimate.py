@@ -17,6 +17,7 @@ import _path
 
 import numpy as np
 
+from common.files import check_output, open_npz, write_json
 from common.options import script_parser
 from common.process import run_script
 from config import Config, add_options, check_factors
@@ -27,7 +28,7 @@ from estimation.estimator import (
     require_finite,
 )
 from estimation.moments import PairMoments
-from utils import DataError, check_output, open_npz, write_json
+from utils import DataError
 
 
 def main(argv: Sequence[str] | None = None) -> None:

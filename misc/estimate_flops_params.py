@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import _path
 
+from common.files import check_output, write_csv
 from common.options import integer, names, script_parser
 from common.process import run_script
 from config import Config, add_options, from_given
@@ -31,7 +32,7 @@ from measure.request import find_network, read_cfg_file, resolved
 from misc.outputs import given_files
 from models.catalogue import networks
 from models.network import BUILT, RANDOM, Network
-from utils import UserError, check_output, format_table, progress, write_csv
+from utils import UserError, format_table, progress
 
 if TYPE_CHECKING:
     import argparse

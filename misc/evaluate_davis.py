@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import _path
 
+from common.files import check_output, write_csv
 from common.options import script_parser
 from common.process import run_script
 from common.tasks import SEGMENTATION
@@ -29,15 +30,7 @@ from measure.features import load_network
 from measure.request import find_network, resolved
 from misc.outputs import given_files
 from models.network import RANDOM, Network
-from utils import (
-    DataError,
-    UserError,
-    check_output,
-    format_table,
-    progress,
-    resolve_device,
-    write_csv,
-)
+from utils import DataError, UserError, format_table, progress, resolve_device
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

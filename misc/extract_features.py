@@ -20,6 +20,7 @@ import _path
 
 import numpy as np
 
+from common.files import check_output, open_npz, save_npz
 from common.options import script_parser
 from common.process import run_script
 from config import Config, add_options, from_given
@@ -29,7 +30,7 @@ from measure.prepare import fetched
 from measure.request import find_network, resolved
 from misc.outputs import given_files
 from models.network import Network
-from utils import DataError, UserError, check_output, open_npz, progress, save_npz
+from utils import DataError, UserError, progress
 
 OPTIONS = (
     *("model", "cfg_file", "checkpoint", "weights_dir", "trained_on", "num_classes"),

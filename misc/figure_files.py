@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.files import check_output, write_text
 from common.options import script_parser
 from estimation.intervals import Mean
 from results.panels import Grid, Series
 from results.plotting import save_figure
 from results.tikz import tikz
-from utils import UserError, check_output, write_text
+from utils import UserError
 
 SUFFIXES = (".png", ".pdf")
 # Of files that are read in a folder.

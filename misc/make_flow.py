@@ -19,19 +19,11 @@ from pathlib import Path
 
 import _path
 
+from common.files import atomic_path, clear_partials, read_json, write_json
 from common.options import script_parser
 from common.process import run_script
 from misc.outputs import require_apart
-from utils import (
-    DataError,
-    UserError,
-    atomic_path,
-    clear_partials,
-    counted,
-    progress,
-    read_json,
-    write_json,
-)
+from utils import DataError, UserError, counted, progress
 
 RECORD = "flow.json"
 ENDINGS = (".jpg", ".jpeg", ".png")

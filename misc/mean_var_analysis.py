@@ -23,12 +23,13 @@ import _path
 import numpy as np
 
 from common.factors import DYNAMIC, STATIC
+from common.files import check_output, write_csv
 from common.options import script_parser
 from common.process import run_script
 from estimation.intervals import mean_of, t_quantile
 from misc.figure_files import print_notes
 from results.final_files import LAYERS, FinalFolder, StageDims, read_finals
-from utils import DataError, check_output, format_table, write_csv
+from utils import DataError, format_table
 
 
 def main(argv: Sequence[str] | None = None) -> None:

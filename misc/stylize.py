@@ -22,19 +22,12 @@ import _path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
+from common.files import clear_partials, partial_prefix, read_json, write_json
 from common.options import integer, names, script_parser
 from common.process import run_script
 from datasets.videos import UNSTYLIZED, VIDEO_SUFFIXES, scan_frames
 from misc.outputs import require_apart
-from utils import (
-    DataError,
-    UserError,
-    clear_partials,
-    partial_prefix,
-    progress,
-    read_json,
-    write_json,
-)
+from utils import DataError, UserError, progress
 
 
 def gouache(image: Image.Image) -> Image.Image:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.files import atomic_path
 from common.options import LARGEST_SEED, integer, script_parser
 from common.process import run_script
 from datasets.geometry import ClipGeometry
@@ -30,7 +31,7 @@ from datasets.synthetic import MOTIONS, STYLES, Video, draw_video, render_at
 from datasets.video_clips import preprocess, subsample
 from models.catalogue import find
 from models.network import Network
-from utils import UserError, atomic_path, progress
+from utils import UserError, progress
 
 BATCH = 32
 LEARNING_RATE = 1e-2

@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from common.files import require_regular, sha256
 from models.containers import CheckpointError, read_state
 from models.digest import digest
 from models.network import BUILT, RANDOM, Network
 from models.seeding import seeded
-from utils import require_regular, sha256
 
 _WRAPPERS = re.compile(r"^(?:(?:module|model)\.)+")
 _ENCODER = re.compile(r"encoder_0*([1-9]\d*)\.pt")

@@ -21,9 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.files import require_regular
 from common.pickles import unpickle
 from models.parameter_names import translate_caffe2
-from utils import UserError, require_regular
+from utils import UserError
 
 _STATE_KEYS = ("model_state", "state_dict", "model_state_dict", "model")
 _TORCH_ZIP = b"PK\x03\x04"

@@ -13,7 +13,8 @@ import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils import UserError, atomic_path, require_regular, sha256, write_text
+from common.files import atomic_path, require_regular, sha256, write_text
+from utils import UserError
 
 if TYPE_CHECKING:
     from requests import Response

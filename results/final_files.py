@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils import DataError, write_text
+from common.files import write_text
+from utils import DataError
 
 LAYERS = ("conv1", "layer1", "layer2", "layer3", "layer4", "layerf")
 STREAMS = ("app_stream", "mot_stream", "sensor_fusion")

@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from common.factors import DYNAMIC, FACTORS, STATIC
+from common.files import open_npz, require_regular, save_npz
 from common.pickles import read_pickle
 from estimation.estimator import CLASSES, joint_encoding
-from utils import DataError, open_npz, require_regular, save_npz
+from utils import DataError
 
 RAW = "raw_"
 # The study's class keys; its last class is called "none" there.

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from common.files import atomic_path
 from results.colours import DARK, GREY
 from results.panels import BAR, Grid, Numbers, Panel, Series, bar_positions, labels
-from utils import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

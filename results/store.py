@@ -17,21 +17,12 @@ from urllib.parse import quote
 
 import numpy as np
 
+from common.files import atomic_path, partial_prefix, read_csv, read_json, write_csv, write_json
 from common.parts import in_words
 from estimation.estimator import require_finite
 from estimation.moments import PairMoments
 from results.array_files import checksum, open_array, write_rows, write_zeros
-from utils import (
-    DataError,
-    UserError,
-    atomic_path,
-    counted,
-    partial_prefix,
-    read_csv,
-    read_json,
-    write_csv,
-    write_json,
-)
+from utils import DataError, UserError, counted
 
 CHECKSUMS, IDENTITY, CLIPS = "checksums.npy", "identity.json", "clips.csv"
 # What stores had in place of checksums until there were some: bool [clips].

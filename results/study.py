@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from common.files import clear_partials, open_csv, read_json
 from common.parts import in_words
 from common.tasks import RECOGNITION, SEGMENTATION
 from results import final_files, joint_files
 from results.statistics import LAYER, UNIT, Results, classified, find
-from utils import DataError, UserError, clear_partials, file_name, open_csv, read_json
+from utils import DataError, UserError, file_name
 
 # What runs of different seeds may differ in: thresholds do not enter the files of `final`.
 _OF_A_SEED = ("plan", "random", "thresholds")

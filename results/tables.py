@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from common.files import open_csv
 from results.statistics import CLASS, LAYER, UNIT, Block, Results, classes, classified, find
-from utils import format_table, open_csv
+from utils import format_table
 
 # Some rows of a CSV file, as columns; what is the same in all of them is repeated without end.
 Columns = Mapping[str, Iterable[Any]]

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import utils
+from common import files
 from common.process import run_script
 from utils import DataError, UserError
 
@@ -119,7 +120,7 @@ def test_absent_device_is_refused_with_those_present(gpus, text, present, machin
 
 def test_atomic_path_makes_folders_and_leaves_only_the_file(tmp_path):
     path = tmp_path / "a" / "b" / "file.txt"
-    with utils.atomic_path(path) as temporary:
+    with files.atomic_path(path) as temporary:
         assert temporary.parent == path.parent
         assert temporary.suffix == ".txt"
         temporary.write_text("new")
@@ -132,7 +133,7 @@ def test_a_place_that_cannot_be_written_to_is_a_user_error(tmp_path):
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "inside"
     with pytest.raises(UserError, match="cannot be written") as refusal:
-        utils.write_text(path, "text")
+        files.write_text(path, "text")
     # Callers raise it again with what they know.
     more = type(refusal.value)(f"{refusal.value}: give another folder")
     assert str(more).startswith(f"{path} cannot be written: ")
@@ -145,7 +146,7 @@ def test_error_in_the_block_keeps_the_old_file(error, tmp_path):
     path.write_text("old")
 
     def write_half():
-        with utils.atomic_path(path) as temporary:
+        with files.atomic_path(path) as temporary:
             temporary.write_text("half")
             raise error
 
@@ -159,7 +160,7 @@ def test_error_in_the_block_keeps_the_old_file(error, tmp_path):
 def test_files_have_the_permissions_of_ordinary_files(umask, tmp_path):
     before = os.umask(umask)
     try:
-        utils.write_text(tmp_path / "file", "x")
+        files.write_text(tmp_path / "file", "x")
         assert os.umask(umask) == umask  # left as it was
     finally:
         os.umask(before)
@@ -167,21 +168,21 @@ def test_files_have_the_permissions_of_ordinary_files(umask, tmp_path):
 
 
 def test_text_is_written_as_it_is(tmp_path):
-    utils.write_text(tmp_path / "t", "ä\r\nb\n")
+    files.write_text(tmp_path / "t", "ä\r\nb\n")
     assert (tmp_path / "t").read_bytes() == "ä\r\nb\n".encode()
 
 
 def test_json_round_trip(tmp_path):
     value = {"a": [1, 2.5, None, True], "ä": {}}
-    utils.write_json(tmp_path / "x.json", value)
-    assert utils.read_json(tmp_path / "x.json") == value
+    files.write_json(tmp_path / "x.json", value)
+    assert files.read_json(tmp_path / "x.json") == value
     assert (tmp_path / "x.json").read_text().endswith("}\n")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_json_has_no_nan_and_nothing_is_written(value, tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
-        utils.write_json(tmp_path / "x.json", {"score": value})
+        files.write_json(tmp_path / "x.json", {"score": value})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -193,7 +194,7 @@ def test_unreadable_json_is_a_data_error(content, words, tmp_path):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError, match=rf"x\.json .*{words}"):
-        utils.read_json(path)
+        files.read_json(path)
 
 
 def test_csv_round_trip(tmp_path):
@@ -201,8 +202,8 @@ def test_csv_round_trip(tmp_path):
         {"name": 'a,"b"', "score": 0.1, "count": 3},
         {"name": "two\nlines", "score": math.nan, "count": None},
     ]
-    utils.write_csv(tmp_path / "x.csv", rows)
-    assert utils.read_csv(tmp_path / "x.csv") == [
+    files.write_csv(tmp_path / "x.csv", rows)
+    assert files.read_csv(tmp_path / "x.csv") == [
         {"name": 'a,"b"', "score": "0.1", "count": "3"},
         {"name": "two\nlines", "score": "", "count": ""},
     ]
@@ -210,19 +211,19 @@ def test_csv_round_trip(tmp_path):
 
 def test_csv_floats_keep_every_digit(tmp_path):
     value = 0.1 + 0.2
-    utils.write_csv(tmp_path / "x.csv", [{"v": value}])
-    assert float(utils.read_csv(tmp_path / "x.csv")[0]["v"]) == value
+    files.write_csv(tmp_path / "x.csv", [{"v": value}])
+    assert float(files.read_csv(tmp_path / "x.csv")[0]["v"]) == value
 
 
 def test_csv_of_a_spreadsheet_with_a_byte_order_mark(tmp_path):
     (tmp_path / "x.csv").write_bytes("﻿video,style\r\nv1,2\r\n".encode())
-    assert utils.read_csv(tmp_path / "x.csv") == [{"video": "v1", "style": "2"}]
+    assert files.read_csv(tmp_path / "x.csv") == [{"video": "v1", "style": "2"}]
 
 
 @pytest.mark.parametrize("row", [{"a": 1, "b": 2}, {"b": 2}], ids=["one more", "other"])
 def test_csv_rows_with_other_keys_are_refused(row, tmp_path):
     with pytest.raises(ValueError, match="fieldnames"):
-        utils.write_csv(tmp_path / "x.csv", [{"a": 1}, row])
+        files.write_csv(tmp_path / "x.csv", [{"a": 1}, row])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -230,22 +231,22 @@ def test_csv_rows_with_other_keys_are_refused(row, tmp_path):
 def test_sha256(size, tmp_path):
     data = bytes(size)
     (tmp_path / "x").write_bytes(data)
-    assert utils.sha256(tmp_path / "x") == hashlib.sha256(data).hexdigest()
+    assert files.sha256(tmp_path / "x") == hashlib.sha256(data).hexdigest()
 
 
 def test_npz_round_trip_under_exactly_the_given_name(tmp_path):
     arrays = {"layer3,app": np.arange(6.0).reshape(2, 3), "5": np.zeros((2, 0), np.float32)}
-    utils.save_npz(tmp_path / "features", arrays)
+    files.save_npz(tmp_path / "features", arrays)
     assert [path.name for path in tmp_path.iterdir()] == ["features"]
-    found = utils.open_npz(tmp_path / "features")
+    found = files.open_npz(tmp_path / "features")
     assert list(found) == list(arrays)
     assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
 
 
 def test_npz_takes_every_name(tmp_path):
     arrays = {name: np.full(2, i) for i, name in enumerate(("file", "args", "allow_pickle"))}
-    utils.save_npz(tmp_path / "x.npz", arrays)
-    found = utils.open_npz(tmp_path / "x.npz")
+    files.save_npz(tmp_path / "x.npz", arrays)
+    found = files.open_npz(tmp_path / "x.npz")
     assert {name: value.tolist() for name, value in found.items()} == {
         "file": [0, 0],
         "args": [1, 1],
@@ -262,7 +263,7 @@ def test_damaged_npz_is_a_data_error_or_readable_but_never_crashes(tmp_path, rng
         damaged[rng.integers(len(whole))] ^= 1 << rng.integers(8)
         path.write_bytes(damaged)
         try:
-            utils.open_npz(path)
+            files.open_npz(path)
         except DataError:
             refused += 1
     assert refused > 100
@@ -276,7 +277,7 @@ def test_what_is_no_npz_is_said_without_advice_to_unpickle(tmp_path, content):
     contents = {"cut": path.read_bytes()[:-9], "npy": (tmp_path / "x.npy").read_bytes()}
     path.write_bytes(contents.get(content, pickle.dumps([1]) if content else b""))
     with pytest.raises(DataError, match=r"x\.npz is not a whole \.npz file: it is cut off, or an"):
-        utils.open_npz(path)
+        files.open_npz(path)
 
 
 def test_npz_whose_first_bytes_are_damaged_is_refused(tmp_path):
@@ -284,13 +285,13 @@ def test_npz_whose_first_bytes_are_damaged_is_refused(tmp_path):
     content = (tmp_path / "x.npz").read_bytes()
     (tmp_path / "x.npz").write_bytes(b"x" + content[1:])
     with pytest.raises(DataError, match=r"not a readable \.npz file of plain arrays: Bad magic"):
-        utils.open_npz(tmp_path / "x.npz")
+        files.open_npz(tmp_path / "x.npz")
 
 
 def test_npz_that_is_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "x.npz")
     with pytest.raises(DataError, match="is a pipe or a device, expected a file"):
-        utils.open_npz(tmp_path / "x.npz")
+        files.open_npz(tmp_path / "x.npz")
 
 
 def test_npz_that_inflates_beyond_measure_is_refused(tmp_path):
@@ -298,13 +299,13 @@ def test_npz_that_inflates_beyond_measure_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_BZIP2) as archive:
         archive.write(tmp_path / "a.npy", "a.npy")
     with pytest.raises(DataError, match=r"bytes and would take \d+, over 1000 times as many"):
-        utils.open_npz(tmp_path / "x.npz")
+        files.open_npz(tmp_path / "x.npz")
     np.savez(tmp_path / "x.npz", a=np.zeros(1 << 10))
-    assert utils.open_npz(tmp_path / "x.npz")["a"].shape == (1 << 10,)
+    assert files.open_npz(tmp_path / "x.npz")["a"].shape == (1 << 10,)
 
 
 def test_json_is_what_other_programs_read(tmp_path):
-    utils.write_json(tmp_path / "x.json", {"v": [0.1, None]})
+    files.write_json(tmp_path / "x.json", {"v": [0.1, None]})
     assert json.loads((tmp_path / "x.json").read_text(encoding="ascii")) == {"v": [0.1, None]}
 
 

@@ -18,12 +18,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from common.files import sha256
 from datasets.geometry import ClipGeometry, apply_transform, per_channel
 from models.digest import digest
 from models.network import RANDOM, Network, OwnSpec, Weights
 from models.own.resolve import record
 from models.own.user_code import described, imported_neighbours, load_function
-from utils import UserError, sha256, suggestion
+from utils import UserError, suggestion
 
 
 def _colours(value: Any) -> tuple[float, ...]:

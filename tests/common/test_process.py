@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from common.files import write_json
 from common.process import run_script
 from tests.helpers_processes import Ended, forked, needs_fork
-from utils import DataError, UserError, add_note, progress, write_json
+from utils import DataError, UserError, add_note, progress
 
 pytestmark = needs_fork
 

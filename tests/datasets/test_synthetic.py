@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.files import read_csv
 from common.process import run_script
 from datasets import synthetic
 from datasets.synthetic import MOTIONS, STYLES, draw_video, make, masks, poses, render
 from datasets.synthetic_shapes import SHAPES
 from misc import make_synthetic
-from utils import UserError, read_csv
+from utils import UserError
 
 SIZE = 64
 FRAMES = np.arange(24)

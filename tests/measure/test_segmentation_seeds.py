@@ -8,9 +8,10 @@ import shutil
 import numpy as np
 import pytest
 
+from common.files import open_npz, save_npz
 from tests import helpers_vos
 from tests.helpers_vos import contents, no_network, quick, run
-from utils import UserError, open_npz, save_npz
+from utils import UserError
 
 trees, tiny, weights = helpers_vos.trees, helpers_vos.tiny, helpers_vos.weights
 

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from common.files import read_csv, sha256, write_json
 from config import Config
 from datasets.davis import BACKWARD, FORWARD, IMAGES, MASKS
 from datasets.synthetic_davis import make_davis
@@ -18,7 +19,7 @@ from models import catalogue
 from models.catalogue import by_name, find
 from models.tables import fusionseg, matnet, rtnet
 from tests.helpers import assert_close
-from utils import DataError, UserError, read_csv, sha256, write_json
+from utils import DataError, UserError
 
 SIZE = (16, 32)
 # Columns by which the bright half of a frame lies off the annotated half, by frame. Of shift k,

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.files import partial_prefix
 from datasets.video_layouts import find_videos
 from datasets.videos import UNSTYLIZED, check_frames
 from misc.stylize import STYLES, find_sources, main, read_frames, stylize_video
 from tests.datasets.helpers import noise, write_frames
 from tests.helpers_processes import abandoned, forked, needs_fork
-from utils import DataError, UserError, partial_prefix
+from utils import DataError, UserError
 
 FOLDERS = ("original", "style_1", "style_2", "style_3", "style_4")
 
