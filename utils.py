@@ -1,4 +1,4 @@
-"""Small things that every part shares: errors, devices, atomic files, progress."""
+"""Small things that every part shares: errors, devices, progress, words."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What every part may know: the factors' names, tables of options, safe reading of pickles."""
+"""What every part may know: factors, tables of options, files, safe pickles, processes."""

@@ -23,6 +23,14 @@ def videos(tmp_path_factory) -> Path:
     return write_videos(tmp_path_factory.mktemp("videos"), VIDEOS)
 
 
+@pytest.fixture(autouse=True)
+def without_figures(monkeypatch) -> None:
+    """Figures have tests of their own, and take most of the time of a small run: a module of tests
+    that has this fixture plots none."""
+    for name in ("plot_layerwise", "plot_joint_encoding"):
+        monkeypatch.setattr(f"measure.folder.{name}", lambda folder, results: folder)
+
+
 def write_videos(root: Path, counts: Mapping[str, int], styles: str = "123") -> Path:
     """Make a plain data set: smooth moving patterns in a colour per style; returns the root."""
     y, x = np.mgrid[:32, :40] / 8.0

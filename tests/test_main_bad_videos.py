@@ -18,6 +18,7 @@ from tests.helpers_runs import Forwards, computed, options, read_rows, write_vid
 from utils import DataError, UserError
 
 sound = helpers_runs.videos
+without_figures = helpers_runs.without_figures
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from tests.helpers_runs import as_argv, computed, contents, options, read_rows
 from utils import UserError
 
 data = helpers_runs.videos
+without_figures = helpers_runs.without_figures
 
 
 def activitynet(root: Path) -> None:

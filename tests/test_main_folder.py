@@ -18,15 +18,9 @@ from tests.helpers_runs import Forwards, as_argv, contents, notes, options
 from utils import UserError
 
 data, no_network = helpers_runs.videos, helpers_runs.no_network
+without_figures = helpers_runs.without_figures
 USUAL = "demo_motion_plain_seed1"
 TABLES = ("plan.csv", "layerwise.csv", "units.csv", "joint_encoding.csv")
-
-
-@pytest.fixture(autouse=True)
-def without_figures(monkeypatch):
-    """Figures have tests of their own, and take most of the time."""
-    for name in ("plot_layerwise", "plot_joint_encoding"):
-        monkeypatch.setattr(folders, name, lambda folder, results: folder)
 
 
 def chosen(data: Path, save_dir: Path, **more) -> dict:

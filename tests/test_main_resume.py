@@ -30,6 +30,7 @@ from tests.helpers_runs import (
 from utils import UserError
 
 data, no_network = helpers_runs.videos, helpers_runs.no_network
+without_figures = helpers_runs.without_figures
 TABLES = ("plan.csv", "layerwise.csv", "units.csv", "joint_encoding.csv")
 
 

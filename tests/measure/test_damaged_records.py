@@ -14,12 +14,11 @@ import pytest
 
 import main
 from config import Config
-from measure import folder as folders
 from tests import helpers_runs
 from tests.helpers_runs import options, read_rows
 from utils import UserError
 
-data = helpers_runs.videos
+data, without_figures = helpers_runs.videos, helpers_runs.without_figures
 
 VALUES = (
     *(None, [], {}, "x", "", -1, 0, 1, 1e308, True, 10**30, "a\0b", "../..", [None], ["a", ["b"]]),
@@ -29,12 +28,6 @@ FILES = (
     *("config.json", "plan.csv", "features/identity.json", "features/clips.csv"),
     *("features/checksums.npy", "features/4.npy"),
 )
-
-
-@pytest.fixture(autouse=True)
-def without_figures(monkeypatch):
-    for name in ("plot_layerwise", "plot_joint_encoding"):
-        monkeypatch.setattr(folders, name, lambda folder, results: folder)
 
 
 @pytest.fixture

@@ -31,13 +31,7 @@ from tests.helpers_processes import forked, needs_fork
 from tests.helpers_runs import as_argv, notes, options
 from utils import UserError, WriteError
 
-data = helpers_runs.videos
-
-
-@pytest.fixture(autouse=True)
-def without_figures(monkeypatch):
-    for name in ("plot_layerwise", "plot_joint_encoding"):
-        monkeypatch.setattr(folders, name, lambda folder, results: folder)
+data, without_figures = helpers_runs.videos, helpers_runs.without_figures
 
 
 # It takes functions from there when it is imported, which must not be those patched here.

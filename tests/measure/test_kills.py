@@ -7,27 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 import main
 from config import Config
-from measure import folder as folders
 from tests import helpers_runs, helpers_vos
 from tests.helpers_processes import forked, killed_at_call, needs_fork
 from tests.helpers_runs import options
 
-data = helpers_runs.videos
+data, without_figures = helpers_runs.videos, helpers_runs.without_figures
 trees, tiny = helpers_vos.trees, helpers_vos.tiny
 
 KILLS = 20
 Measure = Callable[[Path], Path]
-
-
-@pytest.fixture(autouse=True)
-def without_figures(monkeypatch):
-    """Figures have tests of their own, and would be where most kills are."""
-    for name in ("plot_layerwise", "plot_joint_encoding"):
-        monkeypatch.setattr(folders, name, lambda folder, results: folder)
 
 
 def results(folder: Path) -> dict[str, bytes]:

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from datasets.davis import FORWARD
-from tests import helpers_vos
+from tests import helpers_runs, helpers_vos
 from tests.datasets.helpers_davis import SEQUENCES, write_trees
 from tests.helpers_runs import done, read_rows
 from tests.helpers_vos import contents, place, quick, run
 from utils import UserError
 
 tiny = helpers_vos.tiny
+without_figures = helpers_runs.without_figures
 
 
 class TestDamagedFile:

@@ -16,12 +16,13 @@ from config import Config
 from datasets.davis import BACKWARD, FORWARD
 from measure.features import LoadedNetwork
 from measure.prepare import prepare
-from tests import helpers_vos
+from tests import helpers_runs, helpers_vos
 from tests.datasets.helpers_davis import save, write_trees
 from tests.helpers_vos import Tiny, TinySpec, contents, no_network, place, quick, run
 from utils import UserError
 
 trees, tiny, weights = helpers_vos.trees, helpers_vos.tiny, helpers_vos.weights
+without_figures = helpers_runs.without_figures
 TABLES = ("plan.csv", "layerwise.csv", "units.csv", "joint_encoding.csv")
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from common.files import open_npz, save_npz
-from tests import helpers_vos
+from tests import helpers_runs, helpers_vos
 from tests.helpers_vos import contents, no_network, quick, run
 from utils import UserError
 
 trees, tiny, weights = helpers_vos.trees, helpers_vos.tiny, helpers_vos.weights
+without_figures = helpers_runs.without_figures
 
 
 class TestSeedsOfOnePlace:

@@ -18,6 +18,7 @@ from tests.helpers_runs import options
 from utils import UserError
 
 data = helpers_runs.videos
+without_figures = helpers_runs.without_figures
 
 
 class BatchMean(nn.Module):

@@ -19,6 +19,7 @@ from tests.models.own.helpers import chosen
 from utils import UserError
 
 data = helpers_runs.videos
+without_figures = helpers_runs.without_figures
 
 CODE = """
 import sys

@@ -16,6 +16,7 @@ from utils import UserError
 
 ROOT = Path(__file__).parents[3]
 data = helpers_runs.videos
+without_figures = helpers_runs.without_figures
 
 # A network of clips of 2 frames of 4 pixels.
 SMALL = """

@@ -19,6 +19,7 @@ from tests.models.own.helpers import chosen, computed
 from utils import UserError, file_name
 
 data = helpers_runs.videos
+without_figures = helpers_runs.without_figures
 
 
 CODE = """

@@ -20,6 +20,7 @@ from tests.models.own.helpers import built, chosen
 from utils import UserError
 
 data = helpers_runs.videos
+without_figures = helpers_runs.without_figures
 
 # A network whose weights are drawn by `{draw}`, of clips of four frames of one pixel.
 DRAWN = """
