@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -37,7 +39,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     # On the CPU PyTorch has no class for it.
-    said = ("can't allocate memory", "Storage size calculation overflowed")
+    said = (
+        *("out of memory", "can't allocate memory", "not enough memory", "_STATUS_ALLOC_FAILED"),
+        "Storage size calculation overflowed",
+    )
     return isinstance(error, RuntimeError) and any(words in str(error) for words in said)
 
 
@@ -108,10 +113,19 @@ class _Lines:
         sys.stderr.flush()
 
 
+@functools.cache
+def _bars_lock() -> threading.RLock:
+    return threading.RLock()
+
+
 def progress(items: Iterable, what: str, unit: str, total: int | None = None, done: int = 0):
     """`items` with a progress bar (rate and time left) on a terminal; piped, a line a minute."""
     from tqdm import tqdm
 
+    # No lock that other processes share, which one that is killed would leave locked, and no thread
+    # of its own, which copies of this process would lack.
+    tqdm.set_lock(_bars_lock())
+    tqdm.monitor_interval = 0
     piped = not sys.stderr.isatty()
     often = dict.fromkeys(("mininterval", "maxinterval", "delay"), LINE_EVERY)
     return tqdm(
@@ -120,10 +134,11 @@ def progress(items: Iterable, what: str, unit: str, total: int | None = None, do
         unit=unit,
         total=total,
         initial=done,
+        miniters=1,
         ascii=piped,
         ncols=80 if piped else None,
         file=_Lines() if piped else None,
-        **({**often, "miniters": 1, "leave": False} if piped else {}),
+        **({**often, "leave": False} if piped else {}),
     )
 
 

@@ -34,13 +34,14 @@ def clear_partials(folder: Path, whosever: bool = False) -> None:
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # another user's
+                    path.unlink(missing_ok=True)
 
 
 def _is_abandoned(name: str) -> bool:
     found = re.fullmatch(r"\.partial-(.+)-(\d+)-[^-]*", name)
-    if not found or found[1] != socket.gethostname():
-        return False
+    if os.name == "nt" or not found or found[1] != socket.gethostname():
+        return False  # on Windows there is no signal that does nothing
     try:
         os.kill(int(found[2]), 0)
     except (ProcessLookupError, OverflowError):

@@ -46,7 +46,8 @@ def run_script(main: Callable[[], int | None]) -> int:
             _complain(f"error: {_in_a_sentence(error)}", error)
             return 2
         traceback.print_exception(error)
-        _complain("error: this is a mistake in the toolkit: please report it with the lines above")
+        notes = error if sys.version_info < (3, 11) else None  # else they are shown already
+        _complain("error: this is a mistake in the toolkit: report it with the lines above", notes)
         return 1
     finally:
         for stream in (sys.stdout, sys.stderr):

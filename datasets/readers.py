@@ -29,6 +29,7 @@ from utils import UserError, is_out_of_memory
 
 # Seconds to wait for the clips of one source.
 PATIENCE = 300.0
+_SLICES = 30
 # How many readings a process may be ahead.
 _AHEAD = 2
 
@@ -59,8 +60,10 @@ class _Process:
     def ask(self, task: Any, name: str) -> Any:
         """What the process reads for a task. Raises ReaderError if it dies or hangs meanwhile."""
         try:
-            _send(self.pipe, task)
-            if not wait([self.pipe], PATIENCE):
+            self.pipe.send_bytes(_bytes(task))
+            # In slices: a whole process that was stopped for a while has not waited.
+            if not any(wait([self.pipe], PATIENCE / _SLICES) for _ in range(_SLICES)):
+                self.process.kill()
                 raise ReaderError(
                     f"nothing was read in {PATIENCE:.0f} seconds: {name}. Is its disk or server "
                     "reachable? Give `num_workers` 0 to read in the main process"
@@ -74,7 +77,8 @@ class _Process:
                 "memory short? Give fewer `num_workers`, or 0 to read in the main process"
                 if code and code < 0
                 else f"a process that reads frames has ended itself with exit code {code} while it "
-                f"read {name}: take the exit out of the network's preprocessing"
+                f"read {name}: does the network's preprocessing end it? If it could not start, see "
+                "above, and give `num_workers` 0"
             ) from None
 
     def end(self) -> None:
@@ -83,7 +87,11 @@ class _Process:
 
     def close(self) -> None:
         """Give up the pipe, once nobody waits for it."""
+        self.end()
         self.process.join(5)
+        if self.process.is_alive():  # which Python would wait for at its end, for ever
+            self.process.kill()
+            self.process.join(5)
         self.pipe.close()
 
 
@@ -115,8 +123,8 @@ def in_order(
             finally:
                 idle.put(reader)
 
-        # Threads start after the processes: a copy of this process must not have any. They end
-        # before the pipes are closed: the number of a closed pipe may be that of the next one.
+        # Threads start after the processes, which may be copies of this one. They end before the
+        # pipes are closed: the number of a closed pipe may be that of the next one.
         threads = ThreadPoolExecutor(processes)
         until_done.callback(threads.shutdown, wait=True, cancel_futures=True)
         for reader in readers:
@@ -161,40 +169,45 @@ def _started(read: Callable[[Any], Any]) -> _Process:
 def _serve(pipe: Connection, read: Callable[[Any], Any]) -> None:
     """Answer tasks until the main process ends or has no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and callable(signal.getsignal(number)):  # nohup's stays
+            signal.signal(number, signal.SIG_DFL)
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
     assert parent
     while pipe in wait([pipe, parent.sentinel]):
         try:
             task = pickle.loads(pipe.recv_bytes())
-            _send(pipe, _without_tensors(_answer(read, task)))
+            pipe.send_bytes(_answer(read, task))
         except (EOFError, OSError):
             break
     os._exit(0)  # what this process was copied with is not its own to clean up
 
 
-def _send(pipe: Connection, value: Any) -> None:
-    """Send a value as it is: `Connection.send` would put tensors into shared memory."""
-    pipe.send_bytes(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
+def _bytes(value: Any) -> bytes:
+    """A value for a pipe, whose own `send` would put tensors into shared memory."""
+    return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
 
 
-def _answer(read: Callable[[Any], Any], task: Any) -> Any:
+def _answer(read: Callable[[Any], Any], task: Any) -> bytes:
     try:
-        return read(task)
+        return _bytes(_without_tensors(read(task)))
     except (Exception, SystemExit) as error:
         if is_out_of_memory(error):
-            return ReaderError(
-                "out of memory in a process that reads frames: give fewer `num_workers`, or a "
-                "smaller `image_size`"
+            return _bytes(
+                ReaderError(
+                    "out of memory in a process that reads frames: give fewer `num_workers`, or a "
+                    "smaller `image_size`"
+                )
             )
-        return Failure(traceback.format_exc())
+        return _bytes(Failure(traceback.format_exc()))
 
 
 def _without_tensors(value: Any) -> Any:
     """The same with arrays in place of tensors, which would be sent through shared memory."""
     if isinstance(value, Tensor):
-        return value.numpy()
+        return value.detach().cpu().numpy()
     return [_without_tensors(part) for part in value] if isinstance(value, list) else value
 
 

@@ -37,7 +37,9 @@ def keeping(run: Run, folder: Path) -> Iterator[None]:
 
 
 def _note(error: BaseException, run: Run, folder: Path) -> None:
-    if folder.exists():
+    with contextlib.suppress(UserError, OSError):  # the error itself matters more
+        if not folder.exists():
+            return
         done = FeatureStore.n_done(folder / "features") // run.geometry.rows
         own = " (a network that has changed needs a new run)" if run.network.modules else ""
         add_note(

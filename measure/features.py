@@ -142,9 +142,9 @@ def at_work(run: Run, folder: Path) -> Iterator[LoadedNetwork | None]:
     else:
         network, loaded = load_for(run)
         make_folder(folder, run, loaded)
-    with held(folder):
+    with held(folder) as alone:
         for place in (folder, folder / "features"):
-            clear_partials(place, whosever=True)
+            clear_partials(place, whosever=alone)
         yield network
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from datasets.videos import MOST_SHOWN
 from measure.left_out import Policy, clips_not_finite
-from measure.steady import Witness
+from measure.steady import Unsteady, Witness
 from results.store import FeatureStore
-from utils import DataError, UserError, progress
+from utils import DataError, progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,7 +98,7 @@ class _Filling:
         if self.witness:
             try:
                 self.network.require_steady(self.witness.inputs, self.witness.features)
-            except UserError:
+            except Unsteady:
                 self.store.forget(self.written)
                 raise
         self.policy.require_readable(self.unreadable)

@@ -31,6 +31,7 @@ RECORD = "config.json"
 # Options that do not change what a run is.
 _FREE = (
     *("save_dir", "run_name", "resume", "weights_dir", "joint_encoding", "on_bad_video"),
+    *("on_nan", "max_bad"),
     *("batch_size", "num_workers", "device"),
 )
 
@@ -67,9 +68,7 @@ def advising_a_new_run() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        advice = (
-            "Start a new run: leave out `resume`, and give another `run_name` where one is given"
-        )
+        advice = "Start a new run: leave out `resume`, and give a `run_name` that is not taken"
         raise type(error)(f"{error}. {advice}") from None
 
 

@@ -15,9 +15,9 @@ LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path) -> Iterator[bool]:
     """Inside the block, no other process can hold the folder; the end of the process, however it
-    comes, frees it.
+    comes, frees it. Gives whether it is held.
 
     Without effect where locks of files are not to be had (Windows, some network file systems, a
     folder that cannot be written to).
@@ -26,14 +26,15 @@ def held(folder: Path) -> Iterator[None]:
     """
     file = _locked(folder / LOCK)
     if file is None:
-        yield
+        yield False
         return
     with file:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        with contextlib.suppress(OSError):  # a full disk is told of where more is written
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
         try:
-            yield
+            yield True
         finally:
             (folder / LOCK).unlink(missing_ok=True)
 

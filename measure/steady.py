@@ -20,6 +20,10 @@ RELATIVE, ABSOLUTE = 1e-3, 1e-6
 Features = Mapping[str, np.ndarray]
 
 
+class Unsteady(UserError):
+    """A network whose features of a clip depend on more than the clip."""
+
+
 @dataclass(frozen=True)
 class Witness:
     """A clip, and the features that it had early in a run.
@@ -49,7 +53,7 @@ def require_steady(
     forward: inputs of clips to float32 [rows, C] per stage.
     features: what it has given for `inputs`, just before.
 
-    Raises UserError, with the stage, if they depend on the other clips of the batch, or on what the
+    Raises Unsteady, with the stage, if they depend on the other clips of the batch, or on what the
     network was shown before.
     """
     clips = len(inputs[0])
@@ -63,15 +67,15 @@ def require_steady(
     forward([x[:1] for x in inputs])
     changing = _differing(first, forward(alone), features)
     if changing or clips == 1:
-        raise UserError(
+        raise Unsteady(
             f"stage {changing or stage!r}: the features of one clip are others at each forward. "
             "The network keeps something from clip to clip, or draws random numbers, and scores "
             "would depend on the order of clips; give it a forward that depends on its input alone"
         )
-    raise UserError(
+    raise Unsteady(
         f"stage {stage!r}: the features of a clip depend on the other clips of its batch, as with "
         "batch statistics in evaluation. Give `batch_size` 1, or a network whose norms use the "
-        "statistics of training"
+        "statistics of training, or full precision"
     )
 
 

@@ -38,6 +38,8 @@ def write_rows(path: Path, rows: Sequence[int], values: np.ndarray) -> None:
 
     Not through a memory map: with that, a file that was cut off meanwhile ends the process.
     """
+    if not len(rows):
+        return
     with path.open("r+b") as file:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0

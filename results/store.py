@@ -12,7 +12,7 @@ import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import quote
 
 import numpy as np
@@ -217,7 +217,7 @@ class FeatureStore:
         found = open_array(self.folder / CHECKSUMS)
         if found is None or found.shape != shape or found.dtype != np.int64:
             return np.full(shape, _TO_DO, dtype=np.int64)
-        return np.array(found)
+        return np.array(found, order="C")
 
     def _adopted(self) -> np.ndarray:
         """Checksums for a store from before there were any: its finite features are taken as they
@@ -226,7 +226,7 @@ class FeatureStore:
         sums = np.full((len(self.clips), len(self.stages)), _TO_DO, dtype=np.int64)
         for column, stage in enumerate(self.stages):
             array = open_array(self.path(stage))
-            if done is not None and array is not None and len(array) == len(done) == len(sums):
+            if done is not None and _is_sound(array) and len(array) == len(done) == len(sums):
                 for row in map(int, np.flatnonzero(done & np.isfinite(array).all(1))):
                     sums[row, column] = checksum(stage, row, array[row])
         return sums
@@ -235,7 +235,8 @@ class FeatureStore:
         """Record which clips are computed, unless it is recorded so already."""
         path = self.folder / CHECKSUMS
         found = open_array(path)
-        if found is None or not np.array_equal(found, self._sums):
+        if found is None or not found.flags.c_contiguous or not np.array_equal(found, self._sums):
+            del found  # a file that is mapped cannot be replaced everywhere
             with atomic_path(path) as temporary:
                 np.save(temporary, self._sums)
             (self.folder / _DONE).unlink(missing_ok=True)
@@ -247,7 +248,7 @@ class FeatureStore:
         """
         sums = self._sums[:, self.stages.index(stage)]
         array = open_array(self.path(stage))
-        if array is None or array.dtype != np.float32 or array.shape[:1] != sums.shape:
+        if not _is_sound(array) or array.shape[:1] != sums.shape:
             return sums >= 0
         damaged = np.zeros(len(sums), dtype=bool)
         for row in map(int, np.flatnonzero(sums >= 0)):
@@ -270,13 +271,22 @@ class FeatureStore:
         """
         path, shape = self.path(stage), (len(self.clips), units)
         array = open_array(path)
-        if array is None or array.dtype != np.float32 or array.shape != shape:
+        if not _is_sound(array) or array.shape != shape:
             if (self._sums[:, self.stages.index(stage)] >= 0).any():
-                found = "is missing" if array is None else f"has shape {array.shape}"
+                found = f"has shape {array.shape}" if _is_sound(array) else "is missing or damaged"
                 raise DataError(f"{path} {found}, expected {shape}")
             with atomic_path(path) as temporary:
                 write_zeros(temporary, shape)
         return path
+
+
+def _is_sound(array: np.ndarray | None) -> TypeGuard[np.ndarray]:
+    """Whether an array of features is as it was made, whatever its values."""
+    return (
+        array is not None
+        and (array.dtype, array.ndim) == (np.float32, 2)
+        and array.flags.c_contiguous
+    )
 
 
 def _read_done(folder: Path) -> np.ndarray | None:

@@ -73,6 +73,7 @@ class TestSecondStart:
             {"num_workers": 1},
             {"joint_encoding": True},
             {"on_bad_video": "skip"},
+            {"on_nan": "skip", "max_bad": 50},
             {"weights_dir": "elsewhere"},
         ],
         ids=str,
@@ -103,7 +104,7 @@ class TestSecondStart:
         other = main.measure(Config(**chosen(videos, tmp_path / "runs")))
         assert other.folder == tmp_path / "runs" / f"{USUAL}-2"
         assert contents(tmp_path / "runs" / USUAL) == before
-        words = "another video: .*ball.* has changed.*give another `run_name`"
+        words = "another video: .*ball.* has changed.*give a `run_name`"
         with pytest.raises(UserError, match=words):
             main.main(["--resume", str(tmp_path / "runs" / USUAL)])
 
@@ -173,7 +174,7 @@ class TestOtherRuns:
             "measure.prepare.find_data", lambda *given: pytest.fail("the videos are scanned")
         )
         option = next(iter(more))
-        words = rf"mine exists, was made with other values of .*{option}.*: give another `run_name`"
+        words = rf"mine exists, was made with other values of .*{option}.*: give a `run_name`"
         with pytest.raises(UserError, match=words):
             main.measure(Config(**chosen(data, finished, run_name="mine", **more)))
         assert contents(finished) == before

@@ -131,7 +131,7 @@ def test_other_videos_are_refused(interrupted, tmp_path):
     others = write_videos(tmp_path / "others", VIDEOS, styles="321")
     for old, new in ("1-", "21", "32", "-3"):  # the same names, other pictures
         (others / f"style_{old}").rename(others / f"style_{new}")
-    words = "made with another video: .* Start a new run: .*give another `run_name`"
+    words = "made with another video: .* Start a new run: .*give a `run_name`"
     with pytest.raises(UserError, match=words):
         main.main(["--resume", str(folder), "--stylized_data_dir", str(others)])
 

@@ -58,7 +58,7 @@ def test_a_mistake_of_the_toolkit_keeps_its_traceback(capsys):
     assert "Traceback" in said
     assert "ZeroDivisionError: by zero" in said
     assert said.endswith(
-        "error: this is a mistake in the toolkit: please report it with the lines above\n"
+        "error: this is a mistake in the toolkit: report it with the lines above\n"
     )
 
 

@@ -158,6 +158,34 @@ def test_process_that_cannot_be_started_is_refused(monkeypatch):
         read(double)
 
 
+def stopping(task):
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def deaf(task):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("function", [stopping, deaf])
+def test_process_that_does_not_end_is_killed(monkeypatch, function):
+    """Python would wait for it at its own end."""
+    context = multiprocessing.get_context("fork")
+    monkeypatch.setattr(multiprocessing, "Process", context.Process)
+    monkeypatch.setattr(readers, "PATIENCE", 0.5)
+    with pytest.raises(ReaderError, match="nothing was read"):
+        read(function, n=2, processes=1)
+    assert multiprocessing.active_children() == []
+
+
+def learning(task):
+    return [torch.ones(2, requires_grad=True) * task]
+
+
+def test_tensors_that_learn_come_back():
+    assert [x.tolist() for (x,) in read(learning, n=2)] == [[0, 0], [1, 1]]
+
+
 def test_processes_end_with_their_reading(tmp_path):
     with closing(in_order(partial(leaving, folder=tmp_path), range(50), NAMES, 2)) as results:
         assert next(results) == 0

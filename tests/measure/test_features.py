@@ -106,6 +106,19 @@ class TestFillStore:
         assert fill_store(store, Doubler(), items, ROWS, SKIP) == {"b": "first"}
         assert store.done.tolist() == [True, True, False, False, False, False]
 
+    def test_work_is_kept_where_the_last_check_lacks_memory(self, tmp_path):
+        store, checks = new_store(tmp_path), []
+
+        class Short(Doubler):
+            def require_steady(self, inputs, features):
+                checks.append(1)
+                if len(checks) > 1:
+                    raise UserError("out of memory")
+
+        with pytest.raises(UserError, match="out of memory"):
+            fill_store(store, Short(), iter([batch(0, 1), batch(2)]), ROWS, STOP)
+        assert store.done.sum() == 3
+
     def test_nan_stops_with_stage_unit_and_clip_and_nothing_of_its_batch_is_stored(self, tmp_path):
         store = new_store(tmp_path)
         bad = batch(2, 3)

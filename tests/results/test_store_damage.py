@@ -81,6 +81,8 @@ DAMAGE = {
     "a row of zeros": (setting(7, 0), [7]),
     "NaN": (setting((2, 1), np.nan), [2]),
     "rows exchanged": (lambda folder: changed(folder, lambda x: x[[1, 0, *range(2, 12)]]), [0, 1]),
+    "columns first": (lambda folder: changed(folder, np.asfortranarray), ALL),
+    "one axis": (lambda folder: changed(folder, lambda x: x[:, 0]), ALL),
     "objects": (lambda folder: np.save(folder / "5.npy", np.array([{}] * 12), True), ALL),
     "a folder": (lambda f: ((f / "5.npy").unlink(), (f / "5.npy").mkdir()), ALL),
 }
@@ -124,8 +126,12 @@ def test_damage_is_found_when_features_are_read(folder, kind):
         lambda path: np.save(path, np.zeros((12, 2))),
         lambda path: np.save(path, np.zeros((11, 2), np.int64)),
         lambda path: np.save(path, np.zeros((12, 2), np.int64)),
+        lambda path: path.write_bytes(path.read_bytes().replace(b"False", b"True ")),
     ],
-    ids=["missing", "empty", "cut off", "one axis", "float", "of another plan", "zeros"],
+    ids=[
+        *("missing", "empty", "cut off", "one axis", "float", "of another plan", "zeros"),
+        "columns first",
+    ],
 )
 def test_without_checksums_nothing_counts_as_computed(folder, damage):
     damage(folder / "checksums.npy")
@@ -170,6 +176,14 @@ def test_store_appears_when_it_is_complete(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         FeatureStore.create(tmp_path / "features", STAGES, ROWS, IDENTITY)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_can_be_forgotten(folder):
+    store = reopened(folder)
+    store.forget([])
+    assert store.done.sum() == 10
+    store.forget([3, 4, 9])
+    assert np.flatnonzero(~reopened(folder).done).tolist() == [3, 4, 9, 10, 11]
 
 
 @pytest.mark.parametrize("name", ["5.npy", "checksums.npy"])
