@@ -174,7 +174,7 @@ class TestOtherRuns:
             "measure.prepare.find_data", lambda *given: pytest.fail("the videos are scanned")
         )
         option = next(iter(more))
-        words = rf"mine exists, was made with other values of .*{option}.*: give a `run_name`"
+        words = rf"mine exists, was made with other values of .*{option}.*: give another `run_name`"
         with pytest.raises(UserError, match=words):
             main.measure(Config(**chosen(data, finished, run_name="mine", **more)))
         assert contents(finished) == before
