@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from measure.features import LoadedNetwork
 from misc.extract_features import main
 from models import catalogue
 from models.capture import stage_features
@@ -24,6 +25,13 @@ from tests.vos.helpers import (
 from utils import DataError, UserError
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def one_forward(monkeypatch) -> None:
+    """The check that clips do not depend on each other has tests of its own, and takes a forward
+    more of each of many large networks."""
+    monkeypatch.setattr(LoadedNetwork, "require_steady", lambda *given: None)
 
 
 def save_clips(path, inputs):

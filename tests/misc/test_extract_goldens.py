@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from common.tasks import RECOGNITION
+from measure.features import LoadedNetwork
 from misc.extract_features import main
 from models.catalogue import find, networks
 from tests.helpers import (
@@ -27,6 +28,13 @@ REFERENCES = {
     **dict.fromkeys(RESNETS, "state_dicts.json"),
     **dict.fromkeys(OTHERS, "x3d_transformers.json"),
 }
+
+
+@pytest.fixture(autouse=True)
+def one_forward(monkeypatch) -> None:
+    """The check that clips do not depend on each other has tests of its own, and takes a forward
+    more of each of many large networks."""
+    monkeypatch.setattr(LoadedNetwork, "require_steady", lambda *given: None)
 
 
 def published_state(name):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -81,27 +79,23 @@ def test_functions_of_one_file_that_give_one_name_are_told_apart(network, data, 
     assert scores(data, tmp_path, f"{file}:one") == first
 
 
+@needs_fork
 def test_file_that_is_imported_is_part_of_the_network(network, data, tmp_path):
     helper = tmp_path / "changes_helper.py"
     helper.write_text("NAME = 'relu'\n")
     file = network(imports="import changes_helper as helper", name="")
-    argv = helpers_runs.as_argv(chosen(data, tmp_path, f"{file}:third", stg="act"))
-    code = f"import sys; sys.path.insert(0, {str(Path(main.__file__).parent)!r}); import main\n"
-    code += f"main.main({argv!r})"
-    assert [run_in_python(code) for _ in range(2)] == [0, 0]
+
+    def run() -> int:
+        """The exit code of a run in a process of its own, which has not imported the file yet."""
+        return forked(lambda: scores(data, tmp_path, f"{file}:third") and 0, tmp_path).code
+
+    assert [run(), run()] == [0, 0]
     before = (tmp_path / "changes_net.py_third_plain_seed1" / "layerwise.csv").read_text()
     helper.write_text("NAME = 'cos'\n")
-    assert run_in_python(code) == 0
+    assert run() == 0
     names = sorted(p.name for p in tmp_path.glob("changes_net.py_*"))
     assert names == ["changes_net.py_third_plain_seed1", "changes_net.py_third_plain_seed1-2"]
     assert (tmp_path / names[1] / "layerwise.csv").read_text() != before
-
-
-def run_in_python(code: str) -> int:
-    """The exit code of code in a new Python, which has imported nothing yet."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode
 
 
 def test_change_later_in_a_run_is_noticed_and_nothing_of_it_is_kept(network, data, tmp_path):
