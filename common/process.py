@@ -38,7 +38,9 @@ def run_script(main: Callable[[], int | None]) -> int:
         return main() or 0
     except KeyboardInterrupt as stop:
         number = getattr(stop, "signal", signal.SIGINT)
-        what = "interrupted" if number == signal.SIGINT else f"ended by {_signal_name(number)}"
+        what = (
+            "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+        )
         _complain(f"\n{what}. {stop}".rstrip(), stop)
         return 128 + number
     except Exception as error:
@@ -71,14 +73,10 @@ def _in_a_sentence(error: Exception) -> str:
         return f"a name or a text that is not valid in this environment's encoding: {error}"
     if is_out_of_memory(error):
         return (
-            f"out of memory: give a smaller `batch_size` or `image_size`, or fewer `num_workers`. "
+            "out of memory: give a smaller `batch_size` or `image_size`, or fewer `num_workers`. "
             f"{error}"
         ).rstrip()
     return f"{type(error).__name__}: {error}"
-
-
-def _signal_name(number: int) -> str:
-    return signal.Signals(number).name
 
 
 def _end_in_order() -> None:

@@ -93,8 +93,6 @@ def _transformed(frames: Tensor, geometry: ClipGeometry) -> Tensor:
         return apply_transform(geometry.transform, frames, geometry.crop)
     except UserError:
         raise
-    except MemoryError:
-        raise
     except (Exception, SystemExit) as error:  # a user's function may raise anything
         if is_out_of_memory(error):
             raise

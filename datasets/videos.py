@@ -249,19 +249,23 @@ def check_frames(
 MOST_SHOWN = 10
 
 
+def problem_lines(problems: Mapping[str, str]) -> list[str]:
+    """A line for each of ten videos at most, with what is wrong with it."""
+    return [f"  {video}: {why}" for video, why in list(problems.items())[:MOST_SHOWN]]
+
+
 def stop_or_skip(problems: Mapping[str, str], policy: str, begun: bool = False) -> None:
     """Raise UserError that lists the problems, ten at most, if there are any and the policy is
     "stop"; with "skip" do nothing."""
     if problems and (policy == "stop" or begun):
         new = "start a new run with" if begun else "give"
-        shown = [f"  {video}: {problem}" for video, problem in list(problems.items())[:MOST_SHOWN]]
         hidden = len(problems) - MOST_SHOWN
         more = [f"  ... and {hidden} more"] if hidden > 0 else []
         raise UserError(
             "\n".join(
                 [
                     f"{len(problems)} of the videos to measure cannot be used:",
-                    *shown,
+                    *problem_lines(problems),
                     *more,
                     f"Repair them, or {new} `on_bad_video` skip to leave these videos out.",
                 ]

@@ -12,21 +12,17 @@ from results.store import FeatureStore
 from utils import UserError, add_note
 
 
-class UnfinishedRun(UserError):
-    """A user's code has ended the process, as if a run were over."""
-
-
 @contextlib.contextmanager
 def keeping(run: Run, folder: Path) -> Iterator[None]:
     """Around all that may take long: to whatever ends it early, a note is added that says how many
     clips are kept in the run's folder, and how to finish it.
 
-    Raises UnfinishedRun in place of SystemExit: a run that ends so has no results.
+    Raises UserError in place of SystemExit: a run that ends so has no results.
     """
     try:
         yield
     except SystemExit as error:
-        stop = UnfinishedRun(
+        stop = UserError(
             f"the network's code ended the process: sys.exit({error.code!r}). Take that out of it"
         )
         _note(stop, run, folder)

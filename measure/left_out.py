@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from datasets.videos import MOST_SHOWN
+from datasets.videos import MOST_SHOWN, problem_lines
 from utils import DataError, UserError, counted
 
 
@@ -37,9 +37,10 @@ class Policy:
         bad = {**self.known, **more}
         percent = 100 * len(bad) / max(self.videos, 1)
         if percent > self.max_bad:
+            lines = "\n".join(problem_lines(bad))
             raise UserError(
                 f"{len(bad)} of {counted(self.videos, 'video')} ({percent:.0f} %) would be left "
-                f"out, more than `max_bad` {self.max_bad:g} allows:\n{listed(bad)}\nRepair them, "
+                f"out, more than `max_bad` {self.max_bad:g} allows:\n{lines}\nRepair them, "
                 "or give a larger `max_bad`"
             )
 
@@ -47,17 +48,13 @@ class Policy:
         """Raise UnreadableVideos, with ten at most, if there is any that may not be left out."""
         if bad and not self.unreadable:
             more = " or more" if len(bad) == MOST_SHOWN else ""
+            lines = "\n".join(problem_lines(bad))
             them = "it" if len(bad) == 1 else "them"
             raise UnreadableVideos(
                 f"{counted(len(bad), 'video')}{more} with a frame that cannot be read:\n"
-                f"{listed(bad)}\nRepair {them}, or give `on_bad_video` skip to leave such videos "
+                f"{lines}\nRepair {them}, or give `on_bad_video` skip to leave such videos "
                 "out"
             )
-
-
-def listed(bad: Mapping[str, str]) -> str:
-    """A line for each of ten videos at most, with what is wrong with it."""
-    return "\n".join(f"  {video}: {why}" for video, why in list(bad.items())[:MOST_SHOWN])
 
 
 def clips_not_finite(features: Mapping[str, np.ndarray], clips: int) -> dict[int, str]:

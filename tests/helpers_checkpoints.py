@@ -7,8 +7,10 @@ import subprocess
 import zipfile
 
 import numpy as np
+import pytest
 import torch
 
+from models.checkpoints import CheckpointError, load
 from models.parameter_names import caffe2_name
 from tests.helpers import fill, read_json
 
@@ -18,6 +20,14 @@ EXTRAS = {"model_iter": np.int64(7), "lr": np.float32(0.1), "conv1_w_momentum": 
 def known_state(network, salt="checkpoint"):
     """Weights of a network that are known, and not those that it is built with."""
     return fill(network.module().state_dict(), salt)
+
+
+def refusal(network, path, **options):
+    """The message of the CheckpointError that loading raises, which names the file."""
+    with pytest.raises(CheckpointError) as caught:
+        load(network, str(path), **options)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
 
 
 def save_torch(path, content, *, legacy=False):

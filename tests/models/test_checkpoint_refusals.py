@@ -16,6 +16,7 @@ from tests.helpers_checkpoints import (
     Runs,
     caffe2_blobs,
     known_state,
+    refusal,
     save_caffe2,
     save_torch,
 )
@@ -29,14 +30,6 @@ def network():
 @pytest.fixture
 def state(network):
     return known_state(network)
-
-
-def refusal(network, path, **options):
-    """The message of the CheckpointError, which names the file."""
-    with pytest.raises(CheckpointError) as caught:
-        load(network, str(path), **options)
-    assert str(path) in str(caught.value)
-    return str(caught.value)
 
 
 # ---- Does not fit.

@@ -11,7 +11,7 @@ import torch
 from models.catalogue import find
 from models.checkpoints import CheckpointError, load, load_state
 from tests.helpers import tiny_network
-from tests.helpers_checkpoints import caffe2_blobs, known_state, save_caffe2, save_torch
+from tests.helpers_checkpoints import caffe2_blobs, known_state, refusal, save_caffe2, save_torch
 from utils import UserError
 
 KERNEL, MEAN, HEAD = "s1.pathway0_stem.conv.weight", "s1.pathway0_stem.bn.running_mean", "head"
@@ -26,13 +26,6 @@ def network():
 @pytest.fixture
 def state(network):
     return known_state(network)
-
-
-def refusal(network, path, **options):
-    with pytest.raises(CheckpointError) as caught:
-        load(network, str(path), **options)
-    assert str(path) in str(caught.value)
-    return str(caught.value)
 
 
 def spoiled(tensor, value):
