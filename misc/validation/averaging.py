@@ -7,6 +7,7 @@ So its static score is 1 and its dynamic only part 0, by construction. Its weigh
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ class Averaging(nn.Module):
         self.blocks = nn.Sequential(
             *(
                 nn.Sequential(nn.Conv3d(i, o, (1, 5, 5), (1, 2, 2), (0, 2, 2)), nn.ReLU())
-                for i, o in zip(CHANNELS, CHANNELS[1:], strict=False)
+                for i, o in itertools.pairwise(CHANNELS)
             )
         )
         self.head = nn.Linear(CHANNELS[-1], 8)

@@ -21,7 +21,7 @@ from datasets.video_clips import preprocess, raw_frames
 from datasets.video_layouts import find_videos
 from datasets.videos import check_frames
 from measure.features import LoadedNetwork
-from utils import DataError, progress
+from utils import DataError
 
 # Of frames uint8 [T, H, W, 3] and a generator that is the same for a video in a style.
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]

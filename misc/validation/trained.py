@@ -1,0 +1,167 @@
+"""Networks that were trained on one kind of information, several times, and untrained ones.
+
+The networks of the demo are trained as misc/train_demo.py does, in fewer steps, so that all of this
+takes minutes: they are right on over nine clips of ten that training never drew. Beside them
+stand two networks of another family, trained in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from estimation.stage import estimate_stage
+from torch import nn
+
+from estimation.estimator import Estimate
+from measure.features import LoadedNetwork
+from misc import train_demo
+from misc.validation import tubelets
+from misc.validation.answers import Answer, Row, Settings, parts_panel, picked, stage_rows
+from misc.validation.clips import Change, Footage, Order, as_it_is, features, shuffled, synthetic
+from misc.validation.designs import crossed
+from models.catalogue import find
+from models.checkpoints import load
+from models.network import RANDOM, Network
+from results.panels import in_rows
+from utils import UserError
+
+# Steps of training: the demo's networks are trained for longer.
+MOTION_STEPS, APPEARANCE_STEPS, TUBELET_STEPS = 200, 60, 250
+SEEDS = (1, 2, 3)
+VIDEOS, VIDEOS_SEED = 48, 2022
+
+
+class Kind(NamedTuple):
+    """Networks that are trained alike.
+
+    family: "demo" or "tubelet".
+    task: "motion" or "appearance".
+    steps: of training.
+    learning_rate: the highest.
+    seeds: of each training.
+    """
+
+    family: str
+    task: str
+    steps: int
+    learning_rate: float
+    seeds: tuple[int, ...]
+
+    @property
+    def network(self) -> Network:
+        """The record."""
+        if self.family == "demo":
+            return find(f"demo_{self.task}")
+        return tubelets.record(self.task)
+
+    @property
+    def training(self) -> train_demo.Task:
+        """What it learns, and how."""
+        task = train_demo.TASKS[f"demo_{self.task}"]
+        return replace(task, steps=self.steps, learning_rate=self.learning_rate)
+
+
+KINDS = (
+    Kind("demo", "motion", MOTION_STEPS, train_demo.LEARNING_RATE, SEEDS),
+    Kind("demo", "appearance", APPEARANCE_STEPS, train_demo.LEARNING_RATE, SEEDS),
+    Kind("tubelet", "motion", TUBELET_STEPS, 3e-3, SEEDS[:1]),
+    Kind("tubelet", "appearance", APPEARANCE_STEPS, 3e-3, SEEDS[:1]),
+)
+
+
+def loaded(network: Network, checkpoint: str, seed: int = 1) -> LoadedNetwork:
+    """A network with the weights of a file, or random ones, on the CPU."""
+    module, _ = load(network, checkpoint, seed=seed)
+    return as_loaded(network, module)
+
+
+def as_loaded(network: Network, module: nn.Module) -> LoadedNetwork:
+    """A module of a network, ready to be measured at all of its stages."""
+    points = network.stage_points("all")
+    return LoadedNetwork(module.eval(), points, torch.device("cpu"), network.unit_rule)
+
+
+def weights(kind: Kind, seed: int, folder: Path) -> Path:
+    """The file of trained weights in `folder`; trained now if it is not there.
+
+    Raises UserError for a network that has not learned its task.
+    """
+    network, path = kind.network, folder / f"{kind.network.name}_seed{seed}.safetensors"
+    if path.exists():
+        return path
+    module = train_demo.train(network, kind.training, seed)
+    right = train_demo.accuracy(module, network, kind.training, seed)
+    print(f"{path.stem}: {right:.1%} of held-out clips right", flush=True)
+    if right < train_demo.LOWEST_ACCURACY:
+        raise UserError(
+            f"{path.stem} is right on {right:.1%} of held-out clips: give another `random_seed`"
+        )
+    train_demo.save(module, path)
+    return path
+
+
+def measured(
+    network: LoadedNetwork,
+    record: Network,
+    footage: Footage,
+    change: Change = as_it_is,
+    order: Order = shuffled,
+) -> dict[str, Estimate]:
+    """The estimate of every stage, from crossed pairs of all videos and styles."""
+    found = features(network, record.clip, footage, change, order)
+    design = crossed(footage.videos, len(footage.styles))
+    return {stage: estimate_stage(x.__getitem__, design) for stage, x in found.items()}
+
+
+def networks(settings: Settings) -> Iterator[tuple[Row, Network, LoadedNetwork]]:
+    """The trained networks, and each with random weights: keys of rows, record, network."""
+    for kind in KINDS:
+        for seed in kind.seeds:
+            own = settings.seed - 1 + seed
+            keys = {"network": kind.network.name, "family": kind.family, "seed": own}
+            path = weights(kind, own, settings.trained)
+            yield {**keys, "trained_on": kind.task}, kind.network, loaded(kind.network, str(path))
+    for kind in KINDS[::2]:
+        for seed in kind.seeds:
+            own = settings.seed - 1 + seed
+            keys = {"network": f"{kind.family} untrained", "family": kind.family, "seed": own}
+            untrained = loaded(kind.network, RANDOM, own)
+            yield {**keys, "trained_on": "nothing"}, kind.network, untrained
+
+
+def answer(settings: Settings) -> Answer:
+    """Train, measure every stage, compare the last ones."""
+    footage = synthetic(VIDEOS_SEED, VIDEOS)
+    rows: list[Row] = []
+    for keys, record, network in networks(settings):
+        for stage, estimate in measured(network, record, footage).items():
+            rows += stage_rows({**keys, "stage": stage}, estimate)
+    return Answer({"trained": rows}, in_rows(list(_panels(rows)), 1), list(_lines(rows)))
+
+
+def last_stages(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the last stage of each network."""
+    last = {row["family"]: row["stage"] for row in rows}
+    return [row for row in rows if row["stage"] == last[row["family"]]]
+
+
+def _panels(rows: Sequence[Row]) -> Iterator:
+    last = last_stages(rows)
+    groups: dict[str, list[Row]] = {}
+    for row in last:
+        groups.setdefault(f"{row['network']} {row['seed']}", []).append(row)
+    yield parts_panel("last stage of every network, by training seed", list(groups.items()))
+
+
+def _lines(rows: Sequence[Row]) -> Iterator[str]:
+    for name in dict.fromkeys(row["network"] for row in rows):
+        own = [row for row in last_stages(rows) if row["network"] == name]
+        values = {p: [r["value"] for r in picked(own, p)] for p in ("dynamic_only", "static_only")}
+        spans = ", ".join(
+            f"{part.replace('_', ' ')} {min(v):.2f} to {max(v):.2f}" for part, v in values.items()
+        )
+        yield f"{name}: {spans} over {len(values['static_only'])} seeds, at the last stage"
