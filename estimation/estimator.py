@@ -1,8 +1,9 @@
-"""Static and dynamic scores of a stage from the moments of its pairs.
+"""The published scores of a stage from the moments of its pairs.
 
 Kowal et al., "A Deeper Dive Into What Deep Spatiotemporal Networks Encode", CVPR 2022, section 3;
 the layerwise part goes back to Esser et al., "A Disentangling Invertible Interpretation Network",
-CVPR 2020. Arrays in, arrays out, in float64.
+CVPR 2020. Arrays in, arrays out, in float64. Letters in shapes: W sets of pairs, K factors, C
+units.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.factors import DYNAMIC, STATIC, factor_names
-from estimation.moments import PairMoments, total_variance
+from common.factors import DYNAMIC, STATIC
+from estimation.inference import Inference
+from estimation.moments import Moments, total_variance
 from utils import DataError
 
 CLASSES = ("dynamic", "static", "joint", "residual", "dead")
@@ -32,6 +34,7 @@ class Estimate:
     unit_scores: float64 [K, C] in [-1, 1]; NaN where a unit is constant within the factor.
     n_pairs: pairs seen per factor id.
     total_variance: summed over units, over all clips of all pairs.
+    inference: what stands beside these; None where videos and styles of pairs are not known.
     """
 
     factors: tuple[str, ...]
@@ -42,6 +45,7 @@ class Estimate:
     unit_scores: np.ndarray
     n_pairs: tuple[int, ...]
     total_variance: float
+    inference: Inference | None = None
 
     @property
     def n_units(self) -> int:
@@ -50,86 +54,64 @@ class Estimate:
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
-    """exp(s) / sum(exp(s)), with the largest score subtracted first.
+    """exp(s) / sum(exp(s)) along the last axis, with the largest score subtracted first.
 
     >>> softmax(np.array([0.0, 0.0]))
     array([0.5, 0.5])
     """
-    e = np.exp(scores - np.max(scores))
-    return e / e.sum()
+    e = np.exp(scores - np.max(scores, axis=-1, keepdims=True))
+    return np.asarray(e / e.sum(-1, keepdims=True))
 
 
-def estimate(
-    moments: Mapping[int, PairMoments], *, n_factors: int = 3, residual_index: int = 2
-) -> Estimate:
-    """The estimate of one stage from the moments of each factor's pairs.
+@dataclass(frozen=True)
+class Scores:
+    """The published numbers of W sets of pairs.
+
+    scores: float64 [W, K].
+    shares: float64 [W, K].
+    units: float64 [W, K, C].
+    total_variance: float64 [W].
+    """
+
+    scores: np.ndarray
+    shares: np.ndarray
+    units: np.ndarray
+    total_variance: np.ndarray
+
+
+def published_scores(
+    moments: Mapping[int, Moments], n_factors: int, residual_index: int, constant: np.ndarray
+) -> Scores:
+    """Scores from the moments of the pairs of each factor.
 
     For factor f with members a, b and common mean m, per unit u, sums over all units:
 
         score_f   = sum_u mean((a - m)(b - m)) / sum_u Var(all clips of all factors)
         unit_f[u] = mean((a - m)(b - m)) / Var(concat(a, b))
 
-    `moments` may hold pairs labelled with the residual index: they enter the total variance.
-
-    Raises DataError if a factor other than the residual has fewer than two pairs, if a factor id
-    is out of range, or if every unit is constant.
-
-    >>> a = np.array([[1.0, 0.0], [2.0, 1.0], [3.0, 0.0], [4.0, 1.0]])
-    >>> dynamic, static = PairMoments.of(a, a), PairMoments.of(a, a[::-1])
-    >>> result = estimate({0: dynamic, 1: static})
-    >>> result.scores
-    array([ 1., -1.,  1.])
-    >>> result.unit_scores[1]
-    array([-1., -1.])
+    moments: of all factors but the residual; pairs labelled with its index enter the total
+        variance.
+    constant: units that take one value in all of them, bool [C].
     """
-    names = factor_names(n_factors, residual_index)
-    _check_factors(moments, names, residual_index)
-    variance = total_variance(moments.values())
-    if not np.isfinite(variance):
-        raise DataError("the features are too large: their variance overflows float64")
-    if variance == 0:
-        raise DataError(
-            "every unit is constant over all clips, so there is no score: is the network dead, "
-            "or are all clips the same?"
-        )
-    n_units = len(next(iter(moments.values())).low)
-    scores = np.ones(n_factors)
-    unit_scores = np.ones((n_factors, n_units))
+    variance = total_variance(moments.values(), constant)
+    n_sets, n_units = next(iter(moments.values())).covariance.shape
+    scores, units = np.ones((n_sets, n_factors)), np.ones((n_sets, n_factors, n_units))
     for factor in range(n_factors):
         if factor != residual_index:
-            part = moments[factor]
-            scores[factor] = part.covariance.sum() / variance
-            defined = np.where(part.constant, np.nan, part.variance)
-            unit_scores[factor] = part.covariance / defined
-    shares = softmax(scores)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                scores[:, factor] = moments[factor].covariance.sum(-1) / variance
+            units[:, factor] = moments[factor].unit_scores
+    return Scores(scores, softmax(scores), units, variance)
+
+
+def units_of_factors(shares: np.ndarray, n_units: int) -> tuple[int, ...]:
+    """Units per factor: int(share * C), the last one takes the remainder.
+
+    >>> units_of_factors(np.array([0.31, 0.29, 0.40]), 10)
+    (3, 2, 5)
+    """
     dims = [int(share * n_units) for share in shares[:-1]]
-    dims.append(n_units - sum(dims))
-    return Estimate(
-        factors=names,
-        scores=scores,
-        shares=shares,
-        dims=tuple(dims),
-        dims_percent=tuple(round(100 * (d / n_units), 1) for d in dims),
-        unit_scores=unit_scores,
-        n_pairs=tuple(moments[f].n if f in moments else 0 for f in range(n_factors)),
-        total_variance=variance,
-    )
-
-
-def _check_factors(moments: Mapping[int, PairMoments], names: tuple, residual_index: int) -> None:
-    for factor in moments:
-        if not 0 <= factor < len(names):
-            raise DataError(
-                f"factor {factor} is out of range: expected 0..{len(names) - 1} for "
-                f"{len(names)} factors (`n_factors`)"
-            )
-    for factor, name in enumerate(names):
-        found = moments[factor].n if factor in moments else 0
-        if factor != residual_index and found < 2:
-            raise DataError(
-                f"factor {factor} ({name}) has {found} pairs, at least 2 are needed: give pairs "
-                "for it, or other values of `n_factors` and `residual_index`"
-            )
+    return (*dims, n_units - sum(dims))
 
 
 def joint_encoding(unit_scores: np.ndarray, threshold: float = 0.5) -> dict[str, np.ndarray]:

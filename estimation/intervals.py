@@ -1,4 +1,4 @@
-"""How certain a mean over a few seeds is."""
+"""How certain numbers are: jackknife intervals over videos, and means over a few seeds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,59 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+# With fewer videos there are no intervals.
+LEAST_VIDEOS = 3
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Numbers with their intervals; float64 arrays of one shape, NaN where undefined.
+
+    value: as estimated from all videos.
+    corrected: the same without its bias, as the jackknife estimates it.
+    se: standard error.
+    lo, hi: ends of the interval, which lies about `corrected`.
+    """
+
+    value: np.ndarray
+    corrected: np.ndarray
+    se: np.ndarray
+    lo: np.ndarray
+    hi: np.ndarray
+
+
+class Jackknife:
+    """Numbers with each video left out in turn, of which only sums are kept.
+
+    Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", 1982, chapters 2 and 3.
+    """
+
+    def __init__(self, value: np.ndarray):
+        """Nothing left out yet of numbers of any shape."""
+        self.value = np.asarray(value, dtype=np.float64)
+        self._sum, self._squares = np.zeros((2, *self.value.shape))
+        self._n = 0
+
+    def add(self, replicates: np.ndarray) -> None:
+        """Numbers without each of W videos, [W, ...]."""
+        difference = replicates - self.value
+        self._sum += difference.sum(0)
+        self._squares += np.square(difference).sum(0)
+        self._n += len(replicates)
+
+    def interval(self, confidence: float) -> Interval:
+        """The numbers with their intervals: corrected -/+ t * standard error, with Student's t of
+        one degree of freedom less than videos; NaN for fewer than three videos."""
+        n = self._n
+        if n < LEAST_VIDEOS:
+            none = np.full(self.value.shape, np.nan)
+            return Interval(self.value, none, none, none, none)
+        corrected = self.value - (n - 1) * (self._sum / n)
+        spread = np.maximum(self._squares - self._sum**2 / n, 0)
+        se = np.sqrt((n - 1) / n * spread)
+        half = t_quantile(n, confidence) * se
+        return Interval(self.value, corrected, se, corrected - half, corrected + half)
 
 
 @dataclass(frozen=True)
@@ -27,15 +80,15 @@ class Mean:
     n: int
 
 
-def t_quantile(n: int) -> float:
-    """The factor of the 95 % t interval of n values; NaN for a single one.
+def t_quantile(n: int, confidence: float = 0.95) -> float:
+    """The factor of the t interval of n values; NaN for a single one.
 
     >>> round(t_quantile(4), 3)
     3.182
     """
     from scipy.special import stdtrit
 
-    return float(stdtrit(n - 1, 0.975)) if n > 1 else math.nan
+    return float(stdtrit(n - 1, (1 + confidence) / 2)) if n > 1 else math.nan
 
 
 def mean_of(values: Sequence[float]) -> Mean:

@@ -1,122 +1,131 @@
-"""First and second moments of the pairs of one factor, mergeable and safe against large means."""
+"""First and second moments of the pairs of one factor, with all videos and without each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from estimation.chance import Chance
+from estimation.design import Members
+from estimation.sums import Sums
+
+# Of a unit's variance: what is left of it where rounding is all that is left.
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
-class PairMoments:
-    """Moments of pairs (a, b), per unit; every array is float64 [C].
+class Moments:
+    """Moments of the pairs of a factor, for W sets of pairs; float64 [W, C], per unit.
 
-    n: number of pairs.
-    mean_a: mean of the first members.
-    mean_b: mean of the second members.
-    ss_a: sum of squared deviations of the first members from their mean.
-    ss_b: sum of squared deviations of the second members from their mean.
-    ss_ab: sum of products of both deviations.
-    low: smallest value of either member.
-    high: largest value of either member; equal to `low` for a constant unit, exactly, whatever
-        rounding does to its mean.
+    n: number of pairs, [W, 1].
+    mean: over both members, about a reference that all factors have in common.
+    covariance: mean((a - m)(b - m)) about the common mean m; 0 for a constant unit.
+    variance: of all 2n values about their common mean (division by 2n).
+    chance: mean((a - m)(b - m)) of members of different videos and styles; NaN where there are
+        none, or where videos are not known.
     """
 
-    n: int
-    mean_a: np.ndarray
-    mean_b: np.ndarray
-    ss_a: np.ndarray
-    ss_b: np.ndarray
-    ss_ab: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    n: np.ndarray
+    mean: np.ndarray
+    covariance: np.ndarray
+    variance: np.ndarray
+    chance: np.ndarray
 
-    @staticmethod
-    def of(a: np.ndarray, b: np.ndarray) -> PairMoments:
-        """Moments of the pairs in a, b [N, C], N at least 1, in two passes over float64 copies.
+    @property
+    def unit_scores(self) -> np.ndarray:
+        """Covariance over variance, [W, C]; NaN for a unit that is constant over a set of pairs."""
+        return self.covariance / np.where(self.variance == 0, np.nan, self.variance)
 
-        >>> m = PairMoments.of(np.array([[1.0], [3.0]]), np.array([[2.0], [4.0]]))
-        >>> m.n, m.mean_a, m.mean_b, m.ss_ab
-        (2, array([2.]), array([3.]), array([2.]))
-        """
-        a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-        mean_a, mean_b = a.mean(0), b.mean(0)
-        da, db = a - mean_a, b - mean_b  # [N, C]
-        return PairMoments(
-            n=len(a),
-            mean_a=mean_a,
-            mean_b=mean_b,
-            ss_a=np.einsum("nc,nc->c", da, da),
-            ss_b=np.einsum("nc,nc->c", db, db),
-            ss_ab=np.einsum("nc,nc->c", da, db),
-            low=np.minimum(a.min(0), b.min(0)),
-            high=np.maximum(a.max(0), b.max(0)),
-        )
 
-    def merge(self, other: PairMoments) -> PairMoments:
-        """Moments of the pairs of both (Chan, Golub and LeVeque 1983, eq. 2.1).
+class Totals:
+    """The sums over all pairs of a factor: what moments are made from.
 
-        >>> a, b = np.arange(6.0).reshape(6, 1), np.arange(6.0)[::-1].reshape(6, 1)
-        >>> parts = PairMoments.of(a[:2], b[:2]).merge(PairMoments.of(a[2:], b[2:]))
-        >>> parts.ss_ab == PairMoments.of(a, b).ss_ab
-        array([ True])
-        """
-        n = self.n + other.n
-        delta_a, delta_b = other.mean_a - self.mean_a, other.mean_b - self.mean_b
-        weight = self.n * other.n / n
-        return PairMoments(
-            n=n,
-            mean_a=self.mean_a + delta_a * (other.n / n),
-            mean_b=self.mean_b + delta_b * (other.n / n),
-            ss_a=self.ss_a + other.ss_a + weight * delta_a * delta_a,
-            ss_b=self.ss_b + other.ss_b + weight * delta_b * delta_b,
-            ss_ab=self.ss_ab + other.ss_ab + weight * delta_a * delta_b,
-            low=np.minimum(self.low, other.low),
-            high=np.maximum(self.high, other.high),
-        )
+    sums: over all videos, W = 1; None as long as there are none.
+    """
 
-    @staticmethod
-    def merged(parts: Iterable[PairMoments]) -> PairMoments:
-        """All parts merged from left to right; at least one."""
-        return reduce(PairMoments.merge, parts)
+    def __init__(self, members: tuple[Members, Members] | None, units: int):
+        """Nothing yet; members are those of all pairs by role, where videos are known."""
+        self.sums: Sums | None = None
+        self._chance = Chance(members, units) if members else None
+
+    def add(self, videos: slice, sums: Sums) -> None:
+        """Add the sums of a range of videos."""
+        if self._chance:
+            self._chance.add(videos, sums)
+        self.sums = sums.over_videos if self.sums is None else self.sums + sums.over_videos
 
     @property
     def constant(self) -> np.ndarray:
         """Units that take a single value on all clips of these pairs, bool [C]."""
-        return self.low == self.high
+        assert self.sums
+        return self.sums.low == self.sums.high
 
-    @property
-    def mean(self) -> np.ndarray:
-        """Mean over both members, [C]."""
-        return (self.mean_a + self.mean_b) / 2
+    def moments(self) -> Moments:
+        """Those of all pairs, W = 1."""
+        assert self.sums
+        found = _moments(*_columns(self.sums), self._least(0.0))
+        if not self._chance:
+            return found
+        return _with_chance(found, self._chance.of_all(found.mean))
 
-    @property
-    def covariance(self) -> np.ndarray:
-        """mean((a - m)(b - m)) about the common mean m, [C]; 0 for a constant unit."""
-        half = (self.mean_a - self.mean_b) / 2
-        return np.where(self.constant, 0.0, self.ss_ab / self.n - half * half)
+    def moments_without(self, videos: slice, sums: Sums) -> Moments:
+        """Those without each video of a range, whose sums are given."""
+        assert self.sums and self._chance
+        every = _columns(self.sums)
+        left = [x - y for x, y in zip(every, _columns(sums), strict=True)]
+        # Without a video that alone moved a unit, what is left of its variance is rounding.
+        found = _moments(*left, self._least(_ROUNDING))
+        return _with_chance(found, self._chance.without(videos, sums, found.mean))
 
-    @property
-    def variance(self) -> np.ndarray:
-        """Variance of all 2n values about their common mean (division by 2n), [C]."""
-        half = (self.mean_a - self.mean_b) / 2
-        own = (self.ss_a + self.ss_b) / (2 * self.n)
-        return np.where(self.constant, 0.0, own + half * half)
+    def _least(self, share: float) -> np.ndarray:
+        """The variance that a unit has no more than if it is constant, [C]: a share of its mean
+        square, and any for one that is."""
+        assert self.sums
+        found = share * self.sums.squares[0] / (2 * self.sums.n[0])
+        return np.where(self.constant, np.inf, found)
 
 
-def total_variance(factors: Iterable[PairMoments]) -> float:
-    """Sum over units of the variance of all values of all factors, about their grand mean.
+def _columns(sums: Sums) -> tuple[np.ndarray, ...]:
+    return sums.n, sums.squares, sums.products, sums.total
 
-    >>> one = PairMoments.of(np.array([[0.0], [2.0]]), np.array([[0.0], [2.0]]))
-    >>> total_variance([one, one])
-    1.0
+
+def _moments(
+    n: np.ndarray,
+    squares: np.ndarray,
+    products: np.ndarray,
+    total: np.ndarray,
+    least: np.ndarray | float,
+) -> Moments:
+    """Moments from sums; a unit whose variance is not above the least one has none."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = total / (2 * n)
+        variance = squares / (2 * n) - mean**2
+        covariance = products / n - mean**2
+    still = variance <= least
+    return Moments(
+        n=n,
+        mean=mean,
+        covariance=np.where(still, 0.0, covariance),
+        variance=np.where(still, 0.0, variance),
+        chance=np.full_like(variance, np.nan),
+    )
+
+
+def _with_chance(moments: Moments, chance: np.ndarray) -> Moments:
+    still = (moments.variance == 0) & np.isfinite(chance)
+    return replace(moments, chance=np.where(still, 0.0, chance))
+
+
+def total_variance(factors: Iterable[Moments], constant: np.ndarray) -> np.ndarray:
+    """Sum over units of the variance of all values of all factors about their grand mean, [W].
+
+    constant: units that take one value in all of them, bool [C].
     """
     parts = list(factors)
     n = sum(part.n for part in parts)
-    base = parts[0].mean
-    grand = base + sum(part.n * (part.mean - base) for part in parts) / n
-    spread = sum(part.n * (part.variance + (part.mean - grand) ** 2) for part in parts) / n
-    low, high = np.min([p.low for p in parts], axis=0), np.max([p.high for p in parts], axis=0)
-    return float(np.where(low == high, 0.0, spread).sum())
+    with np.errstate(invalid="ignore", divide="ignore"):
+        grand = sum(part.n * part.mean for part in parts) / n
+        spread = sum(part.n * (part.variance + (part.mean - grand) ** 2) for part in parts) / n
+    return np.asarray(np.where(constant, 0.0, spread).sum(-1))

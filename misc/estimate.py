@@ -17,7 +17,8 @@ import _path
 
 import numpy as np
 
-from common.files import check_output, open_npz, write_json
+from common.files import check_output, write_json
+from common.npz import open_npz
 from common.options import script_parser
 from common.process import run_script
 from config import Config, add_options, check_factors

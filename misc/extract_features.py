@@ -20,7 +20,8 @@ import _path
 
 import numpy as np
 
-from common.files import check_output, open_npz, save_npz
+from common.files import check_output
+from common.npz import open_npz, save_npz
 from common.options import script_parser
 from common.process import run_script
 from config import Config, add_options, from_given

@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from common.factors import DYNAMIC, FACTORS, STATIC
-from common.files import open_npz, require_regular, save_npz
+from common.files import require_regular
+from common.npz import open_npz, save_npz
 from common.pickles import read_pickle
 from estimation.estimator import CLASSES, joint_encoding
 from utils import DataError

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import tracemalloc
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -117,6 +118,16 @@ def assert_close(actual, expected, tolerance=1e-4):
     assert np.isfinite(actual).all()
     difference, largest = np.abs(actual - expected).max(), np.abs(expected).max()
     assert difference <= tolerance * largest, f"{difference:.3g} off, of values up to {largest:.3g}"
+
+
+def peak_memory(work):
+    """Largest number of bytes that `work` had allocated at once."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def _array(values):

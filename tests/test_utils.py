@@ -5,13 +5,10 @@ import io
 import json
 import math
 import os
-import pickle
 import stat
 import sys
 import time
-import zipfile
 
-import numpy as np
 import pytest
 import torch
 
@@ -232,76 +229,6 @@ def test_sha256(size, tmp_path):
     data = bytes(size)
     (tmp_path / "x").write_bytes(data)
     assert files.sha256(tmp_path / "x") == hashlib.sha256(data).hexdigest()
-
-
-def test_npz_round_trip_under_exactly_the_given_name(tmp_path):
-    arrays = {"layer3,app": np.arange(6.0).reshape(2, 3), "5": np.zeros((2, 0), np.float32)}
-    files.save_npz(tmp_path / "features", arrays)
-    assert [path.name for path in tmp_path.iterdir()] == ["features"]
-    found = files.open_npz(tmp_path / "features")
-    assert list(found) == list(arrays)
-    assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
-
-
-def test_npz_takes_every_name(tmp_path):
-    arrays = {name: np.full(2, i) for i, name in enumerate(("file", "args", "allow_pickle"))}
-    files.save_npz(tmp_path / "x.npz", arrays)
-    found = files.open_npz(tmp_path / "x.npz")
-    assert {name: value.tolist() for name, value in found.items()} == {
-        "file": [0, 0],
-        "args": [1, 1],
-        "allow_pickle": [2, 2],
-    }
-
-
-def test_damaged_npz_is_a_data_error_or_readable_but_never_crashes(tmp_path, rng):
-    path = tmp_path / "x.npz"
-    np.savez_compressed(path, a=rng.integers(0, 9, (40, 40)), b=np.zeros((30, 30)))
-    whole, refused = path.read_bytes(), 0
-    for _ in range(200):
-        damaged = bytearray(whole)
-        damaged[rng.integers(len(whole))] ^= 1 << rng.integers(8)
-        path.write_bytes(damaged)
-        try:
-            files.open_npz(path)
-        except DataError:
-            refused += 1
-    assert refused > 100
-
-
-@pytest.mark.parametrize("content", ["", "cut", "npy", "pickle"])
-def test_what_is_no_npz_is_said_without_advice_to_unpickle(tmp_path, content):
-    path = tmp_path / "x.npz"
-    np.savez(path, a=np.zeros(9))
-    np.save(tmp_path / "x.npy", np.zeros(9))
-    contents = {"cut": path.read_bytes()[:-9], "npy": (tmp_path / "x.npy").read_bytes()}
-    path.write_bytes(contents.get(content, pickle.dumps([1]) if content else b""))
-    with pytest.raises(DataError, match=r"x\.npz is not a whole \.npz file: it is cut off, or an"):
-        files.open_npz(path)
-
-
-def test_npz_whose_first_bytes_are_damaged_is_refused(tmp_path):
-    np.savez(tmp_path / "x.npz", a=np.zeros(9))
-    content = (tmp_path / "x.npz").read_bytes()
-    (tmp_path / "x.npz").write_bytes(b"x" + content[1:])
-    with pytest.raises(DataError, match=r"not a readable \.npz file of plain arrays: Bad magic"):
-        files.open_npz(tmp_path / "x.npz")
-
-
-def test_npz_that_is_a_pipe_is_refused(tmp_path):
-    os.mkfifo(tmp_path / "x.npz")
-    with pytest.raises(DataError, match="is a pipe or a device, expected a file"):
-        files.open_npz(tmp_path / "x.npz")
-
-
-def test_npz_that_inflates_beyond_measure_is_refused(tmp_path):
-    np.save(tmp_path / "a.npy", np.zeros(1 << 21))
-    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_BZIP2) as archive:
-        archive.write(tmp_path / "a.npy", "a.npy")
-    with pytest.raises(DataError, match=r"bytes and would take \d+, over 1000 times as many"):
-        files.open_npz(tmp_path / "x.npz")
-    np.savez(tmp_path / "x.npz", a=np.zeros(1 << 10))
-    assert files.open_npz(tmp_path / "x.npz")["a"].shape == (1 << 10,)
 
 
 def test_json_is_what_other_programs_read(tmp_path):

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from common.files import open_npz, save_npz
+from common.npz import open_npz, save_npz
 from tests import helpers_runs, helpers_vos
 from tests.helpers_vos import contents, no_network, quick, run
 from utils import UserError

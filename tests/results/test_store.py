@@ -2,13 +2,13 @@
 
 import csv
 import json
-import tracemalloc
 
 import numpy as np
 import pytest
 
 from estimation.moments import PairMoments
 from results.store import FeatureStore
+from tests.helpers import peak_memory
 from utils import DataError, UserError
 
 STAGES = ("5", "layer3,app_stream", "fusion/conv 1")
@@ -191,16 +191,6 @@ def test_chunked_moments_equal_the_whole(filled, n_pairs, rng):
         np.testing.assert_allclose(getattr(chunked, name), expected, rtol=1e-10, atol=1e-10)
     assert np.array_equal(chunked.low, whole.low)
     assert np.array_equal(chunked.high, whole.high)
-
-
-def peak_memory(work):
-    """Largest number of bytes that `work` had allocated at once."""
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 def test_memory_of_moments_does_not_grow_with_the_number_of_pairs(filled, rng):
