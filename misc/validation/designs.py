@@ -71,7 +71,7 @@ def design_of(by_video: Sequence[Sequence[Triple]], n_styles: int) -> Design:
         for video, own in enumerate(by_video)
         for factor, a, b in own
     ]
-    return Design(*np.array(pairs, dtype=np.int64).T)
+    return Design.shown(*np.array(pairs, dtype=np.int64).T)
 
 
 # How pairs are chosen: from the numbers of videos and styles, and a generator.

@@ -211,13 +211,18 @@ def _compared(given: Condition, name: str, truth: np.ndarray, found: np.ndarray)
             "level": level,
             "statistic": name,
             "data_sets": len(found),
-            "truth": round(truth[places].mean(), 4),
-            "value": round(value[:, places].mean(), 4),
-            "corrected": round(corrected[:, places].mean(), 4),
-            "spread": round(corrected[:, places].std(0).mean(), 4),
-            "width": round((hi - lo)[:, places].mean(), 4),
-            "coverage": round(covered[:, places].mean(), 4),
+            "truth": _rounded(truth[places]),
+            "value": _rounded(value[:, places]),
+            "corrected": _rounded(corrected[:, places]),
+            "spread": _rounded(corrected[:, places].std(0)),
+            "width": _rounded((hi - lo)[:, places]),
+            "coverage": _rounded(covered[:, places]),
         }
+
+
+def _rounded(values: np.ndarray) -> float:
+    """The mean, rounded for reading."""
+    return round(float(values.mean()), 4)
 
 
 def answer(settings: Settings) -> Answer:
