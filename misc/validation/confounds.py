@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from estimation.inference import PARTS
-from estimation.stage import estimate_stage
-
 from datasets.geometry import ClipGeometry, ClipOptions
 from estimation.estimator import Estimate
+from estimation.inference import PARTS
+from estimation.stage import estimate_stage
 from measure.features import LoadedNetwork
 from misc.validation.answers import LIKE, Answer, Row, Settings, picked, series_of, stage_rows
 from misc.validation.clips import (
@@ -28,7 +27,7 @@ from misc.validation.clips import (
 )
 from misc.validation.controls import STYLES
 from misc.validation.designs import crossed
-from misc.validation.trained import VIDEOS_SEED, loaded
+from misc.validation.trained import VIDEOS_SEED, geometry_of, loaded
 from models.catalogue import find
 from results.panels import Panel, Series
 from utils import progress
@@ -102,7 +101,7 @@ def answer(settings: Settings) -> Answer:
         variation = CONFOUNDS[confound][level]
         key = (footage.name, name, variation)
         if key not in known:
-            known[key] = varied(ready[name], find(name).clip, footage, variation)
+            known[key] = varied(ready[name], geometry_of(find(name)), footage, variation)
         keys = {"videos": footage.name, "network": name, "confound": confound, "level": level}
         rows += stage_rows(keys, known[key])
     moved = list(_moved(rows))

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from estimation.design import Design
 
 from common.factors import DIFFERENT, DYNAMIC, STATIC
+from estimation.design import Design
 
 NATURAL, SHUFFLED = 0, 1
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from estimation.stage import estimate_stage
 from torch import nn
 
+from datasets.geometry import ClipGeometry
 from estimation.estimator import Estimate
+from estimation.stage import estimate_stage
 from measure.features import LoadedNetwork
 from misc import train_demo
 from misc.validation import tubelets
@@ -104,6 +105,12 @@ def weights(kind: Kind, seed: int, folder: Path) -> Path:
     return path
 
 
+def geometry_of(network: Network) -> ClipGeometry:
+    """How a network of videos wants its clips."""
+    assert isinstance(network.clip, ClipGeometry)
+    return network.clip
+
+
 def measured(
     network: LoadedNetwork,
     record: Network,
@@ -112,7 +119,7 @@ def measured(
     order: Order = shuffled,
 ) -> dict[str, Estimate]:
     """The estimate of every stage, from crossed pairs of all videos and styles."""
-    found = features(network, record.clip, footage, change, order)
+    found = features(network, geometry_of(record), footage, change, order)
     design = crossed(footage.videos, len(footage.styles))
     return {stage: estimate_stage(x.__getitem__, design) for stage, x in found.items()}
 
