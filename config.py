@@ -27,6 +27,7 @@ from common.options import (
     option,
     percent,
     positive_colours,
+    probability,
     size,
     thresholds,
 )
@@ -161,6 +162,10 @@ class Config:
         "them")
     joint_encoding_thresh: tuple[float, ...] = _estimate(
         (0.5,), thresholds, "thresholds of the joint-encoding classes")
+    confidence: float = _estimate(0.95, probability, "of the intervals")
+    groups: Path | None = _estimate(
+        None, Path, "csv file (video,group) of videos that were cut from one source: intervals "
+        "take each group for one video")
 
     save_dir: Path = _run(Path("dim_outputs"), Path, "parent folder of all runs")
     run_name: str | None = _run(

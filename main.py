@@ -9,6 +9,7 @@ from pathlib import Path
 
 from common.process import run_script
 from config import Config, from_given, parse
+from estimation.stage import Rules
 from measure import folder as folders
 from measure.ending import keeping
 from measure.estimates import estimate_stages
@@ -104,8 +105,8 @@ def estimated(run: Run, features: Features) -> Results:
         features.store,
         run.plan.without(features.bad_videos).pairs,
         run.rows,
-        n_factors=config.n_factors,
-        residual_index=config.residual_index,
+        Rules(config.n_factors, config.residual_index, config.confidence),
+        run.groups,
     )
     return Results(
         model=run.model,

@@ -113,6 +113,17 @@ def percent(text: str) -> float:
     return value
 
 
+def probability(text: str) -> float:
+    """A number between 0 and 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1, like 0.95")
+    return value
+
+
 def names(text: str) -> tuple[str, ...]:
     """Distinct names separated by commas."""
     parts = tuple(part.strip() for part in text.split(",") if part.strip())

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from estimation.design import Cells, Members
-from estimation.sums import Sums, incidence
+from estimation.sums import Sums, incidence, summing
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ class Chance:
         """Add the sums of some videos."""
         first, second = (members.cells(videos) for members in self.members)
         others = _others(sums, first, second)  # [P, C]
-        of_group = _summing(self.group[videos][first.video, first.style], len(self.k))
+        of_group = summing(self.group[videos][first.video, first.style], len(self.k))
         self.first += of_group @ sums.first
         self.products += of_group @ (sums.first * others)
         self.own += of_group @ (first.count[:, None] * others)
-        self.second += _summing(second.style, len(self.second)) @ sums.second
+        self.second += summing(second.style, len(self.second)) @ sums.second
 
     def of_all(self, mean: np.ndarray) -> np.ndarray:
         """The chance level with all videos, [1, C]; NaN where no pair has a partner.
@@ -92,7 +92,7 @@ class Chance:
         first, second = (members.cells(videos) for members in self.members)
         table, group = self._removed, self.group[videos]
         every = _one_of_each(group, len(self.k))
-        of_video = _summing(second.video, len(group))
+        of_video = summing(second.video, len(group))
         found = every @ table.products - mean * (every @ (table.second + table.plain_first))
         found += mean**2 * (every @ table.plain_n)
         # The removed second members, where they were partners: of all styles but one.
@@ -111,7 +111,7 @@ class Chance:
         seen, n = left > 0, first.count[:, None]
         own = (sums.first - m * n) * ((self._total[at] - 2 * others) * _inverse(left))
         own -= seen * (m * sums.first - m**2 * n)
-        of_video = _summing(first.video, len(group))
+        of_video = summing(first.video, len(group))
         return of_video @ own, of_video @ (seen * n)
 
     @property
@@ -140,7 +140,7 @@ class Chance:
 
 def _others(sums: Sums, first: Cells, second: Cells) -> np.ndarray:
     """For every cell of first members, the second members of its video and other styles, [P, C]."""
-    of_video = _summing(second.video, len(second.place)) @ sums.second  # [W, C]
+    of_video = summing(second.video, len(second.place)) @ sums.second  # [W, C]
     others = of_video[first.video]
     own = second.place[first.video, first.style]
     others[own >= 0] -= sums.second[own[own >= 0]]
@@ -151,11 +151,6 @@ def _one_of_each(groups: np.ndarray, n: int) -> Any:
     """Rows of n groups to sums over those in each row of `groups`, [W, S]."""
     rows = np.arange(len(groups)).repeat(groups.shape[1])
     return incidence(rows, groups.ravel(), (len(groups), n))
-
-
-def _summing(groups: np.ndarray, n: int) -> Any:
-    """Rows to sums by group."""
-    return incidence(groups, np.arange(len(groups)), (n, len(groups)))
 
 
 def _inverse(n: np.ndarray) -> np.ndarray:

@@ -72,8 +72,8 @@ class Design:
         """The ids of the factors that have pairs, ascending."""
         return tuple(np.unique(self.factor).tolist())
 
-    def where(self, kept: np.ndarray) -> Design:
-        """The pairs that are kept, bool or integers [N]; videos and styles keep their codes."""
+    def where(self, kept: np.ndarray | slice) -> Design:
+        """The pairs that are kept: a slice, bool [N] or places; the codes stay as they are."""
         return replace(self, **{name: getattr(self, name)[kept] for name in _ARRAYS})
 
     def without_style(self, style: int) -> Design:
@@ -85,16 +85,18 @@ class Design:
         return self.where(np.argsort(self.video, kind="stable"))
 
     def batches(self, most: int) -> Iterator[tuple[slice, Design]]:
-        """The videos in ranges, and their pairs: at most so many, or those of a single video.
+        """The videos in ranges, and their pairs: of so many rows at most, or of a single video.
 
         The pairs are sorted by video.
         """
-        starts = np.searchsorted(self.video, np.arange(self.n_videos + 1))
+        ends = np.searchsorted(self.video, np.arange(self.n_videos + 1))
+        shown = np.unique(np.stack([np.tile(self.video, 2), np.append(self.a, self.b)]), axis=1)[0]
+        rows = np.searchsorted(shown, np.arange(self.n_videos + 1))  # before each video
         first = 0
         while first < self.n_videos:
-            last = int(np.searchsorted(starts, starts[first] + most, side="right")) - 1
+            last = int(np.searchsorted(rows, rows[first] + most, side="right")) - 1
             last = max(first + 1, last)
-            yield slice(first, last), self.where(np.arange(starts[first], starts[last]))
+            yield slice(first, last), self.where(slice(ends[first], ends[last]))
             first = last
 
     def members(self, factor: int) -> tuple[Members, Members]:

@@ -83,7 +83,7 @@ def estimate_stage(read: Read, design: Design, rules: Rules = USUAL) -> Estimate
         dims=dims,
         dims_percent=tuple(round(100 * (d / n_units), 1) for d in dims),
         unit_scores=published.units[0],
-        n_pairs=tuple(int((design.factor == f).sum()) for f in range(rules.n_factors)),
+        n_pairs=tuple(_scored_pairs(f, design, rules) for f in range(rules.n_factors)),
         total_variance=variance,
         inference=stage.inference() if design.is_known else None,
     )
@@ -109,6 +109,12 @@ def _for_parts_alone(factor: int, design: Design, rules: Rules) -> bool:
     """Whether pairs of a factor are no part of the published numbers."""
     scored = factor < rules.n_factors and factor != rules.residual_index
     return factor == DIFFERENT and design.is_known and not scored
+
+
+def _scored_pairs(factor: int, design: Design, rules: Rules) -> int:
+    """The number of a factor's pairs that are part of the published numbers."""
+    own = 0 if _for_parts_alone(factor, design, rules) else (design.factor == factor).sum()
+    return int(own)
 
 
 class _Stage:

@@ -21,7 +21,7 @@ Read = Callable[[np.ndarray], np.ndarray]
 ByFactor = dict[int, "Sums"]
 
 # Numbers in the features of a chunk: the memory that is taken is a few hundred bytes for each.
-_CHUNK = 1 << 18
+_CHUNK = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,10 @@ class Features:
         design: sorted by video.
         extremes: whether the smallest and the largest features are asked for.
         """
-        most = max(1, _CHUNK // len(self.reference))
+        most = max(2, _CHUNK // len(self.reference))
         for videos, pairs in design.batches(most):
-            blocks = (pairs.where(slice(i, i + most)) for i in range(0, len(pairs.a), most))
+            step = most // 2 if videos.stop - videos.start == 1 else len(pairs.a)
+            blocks = (pairs.where(slice(i, i + step)) for i in range(0, len(pairs.a), step))
             parts = (self._block(block, videos, selections, extremes) for block in blocks)
             yield videos, reduce(_added, parts)
 
@@ -171,44 +172,51 @@ class _Matched:
         """The sums of features x [n, C]; their extremes where they are given raw."""
         n_videos, (n, units) = self.videos.stop - self.videos.start, x.shape
         video, both = self.pairs.video - self.videos.start, np.concatenate([self.a, self.b])
-        of_a = np.zeros(n, dtype=np.int64)
-        of_a[self.a] = video
+        times = np.bincount(both, minlength=n)[:, None]
+        of_row = np.zeros(n, dtype=np.int64)
+        of_row[both] = np.tile(video, 2)
+        of_video = summing(of_row, n_videos)
         partners = incidence(self.a, self.b, (n, n)) @ x  # [n, C]
-        partners *= x
-        of_both = incidence(np.tile(video, 2), both, (n_videos, n))
-        shown = np.unique(both)
         low, high = np.full(units, np.inf), np.full(units, -np.inf)
-        if raw is not None and len(shown):
-            low, high = raw[shown].min(0), raw[shown].max(0)
+        if raw is not None and len(both):
+            shown = raw[times[:, 0] > 0]
+            low, high = shown.min(0).astype(np.float64), shown.max(0).astype(np.float64)
         first, second = self._by_role(x, video)
         return Sums(
             n=np.bincount(video, minlength=n_videos)[:, None].astype(np.float64),
-            squares=of_both @ np.square(x),
-            products=incidence(of_a, np.arange(n), (n_videos, n)) @ partners,
-            total=of_both @ x,
+            squares=of_video @ (times * x * x),
+            products=of_video @ (partners * x),
+            total=of_video @ (times * x),
             first=first,
             second=second,
-            low=low.astype(np.float64),
-            high=high.astype(np.float64),
+            low=low,
+            high=high,
         )
 
     def _by_role(self, x: np.ndarray, video: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The sums of the members of each role by cell."""
         (first, second), pairs = (m.cells(self.videos) for m in self.members), self.pairs
-        if has_no_roles(self.factor):
-            cells = first.place[np.tile(video, 2), np.concatenate([pairs.style_a, pairs.style_b])]
-            rows = np.concatenate([self.a, self.b])
-            sums = incidence(cells, rows, (len(first.count), len(x))) @ x
-            return sums, sums
         of_first, of_second = first.place[video, pairs.style_a], second.place[video, pairs.style_b]
-        return (
-            incidence(of_first, self.a, (len(first.count), len(x))) @ x,
-            incidence(of_second, self.b, (len(second.count), len(x))) @ x,
-        )
+        p, n = len(first.count), len(x)
+        rows = np.concatenate([self.a, self.b])
+        if has_no_roles(self.factor):
+            sums = incidence(np.concatenate([of_first, of_second]), rows, (p, n)) @ x
+            return sums, sums
+        cells = np.concatenate([of_first, p + of_second])
+        sums = incidence(cells, rows, (p + len(second.count), n)) @ x
+        return sums[:p], sums[p:]
 
 
 def incidence(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> Any:
-    """How often every (row, column) is there, as a sparse matrix: from the left, it sums rows."""
+    """How often every (row, column) is there, as a sparse matrix: it sums rows from the left."""
     from scipy.sparse import csr_array
 
     return csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)
+
+
+def summing(groups: np.ndarray, n: int) -> Any:
+    """A matrix that sums rows, each of one of n groups, from the left."""
+    from scipy.sparse import csc_array
+
+    rows = len(groups)
+    return csc_array((np.ones(rows), groups, np.arange(rows + 1)), shape=(n, rows))

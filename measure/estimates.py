@@ -3,51 +3,91 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from common.factors import DIFFERENT
 from datasets.pair_plan import Pair
-from estimation.estimator import Estimate, estimate
+from estimation.design import Design
+from estimation.estimator import Estimate
+from estimation.stage import Rules, estimate_stage
 from results.store import FeatureStore
 from utils import DataError
+
+# Stages that are estimated at a time: each takes a few hundred megabytes.
+_AT_ONCE = 4
 
 
 def estimate_stages(
     store: FeatureStore,
     pairs: Sequence[Pair],
     rows: Mapping[Any, Sequence[int]],
-    *,
-    n_factors: int,
-    residual_index: int,
+    rules: Rules,
+    groups: Mapping[str, str] | None = None,
 ) -> dict[str, Estimate]:
     """The estimate of every stage of a store.
 
     rows: of every clip in the store; those of a pair's clips are paired in order.
+    groups: of videos that belong together; others stand for themselves.
 
-    Memory does not grow with the number of pairs beyond three integers a pair.
+    Memory does not grow with the number of pairs beyond a few integers a pair.
 
-    Raises DataError if a factor has no pairs (see `estimation.estimator.estimate`).
+    Raises DataError if a factor has no pairs (see `estimation.stage.estimate_stage`).
     """
-    matched = [
-        (pair.factor, a, b)
-        for pair in pairs
-        for a, b in zip(rows[pair.a], rows[pair.b], strict=True)
-    ]
-    factor, a, b = np.array(matched, dtype=np.int64).reshape(-1, 3).T
+    design = design_of(pairs, rows, rules, groups or {})
+    # Of several rows a clip, pairs of clips count.
     counts = Counter(pair.factor for pair in pairs)
-    estimates = {}
-    for stage in store.stages:
-        moments = {
-            int(f): store.moments(stage, a[factor == f], b[factor == f]) for f in set(factor)
-        }
-        try:
-            found = estimate(moments, n_factors=n_factors, residual_index=residual_index)
-        except DataError as error:
-            raise DataError(f"stage {stage}: {error}") from None
-        # Of several rows a clip, pairs of clips count.
-        n_pairs = tuple(counts.get(k, 0) for k in range(n_factors))
-        estimates[stage] = replace(found, n_pairs=n_pairs)
-    return estimates
+    own = partial(_estimate, store, design, rules, counts)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return dict(zip(store.stages, pool.map(own, store.stages), strict=True))
+
+
+def _estimate(
+    store: FeatureStore, design: Design, rules: Rules, counts: Mapping[int, int], stage: str
+) -> Estimate:
+    try:
+        found = estimate_stage(store.reader(stage), design, rules)
+    except DataError as error:
+        raise DataError(f"stage {stage}: {error}") from None
+    n_pairs = (counts.get(k, 0) if n else 0 for k, n in enumerate(found.n_pairs))
+    return replace(found, n_pairs=tuple(n_pairs))
+
+
+def design_of(
+    pairs: Sequence[Pair],
+    rows: Mapping[Any, Sequence[int]],
+    rules: Rules,
+    groups: Mapping[str, str],
+) -> Design:
+    """The pairs as rows of the store. Where some show two videos, nothing is known of them, and
+    different pairs that are there for the parts alone are left out."""
+    is_known = one_video_each(pairs)
+    scored = [k for k in range(rules.n_factors) if k != rules.residual_index]
+    kept = [p for p in pairs if is_known or p.factor != DIFFERENT or p.factor in scored]
+    columns = list(zip(*_matched(kept, rows, groups), strict=True))
+    a, b, factor, *shown = columns or [()] * 6
+    if not is_known:
+        return Design.of(np.array(a), np.array(b), np.array(factor))
+    return Design.shown(np.array(a), np.array(b), np.array(factor), *shown)
+
+
+def one_video_each(pairs: Sequence[Pair]) -> bool:
+    """Whether the two clips of every pair show the same video, as intervals need it."""
+    return all(pair.a.video == pair.b.video for pair in pairs)
+
+
+def _matched(
+    pairs: Sequence[Pair], rows: Mapping[Any, Sequence[int]], groups: Mapping[str, str]
+) -> Iterator[tuple]:
+    """Rows of both clips, factor, video or its group, and styles, for every pair of rows."""
+    for pair in pairs:
+        a, b = pair.a, pair.b
+        video = groups.get(a.video, a.video)
+        shown = (pair.factor, video, a.style, b.style)
+        for both in zip(rows[a], rows[b], strict=True):
+            yield *both, *shown

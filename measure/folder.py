@@ -31,7 +31,7 @@ RECORD = "config.json"
 # Options that do not change what a run is.
 _FREE = (
     *("save_dir", "run_name", "resume", "weights_dir", "joint_encoding", "on_bad_video"),
-    *("on_nan", "max_bad"),
+    *("on_nan", "max_bad", "confidence", "groups"),
     *("batch_size", "num_workers", "device"),
 )
 

@@ -52,6 +52,7 @@ def prepare(config: Config) -> Run:
         {**_recorded_bad_videos(config), **problems},
     )
     run.policy.require_few({})
+    _ = run.groups  # or what is wrong with their file
     require_factors(plan.pairs, FACTORS, _estimated(config), _more_pairs(config, network))
     return replace(run, checkpoint=fetched(config, network, checkpoint))
 

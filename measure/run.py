@@ -14,6 +14,7 @@ from config import Config, as_json
 from datasets.dataset import DataSet
 from datasets.geometry import Geometry
 from datasets.pair_plan import PairPlan
+from measure.groups import read_groups
 from measure.left_out import Policy
 from measure.request import PATHWAY_OPTIONS
 from models.network import BUILT, RANDOM, Network
@@ -44,6 +45,12 @@ class Run:
     data: DataSet
     plan: PairPlan
     bad_videos: dict[str, str]
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """The group of each video that is in one (`groups`). Raises DataError as that file does."""
+        videos = dict.fromkeys(clip.video for clip in self.plan.clips)
+        return read_groups(self.config.groups, videos) if self.config.groups else {}
 
     @property
     def policy(self) -> Policy:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 from urllib.parse import quote
@@ -20,7 +20,6 @@ import numpy as np
 from common.files import atomic_path, partial_prefix, read_csv, read_json, write_csv, write_json
 from common.parts import in_words
 from estimation.estimator import require_finite
-from estimation.moments import PairMoments
 from results.array_files import checksum, open_array, write_rows, write_zeros
 from utils import DataError, UserError, counted
 
@@ -28,7 +27,6 @@ CHECKSUMS, IDENTITY, CLIPS = "checksums.npy", "identity.json", "clips.csv"
 # What stores had in place of checksums until there were some: bool [clips].
 _DONE = "done.npy"
 _TO_DO = -1
-_CHUNK = 1024
 # Columns of clips.csv that say which files a clip was read from.
 _FILE_COLUMNS = ("files", "bytes")
 
@@ -201,13 +199,12 @@ class FeatureStore:
                 )
         return self._maps[stage]
 
-    def moments(self, stage: str, a: np.ndarray, b: np.ndarray) -> PairMoments:
-        """Moments of the pairs (row a[i], row b[i]) of a stage, read in chunks of fixed size."""
-        array = self.features(stage)
-        return PairMoments.merged(
-            PairMoments.of(array[a[i : i + _CHUNK]], array[b[i : i + _CHUNK]])
-            for i in range(0, len(a), _CHUNK)
-        )
+    def reader(self, stage: str) -> Callable[[np.ndarray], np.ndarray]:
+        """Rows to features of a stage, float32 [rows, C], which are read when they are asked for.
+
+        Raises DataError for features that are not those that were written.
+        """
+        return self.features(stage).__getitem__
 
     def _read_checksums(self) -> np.ndarray:
         """The checksums, int64 [clips, stages]; all to do where they cannot be read."""
