@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import _path
 
-from common.files import check_output, write_csv
+from common.files import why_unwritable, write_csv
 from common.options import LARGEST_SEED, integer, names, script_parser
 from common.process import run_script
 from misc.validation import confounds, controls, simulations, trained, units
@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         stylized=options.stylized_data_dir,
         trained=options.trained or options.save / "trained",
     )
-    check_output(settings.save / "any.csv", "save")
+    if why := why_unwritable(settings.save):
+        raise UserError(f"`save` {settings.save} cannot be written: {why}")
     if settings.stylized and not settings.stylized.is_dir():
         raise UserError(f"`stylized_data_dir` {settings.stylized} is not a folder")
     for name in options.only:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import nn
 
 from datasets.geometry import ClipGeometry
 from estimation.estimator import Estimate
@@ -74,16 +73,11 @@ KINDS = (
 )
 
 
-def loaded(network: Network, checkpoint: str, seed: int = 1) -> LoadedNetwork:
-    """A network with the weights of a file, or random ones, on the CPU."""
+def loaded(network: Network, checkpoint: str, seed: int = 1, stages: str = "all") -> LoadedNetwork:
+    """A network with the weights of a file, or random ones, on the CPU, ready to be measured."""
     module, _ = load(network, checkpoint, seed=seed)
-    return as_loaded(network, module)
-
-
-def as_loaded(network: Network, module: nn.Module) -> LoadedNetwork:
-    """A module of a network, ready to be measured at all of its stages."""
-    points = network.stage_points("all")
-    return LoadedNetwork(module.eval(), points, torch.device("cpu"), network.unit_rule)
+    points = network.stage_points(stages)
+    return LoadedNetwork(module, points, torch.device("cpu"), network.unit_rule)
 
 
 def weights(kind: Kind, seed: int, folder: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from misc.validation.answers import STATISTICS, Settings, inference_of, statisti
 from misc.validation.known_units import UNITS
 from misc.validation.worlds import World
 from models.catalogue import find
-from models.network import BUILT, HookPoint
+from models.network import BUILT
 from tests.helpers import assert_close
 from utils import UserError
 
@@ -30,19 +29,9 @@ NAMES = [unit.name for unit in UNITS]
 def known():
     """The estimate of the known units, on a small set."""
     record = find(f"{known_units.__file__}:build")
-    network = trained.loaded(record, BUILT)
-    network = SimpleNamespace(
-        points={"units": (HookPoint("units"),)},
-        features=lambda inputs: {"units": network_units(network.module, inputs)},
-    )
-    network.module = trained.loaded(record, BUILT).module
-    found = clips.features(network, trained.geometry_of(record), clips.synthetic(2022, 24))
-    return estimate_stage(found["units"].__getitem__, designs.crossed(24, 4))
-
-
-def network_units(module, inputs):
-    with torch.inference_mode():
-        return module(*inputs).numpy()
+    network = trained.loaded(record, BUILT, stages=units.STAGE)
+    (estimate,) = trained.measured(network, record, clips.synthetic(2022, 24)).values()
+    return estimate
 
 
 def parts_of(estimate, name):
@@ -180,13 +169,9 @@ def test_truths_of_parts_add_up_and_agree_with_adjusted_scores():
     for over_styles in (False, True):
         truth = world.truth(over_styles)
         assert set(truth) == set(STATISTICS)
-        assert_close(sum(truth[part] for part in PARTS), np.ones(1 + simulations_units(world)))
+        assert_close(sum(truth[part] for part in PARTS), np.ones(1 + len(world.both)))
         assert_close(truth["both"] + truth["dynamic_only"], truth["adjusted_dynamic"])
         assert_close(truth["both"] + truth["static_only"], truth["adjusted_static"])
-
-
-def simulations_units(world):
-    return len(world.both)
 
 
 def test_truth_given_styles_is_over_styles_on_average():
@@ -287,10 +272,10 @@ def test_places_that_cannot_be_are_refused_before_any_work(tmp_path, monkeypatch
     nothing = {name: validate.Question("", lambda _: pytest.fail("asked")) for name in "a"}
     monkeypatch.setattr(validate, "QUESTIONS", nothing)
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"`save` .*/file cannot be written"):
+    given = ["--stylized_data_dir", str(tmp_path / "none")]
+    with pytest.raises(UserError, match=r"`save` .*/file cannot be written: .* is not a folder"):
         validate.main(["--save", str(tmp_path / "file"), "--only", "a"])
     with pytest.raises(UserError, match=r"`stylized_data_dir` .*/none is not a folder"):
-        given = ["--stylized_data_dir", str(tmp_path / "none")]
         validate.main(["--save", str(tmp_path), "--only", "a", *given])
 
 
