@@ -21,8 +21,8 @@ from typing import Any
 from common.files import partial_prefix, read_json, why_unwritable, write_csv, write_json
 from config import Config, as_json
 from measure.run import Run
+from results.blocks import Results
 from results.figures import plot_joint_encoding, plot_layerwise, plot_parts
-from results.statistics import Results
 from results.store import FeatureStore
 from results.tables import joint_table, layerwise_table, parts_table, write_tables
 from utils import DataError, UserError, as_options, file_name

@@ -10,10 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from common.factors import DYNAMIC, FACTORS, STATIC
+from results.blocks import Block, Results, classes, classified, find
 from results.chains import by_stream
 from results.panels import Grid, Panel, Series
 from results.plotting import save_figure
-from results.statistics import CLASS, LAYER, UNIT, Block, Plot, Results, classes, classified, find
+from results.statistics import CLASS, LAYER, UNIT, Plot
+
+# The factors and classes whose colours parts of the variance have.
+_LIKE = {"dynamic_only": "dynamic", "static_only": "static", "both": "joint", "neither": "residual"}
 
 
 def plot_layerwise(folder: Path, all_results: Sequence[Results], name: str = "layerwise") -> Path:
@@ -83,7 +87,7 @@ def _parts_row(
 
 def _adding_up(parts: Sequence[Series]) -> list[Series]:
     """Bars that fill 0 to 1: of parts below 0, as noise makes them, nothing can be seen."""
-    values = np.maximum([part.values for part in parts], 0.0)
+    values = np.maximum(np.array([part.values for part in parts]), 0.0)
     with np.errstate(invalid="ignore"):
         values = values / values.sum(0)
     return [replace(part, values=v, lo=(), hi=()) for part, v in zip(parts, values, strict=True)]
@@ -157,10 +161,11 @@ def _stage_panel(
 
 def _series(name: str, numbers: np.ndarray, has_interval: bool) -> Series:
     """A part with its values and the ends of their intervals, [3, places]."""
-    known = has_interval and np.isfinite(numbers[1:]).any()
-    like = {"static_only": "static", "dynamic_only": "dynamic", "both": "joint"}
-    like |= {"neither": "residual"}
-    return Series(name.replace("_", " "), *numbers[: 3 if known else 1], like=like.get(name, name))
+    value, lo, hi = numbers
+    label, like = name.replace("_", " "), _LIKE.get(name, name)
+    if has_interval and np.isfinite(numbers[1:]).any():
+        return Series(label, value, lo, hi, like=like)
+    return Series(label, value, like=like)
 
 
 def _unit_panel(scores: Block, threshold: float) -> Panel:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from common.files import open_csv
-from results.statistics import CLASS, LAYER, UNIT, Block, Results, classes, classified, find
+from results.blocks import Block, Results, classes, classified, find
+from results.statistics import CLASS, LAYER, UNIT
 from utils import format_table
 
 # Some rows of a CSV file, as columns; what is the same in all of them is repeated without end.
