@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from common.factors import scored_factors
 from datasets.pair_plan import Pair
 from estimation.estimator import Estimate, estimate
 from results.store import FeatureStore
@@ -27,17 +28,21 @@ def estimate_stages(
 
     rows: of every clip in the store; those of a pair's clips are paired in order.
 
+    Pairs of factors that are not scored do not enter.
+
     Memory does not grow with the number of pairs beyond three integers a pair.
 
     Raises DataError if a factor has no pairs (see `estimation.estimator.estimate`).
     """
+    known = scored_factors(n_factors, residual_index)
+    scored = [pair for pair in pairs if pair.factor in known]
     matched = [
         (pair.factor, a, b)
-        for pair in pairs
+        for pair in scored
         for a, b in zip(rows[pair.a], rows[pair.b], strict=True)
     ]
     factor, a, b = np.array(matched, dtype=np.int64).reshape(-1, 3).T
-    counts = Counter(pair.factor for pair in pairs)
+    counts = Counter(pair.factor for pair in scored)
     estimates = {}
     for stage in store.stages:
         moments = {
