@@ -54,13 +54,13 @@ class TestSecondStart:
     def test_interrupted_run_goes_on(self, data, tmp_path, monkeypatch, capsys, run_name):
         config = Config(**chosen(data, tmp_path, run_name=run_name))
         folder = tmp_path / (run_name or USUAL)
-        words = "8 of 15 clips are kept; finish with the same command, or python main.py --resume "
+        words = "8 of 20 clips are kept; finish with the same command, or python main.py --resume "
         assert interrupt(config, 2) == f"{words}{folder}"
         capsys.readouterr()
         forwards = Forwards(monkeypatch)
         assert main.measure(config).folder == folder
-        assert forwards.sizes == [4, 3]
-        assert "resuming: 8 of 15 clips are done" in capsys.readouterr().out
+        assert forwards.sizes == [4, 4, 4]
+        assert "resuming: 8 of 20 clips are done" in capsys.readouterr().out
         whole = main.measure(Config(**chosen(data, tmp_path, run_name="whole"))).folder
         for name in TABLES:
             assert (folder / name).read_bytes() == (whole / name).read_bytes()
@@ -113,6 +113,8 @@ OTHER = [
     {"stg": "5"},
     {"model": "demo_appearance", "name": "demo_motion"},
     {"n_examples": 8},
+    {"parts": False},
+    {"pairing": "crossed"},
     {"n_factors": 4, "residual_index": -1},
     {"joint_encoding_thresh": "0.3"},
     {"image_size": 40},
