@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -152,6 +153,22 @@ class TestOtherRuns:
             for stg in ("5", "4", "5", "4,5", "4")
         ]
         assert names == [f"{USUAL}{number}" for number in ("-2", "-3", "-2", "", "-3")]
+
+    def test_run_of_a_version_without_different_pairs_is_none_with_them(
+        self, data, tmp_path, request
+    ):
+        argv = chosen(data, tmp_path, run_name="mine", stg="5")
+        old = main.measure(Config(**argv, parts=False)).folder
+        record = json.loads((old / "config.json").read_text())
+        del record["options"]["parts"]
+        (old / "config.json").write_text(json.dumps(record))
+        before = contents(old)
+        with pytest.raises(UserError, match="mine exists, was made with other values of `parts`,"):
+            main.measure(Config(**argv))
+        assert contents(old) == before
+        request.getfixturevalue("no_network")
+        assert main.measure(Config(**argv, parts=False)).folder == old
+        main.main(["--resume", str(old)])
 
     def test_another_seed_has_a_name_of_its_own(self, data, finished):
         run = prepare(Config(**chosen(data, finished, random_seed=2)))
