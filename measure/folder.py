@@ -57,7 +57,8 @@ def require_free_name(config: Config) -> None:
 def _options(folder: Path) -> dict[str, Any]:
     """The options of the run in a folder, as this version records them; empty if there is none."""
     try:
-        return as_json(Config(**read_json(folder / RECORD)["options"]))
+        # Older versions sampled no pairs that are not scored.
+        return as_json(Config(**{"parts": False, **read_json(folder / RECORD)["options"]}))
     except (UserError, KeyError, TypeError):
         return {}
 
