@@ -169,6 +169,9 @@ def _plot_lines(axes: Axes, panel: Panel) -> None:
             label=series.label,
         )
         _plot_intervals(axes, panel.positions, series, series.colour)
+        if len(series.lo):
+            ends = np.asarray(series.lo, float), np.asarray(series.hi, float)
+            axes.fill_between(panel.positions, *ends, color=series.colour, alpha=0.15, linewidth=0)
 
 
 def _plot_intervals(axes: Axes, at: Numbers, series: Series, colour: str) -> None:
