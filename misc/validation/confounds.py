@@ -26,7 +26,7 @@ from misc.validation.clips import (
     synthetic,
 )
 from misc.validation.controls import STYLES
-from misc.validation.designs import crossed
+from misc.validation.designs import every_pair
 from misc.validation.trained import VIDEOS_SEED, geometry_of, loaded
 from models.catalogue import find
 from results.panels import Panel, Series
@@ -73,7 +73,7 @@ def varied(
     footage = footage.of_styles(variation.styles)
     found = features(network, geometry, footage, variation.change, variation.order)
     x = list(found.values())[-1]
-    return estimate_stage(x.__getitem__, crossed(footage.videos, len(footage.styles)))
+    return estimate_stage(x.__getitem__, every_pair(footage.videos, len(footage.styles)))
 
 
 def footages(settings: Settings) -> list[Footage]:

@@ -28,9 +28,9 @@ class Member(NamedTuple):
 Triple = tuple[int, Member, Member]
 
 
-def crossed(n_videos: int, n_styles: int) -> Design:
+def every_pair(n_videos: int, n_styles: int) -> Design:
     """Of every video every pair of styles, every shuffle, and every style with the shuffle of
-    every other one."""
+    every other one: the pairs of the pairings crossed and exhaustive."""
     styles = range(n_styles)
     pairs: list[Triple] = [
         (DYNAMIC, Member(s, NATURAL), Member(t, NATURAL))
@@ -45,16 +45,15 @@ def crossed(n_videos: int, n_styles: int) -> Design:
 
 
 def anchored(n_videos: int, n_styles: int, rng: np.random.Generator) -> Design:
-    """Of every video one pair of each factor, which share their first clip, in random styles."""
+    """Of every video one pair of each factor, which share their first clip, in two styles."""
 
     def drawn() -> list[Triple]:
         anchor, other = (int(style) for style in rng.permutation(n_styles)[:2])
-        third = int(rng.choice([style for style in range(n_styles) if style != anchor]))
         first = Member(anchor, NATURAL)
         return [
             (DYNAMIC, first, Member(other, NATURAL)),
             (STATIC, first, Member(anchor, SHUFFLED)),
-            (DIFFERENT, first, Member(third, SHUFFLED)),
+            (DIFFERENT, first, Member(other, SHUFFLED)),
         ]
 
     return design_of([drawn() for _ in range(n_videos)], n_styles)
@@ -74,8 +73,23 @@ def design_of(by_video: Sequence[Sequence[Triple]], n_styles: int) -> Design:
     return Design.shown(*np.array(pairs, dtype=np.int64).T)
 
 
-# How pairs are chosen: from the numbers of videos and styles, and a generator.
-PAIRINGS: dict[str, Callable[[int, int, np.random.Generator], Design]] = {
-    "anchored": anchored,
-    "crossed": lambda n_videos, n_styles, rng: crossed(n_videos, n_styles),
+class Pairing(NamedTuple):
+    """How pairs are chosen, as `datasets.video_plan` does.
+
+    design: from the numbers of videos and styles, and a generator.
+    one_shuffle: whether all shuffled clips of a video have one order.
+    """
+
+    design: Callable[[int, int, np.random.Generator], Design]
+    one_shuffle: bool
+
+
+def _every_pair(n_videos: int, n_styles: int, rng: np.random.Generator) -> Design:
+    return every_pair(n_videos, n_styles)
+
+
+PAIRINGS = {
+    "anchored": Pairing(anchored, one_shuffle=True),
+    "crossed": Pairing(_every_pair, one_shuffle=True),
+    "exhaustive": Pairing(_every_pair, one_shuffle=False),
 }

@@ -61,8 +61,9 @@ def conditions() -> Iterator[Condition]:
 def estimated(world: World, rng: np.random.Generator, given: Condition) -> dict[str, np.ndarray]:
     """The numbers of one data set, [4, 1 + C] each: value, corrected, lo, hi of the layer and of
     every unit."""
-    design = PAIRINGS[given.pairing](given.videos, given.styles, rng)
-    features = world.features(rng, given.videos, EFFECTS[given.effects])
+    pairing = PAIRINGS[given.pairing]
+    design = pairing.design(given.videos, given.styles, rng)
+    features = world.features(rng, given.videos, EFFECTS[given.effects], pairing.one_shuffle)
     found = inference_of(estimate_stage(features.__getitem__, design))
     layer, units = statistics(found), statistics(found, of_units=True)
     return {

@@ -22,7 +22,7 @@ from misc import train_demo
 from misc.validation import tubelets
 from misc.validation.answers import Answer, Row, Settings, parts_panel, picked, stage_rows
 from misc.validation.clips import Change, Footage, Order, as_it_is, features, shuffled, synthetic
-from misc.validation.designs import crossed
+from misc.validation.designs import every_pair
 from models.catalogue import find
 from models.checkpoints import load
 from models.network import RANDOM, Network
@@ -30,7 +30,7 @@ from results.panels import in_rows
 from utils import UserError
 
 # Steps of training: the demo's networks are trained for longer.
-MOTION_STEPS, APPEARANCE_STEPS, TUBELET_STEPS = 200, 60, 250
+MOTION_STEPS, APPEARANCE_STEPS, TUBELET_STEPS = 200, 60, 300
 SEEDS = (1, 2, 3)
 VIDEOS, VIDEOS_SEED = 48, 2022
 
@@ -112,9 +112,9 @@ def measured(
     change: Change = as_it_is,
     order: Order = shuffled,
 ) -> dict[str, Estimate]:
-    """The estimate of every stage, from crossed pairs of all videos and styles."""
+    """The estimate of every stage, from every pair of all videos and styles."""
     found = features(network, geometry_of(record), footage, change, order)
-    design = crossed(footage.videos, len(footage.styles))
+    design = every_pair(footage.videos, len(footage.styles))
     return {stage: estimate_stage(x.__getitem__, design) for stage, x in found.items()}
 
 

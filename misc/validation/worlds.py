@@ -70,18 +70,27 @@ class World:
         effects = rng.standard_normal((n_styles, len(self.both))) * np.sqrt(self.style_variance)
         return replace(self, style=effects)
 
-    def features(self, rng: np.random.Generator, n_videos: int, draw: Draw = normal) -> np.ndarray:
-        """Features of every video in every style and both orders, [V * S * 2, C]."""
+    def features(
+        self,
+        rng: np.random.Generator,
+        n_videos: int,
+        draw: Draw = normal,
+        one_shuffle: bool = False,
+    ) -> np.ndarray:
+        """Features of every video in every style and both orders, [V * S * 2, C].
+
+        one_shuffle: whether the shuffles of a video have one order in all styles.
+        """
         n_styles, n_units = self.style.shape
 
         def effect(variance: np.ndarray, *shape: int) -> np.ndarray:
             return draw(rng, (n_videos, *shape, n_units)) * np.sqrt(variance)
 
         natural = np.repeat(effect(self.dynamic, 1, 1), n_styles, 1)  # [V, S, 1, C]
-        shuffled = effect(self.dynamic, n_styles, 1)  # another order in every style
+        shuffled = effect(self.dynamic, 1 if one_shuffle else n_styles, 1)
         return (
             effect(self.both, 1, 1)
-            + np.concatenate([natural, shuffled], 2)
+            + np.concatenate([natural, np.broadcast_to(shuffled, natural.shape)], 2)
             + self.style[:, None]
             + effect(self.static, n_styles, 1)
             + effect(self.neither, n_styles, 2)

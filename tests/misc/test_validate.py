@@ -93,7 +93,7 @@ def test_verdicts_name_units_that_land_elsewhere(known):
     rows = [
         row
         for index, unit in enumerate(UNITS)
-        for row in unit_rows({"unit": unit.name, "expected": unit.part}, known, index)
+        for row in unit_rows({"pairing": "all", "unit": unit.name}, known, index)
     ]
     answer = units.answered(rows)
     verdicts = {row["unit"]: row for row in answer.tables["known_units_verdicts"]}
@@ -155,8 +155,9 @@ def test_changes_are_functions_of_the_generator_and_keep_what_they_should():
 def test_truth_is_what_many_videos_give(pairing):
     rng = np.random.default_rng(3)
     world = World.drawn(rng, n_styles=3, n_units=6)
-    design = designs.PAIRINGS[pairing](4000, 3, rng)
-    found = inference_of(estimate_stage(world.features(rng, 4000).__getitem__, design))
+    chosen = designs.PAIRINGS[pairing]
+    features = world.features(rng, 4000, one_shuffle=chosen.one_shuffle)
+    found = inference_of(estimate_stage(features.__getitem__, chosen.design(4000, 3, rng)))
     truth = world.truth()
     for name, interval, at in statistics(found, of_units=True):
         assert np.abs(interval.value[at] - truth[name][1:]).max() < 0.08, name
@@ -182,8 +183,8 @@ def test_truth_given_styles_is_over_styles_on_average():
     assert_close(above, world.style_variance, 0.1)
 
 
-def test_crossed_and_anchored_pairs_are_of_one_video_and_the_right_orders():
-    for design in (designs.crossed(3, 4), designs.anchored(3, 4, np.random.default_rng(1))):
+def test_pairs_pairs_are_of_one_video_and_the_right_orders():
+    for design in (designs.every_pair(3, 4), designs.anchored(3, 4, np.random.default_rng(1))):
         video_a, style_a, order_a = np.unravel_index(design.a, (3, 4, 2))
         video_b, style_b, order_b = np.unravel_index(design.b, (3, 4, 2))
         assert np.array_equal(video_a, video_b)
@@ -194,7 +195,7 @@ def test_crossed_and_anchored_pairs_are_of_one_video_and_the_right_orders():
             assert own.any()
             assert ((style_a == style_b)[own] == same).all()
             assert (order_b[own] == order).all()
-    counts = np.bincount(designs.crossed(3, 4).factor)
+    counts = np.bincount(designs.every_pair(3, 4).factor)
     assert counts.tolist() == [18, 12, 36]
 
 
