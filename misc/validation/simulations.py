@@ -82,7 +82,8 @@ def simulated(seed: int, n_sets: int, given: Condition, new_styles: bool = False
 
     new_styles: whether each has styles of its own; the truth is then over styles.
     """
-    world = World.drawn(np.random.default_rng([seed, given.styles]), given.styles)
+    units = World.drawn(np.random.default_rng([seed]), given.styles)
+    world = units.with_new_styles(np.random.default_rng([seed, given.styles]), given.styles)
     found: dict[str, list[np.ndarray]] = {name: [] for name in STATISTICS}
     for index in range(n_sets):
         kind = list(EFFECTS).index(given.effects)
@@ -160,14 +161,17 @@ def _lines(rows: Sequence[Row]) -> list[str]:
 
 # ---- Figures.
 
+# Of what is plotted, as that of a factor or class.
+COLOUR = {"published score": "residual", "adjusted score": "different", "parts": "joint"}
+
 
 def _coverage_panels(rows: Sequence[Row]) -> Iterator[Panel]:
     for pairing in PAIRINGS:
         own = {"level": "layer", "pairing": pairing, "styles": USUAL_STYLES, "effects": "normal"}
         named = [
-            ("published score", ("published_dynamic", "published_static"), "residual"),
-            ("adjusted score", ("adjusted_dynamic", "adjusted_static"), "different"),
-            ("parts", PARTS, "joint"),
+            ("published score", ("published_dynamic", "published_static")),
+            ("adjusted score", ("adjusted_dynamic", "adjusted_static")),
+            ("parts", PARTS),
         ]
         yield Panel(
             title=f"{pairing} pairs, {USUAL_STYLES} styles",
@@ -176,8 +180,8 @@ def _coverage_panels(rows: Sequence[Row]) -> Iterator[Panel]:
             ylabel="coverage of 95 % intervals",
             positions=range(len(VIDEOS)),
             series=[
-                Series(label, _means(rows, names, "coverage", own), like=like)
-                for label, names, like in named
+                Series(label, _means(rows, names, "coverage", own), like=COLOUR[label])
+                for label, names in named
             ],
             ticks=[(k, str(n)) for k, n in enumerate(VIDEOS)],
             limits=(0.8, 1.0),
@@ -192,11 +196,8 @@ def _means(rows: Sequence[Row], names: Sequence[str], column: str, keys: Row) ->
 
 def _style_panels(rows: Sequence[Row]) -> Iterator[Panel]:
     for factor in ("dynamic", "static"):
-        kinds = [
-            ("published score", "published", "residual"),
-            ("adjusted score", "adjusted", factor),
-        ]
-        own = [picked(rows, f"{kind}_{factor}", level="layer") for _, kind, _ in kinds]
+        kinds = [("published score", "published"), ("adjusted score", "adjusted")]
+        own = [picked(rows, f"{kind}_{factor}", level="layer") for _, kind in kinds]
         spread = [np.array([row["spread"] for row in found]) for found in own]
         means = [np.array([row["corrected"] for row in found]) for found in own]
         yield Panel(
@@ -206,8 +207,8 @@ def _style_panels(rows: Sequence[Row]) -> Iterator[Panel]:
             ylabel=f"{factor} score of a layer",
             positions=range(len(STYLES)),
             series=[
-                Series(label, mean, mean - sd, mean + sd, like=like)
-                for (label, _, like), mean, sd in zip(kinds, means, spread, strict=True)
+                Series(label, mean, mean - sd, mean + sd, like=COLOUR[label])
+                for (label, _), mean, sd in zip(kinds, means, spread, strict=True)
             ],
             ticks=[(k, str(n)) for k, n in enumerate(STYLES)],
             references=[("y", own[1][0]["truth"])],
