@@ -64,11 +64,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"`save` {settings.save} cannot be written: {why}")
     if settings.stylized and not settings.stylized.is_dir():
         raise UserError(f"`stylized_data_dir` {settings.stylized} is not a folder")
+    overview = []
     for name in options.only:
         start = time.perf_counter()
         print(f"\n{name}: {QUESTIONS[name].text}", flush=True)
-        write(QUESTIONS[name].answer(settings), settings.save, name)
+        answer = QUESTIONS[name].answer(settings)
+        write(answer, settings.save, name)
+        overview.append(list(answer.overview))
         print(f"  {time.perf_counter() - start:.0f} s", flush=True)
+    save_figure(settings.save / "validity", overview)
     print(f"\ntables and figures: {settings.save}")
 
 

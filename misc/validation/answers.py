@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from estimation.inference import PARTS, Inference
 
 from common.factors import DYNAMIC, STATIC
 from estimation.estimator import Estimate
+from estimation.inference import PARTS, Inference
 from estimation.intervals import Interval
 from results.panels import Grid, Panel, Series
 
@@ -47,11 +47,13 @@ class Answer:
     tables: rows of equal keys by name of the file.
     figure: its panels.
     lines: what it says, in sentences.
+    overview: two panels that say the most, for the figure of all questions.
     """
 
     tables: Mapping[str, Sequence[Row]]
     figure: Grid
-    lines: Sequence[str] = field(default_factory=list)
+    lines: Sequence[str]
+    overview: Sequence[Panel]
 
 
 def inference_of(estimate: Estimate) -> Inference:

@@ -55,12 +55,12 @@ class Variation(NamedTuple):
 AS_IT_IS = Variation()
 # By confound the levels in order; one of them is as it is.
 CONFOUNDS: dict[str, dict[str, Variation]] = {
-    "styles": {str(n): Variation(styles=n) for n in (2, 3, USUAL_STYLES, MOST_STYLES)},
+    "styles": {str(n): Variation(styles=n) for n in (MOST_STYLES, USUAL_STYLES, 3, 2)},
     "flicker": {"0": AS_IT_IS, **{f"{x:g}": Variation(flicker(x)) for x in (0.05, 0.1, 0.2)}},
     "order": {"shuffled": AS_IT_IS, "reversed": Variation(order=backwards)},
     "JPEG quality": {"as it is": AS_IT_IS, **{str(q): Variation(jpeg(q)) for q in (50, 20, 5)}},
     "crop": {"100 %": AS_IT_IS, **{f"{x:.0%}": Variation(cropped(x)) for x in (0.75, 0.5)}},
-    "frames": {"4": Variation(frames=4), "8": AS_IT_IS, "16": Variation(frames=16)},
+    "frames": {"16": Variation(frames=16), "8": AS_IT_IS, "4": Variation(frames=4)},
 }
 
 
@@ -106,7 +106,8 @@ def answer(settings: Settings) -> Answer:
         rows += stage_rows(keys, known[key])
     moved = list(_moved(rows))
     tables = {"confounds": rows, "confounds_moved": moved}
-    return Answer(tables, list(_grid(rows)), list(_lines(moved)))
+    overview = [_moved_panel(moved, name) for name in NETWORKS]
+    return Answer(tables, list(_grid(rows)), list(_lines(moved)), overview)
 
 
 def usual_level(confound: str) -> str:
@@ -141,6 +142,30 @@ def _lines(moved: Sequence[Row]) -> Iterator[str]:
         )
 
 
+def _moved_panel(moved: Sequence[Row], network: str) -> Panel:
+    """By how much the last level of every confound moves the parts, on the last videos."""
+    videos = moved[-1]["videos"]
+    at = {"videos": videos, "network": network}
+    rows = [
+        [picked(moved, part, confound=confound, **at)[-1] for confound in CONFOUNDS]
+        for part in PARTS
+    ]
+    return Panel(
+        title=f"{network}, {videos} videos",
+        kind="bars",
+        xlabel="",
+        ylabel="change of a part",
+        positions=range(len(CONFOUNDS)),
+        series=[
+            Series(part.replace("_", " "), [row["moved"] for row in own], like=LIKE[part])
+            for part, own in zip(PARTS, rows, strict=True)
+        ],
+        ticks=[(k, f"{row['confound']} {row['level']}") for k, row in enumerate(rows[0])],
+        limits=(-0.6, 0.6),
+        references=[("y", 0.0)],
+    )
+
+
 def _grid(rows: Sequence[Row]) -> Iterator[list[Panel | None]]:
     """A row of panels per confound: a panel per network and kind of videos."""
     places = list(dict.fromkeys((row["videos"], row["network"]) for row in rows))
@@ -155,12 +180,13 @@ def _panel(rows: Sequence[Row], confound: str, videos: str, network: str) -> Pan
     ]
     levels = [row["level"] for row in picked(rows, PARTS[0], **keys)]
     return Panel(
-        title=f"{network}, {videos}",
+        title=f"{network}\n{videos} videos",
         kind="lines",
         xlabel=confound,
         ylabel="part",
         positions=range(len(levels)),
         series=series,
         ticks=list(enumerate(levels)),
+        limits=(-0.25, 1.25),
         references=[("y", 0.0), ("y", 1.0)],
     )

@@ -24,6 +24,7 @@ CLIPS: dict[str, Change] = {"moving": as_it_is, "frozen": frozen}
 # Large networks see small frames, so that a control takes seconds.
 SMALL = 112
 AVERAGING = "averaging frames"
+LIMITS = (-0.2, 1.2)  # of figures
 
 
 def controls() -> Iterator[tuple[str, Network, str]]:
@@ -59,7 +60,8 @@ def answer(settings: Settings) -> Answer:
         stage, estimate = list(measured(ready, network, footage, CLIPS[clips]).items())[-1]
         keys = {"videos": footage.name, "network": name, "clips": clips, "stage": stage}
         rows += stage_rows(keys, estimate)
-    return Answer({"controls": rows}, in_rows(list(_panels(rows)), 1), list(_lines(rows)))
+    panels = list(_panels(rows))
+    return Answer({"controls": rows}, in_rows(panels, 2), list(_lines(rows)), panels[-2:])
 
 
 def _panels(rows: Sequence[Row]) -> Iterator[Panel]:
@@ -68,7 +70,7 @@ def _panels(rows: Sequence[Row]) -> Iterator[Panel]:
             own = [row for row in rows if row["videos"] == videos and row["clips"] == clips]
             names = dict.fromkeys(row["network"] for row in own)
             groups = [(name, [row for row in own if row["network"] == name]) for name in names]
-            yield parts_panel(f"{videos} videos, {clips}: last stage", groups)
+            yield parts_panel(f"{videos} videos, {clips}", groups, limits=LIMITS)
 
 
 def _lines(rows: Sequence[Row]) -> Iterator[str]:

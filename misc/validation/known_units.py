@@ -147,7 +147,7 @@ STATIC, DYNAMIC, BOTH, NEITHER = "static_only", "dynamic_only", "both", "neither
 UNITS = (
     Known("mean red", mean_red, STATIC, "colours are the style's, and no order changes them"),
     Known("mean blue", mean_blue, STATIC, "as mean red"),
-    Known("contrast of one frame", contrast, STATIC, "the style's; the size of the shape adds"),
+    Known("contrast", contrast, STATIC, "the style's; the size of the shape adds"),
     Known("place of change", place, BOTH, "the same in all styles and orders"),
     Known("heading right", heading_right, DYNAMIC, "the video's; shuffled, another one"),
     Known("heading down", heading_down, DYNAMIC, "the video's; shuffled, another one"),

@@ -142,7 +142,8 @@ def answer(settings: Settings) -> Answer:
         )
     ]
     tables = {"simulations_coverage": coverage, "simulations_styles": over}
-    return Answer(tables, [[*_coverage_panels(coverage)], [*_style_panels(over)]], _lines(coverage))
+    panels = [list(_coverage_panels(coverage)), list(_style_panels(over))]
+    return Answer(tables, panels, _lines(coverage), [panels[0][0], panels[1][0]])
 
 
 def _lines(rows: Sequence[Row]) -> list[str]:

@@ -12,27 +12,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from datasets.geometry import ClipGeometry
 from estimation.estimator import Estimate
+from estimation.inference import PARTS
 from estimation.stage import estimate_stage
 from measure.features import LoadedNetwork
 from misc import train_demo
 from misc.validation import tubelets
-from misc.validation.answers import Answer, Row, Settings, parts_panel, picked, stage_rows
+from misc.validation.answers import LIKE, Answer, Row, Settings, picked, stage_rows
 from misc.validation.clips import Change, Footage, Order, as_it_is, features, shuffled, synthetic
 from misc.validation.designs import every_pair
 from models.catalogue import find
 from models.checkpoints import load
 from models.network import RANDOM, Network
-from results.panels import in_rows
+from results.panels import Panel, Series
 from utils import UserError
 
 # Steps of training: the demo's networks are trained for longer.
 MOTION_STEPS, APPEARANCE_STEPS, TUBELET_STEPS = 200, 60, 300
 SEEDS = (1, 2, 3)
 VIDEOS, VIDEOS_SEED = 48, 2022
+# What networks were trained on, and the factor or class whose colour they have.
+TASKS = {"motion": "same", "appearance": "different", "nothing": "dead"}
 
 
 class Kind(NamedTuple):
@@ -141,7 +145,8 @@ def answer(settings: Settings) -> Answer:
     for keys, record, network in networks(settings):
         for stage, estimate in measured(network, record, footage).items():
             rows += stage_rows({**keys, "stage": stage}, estimate)
-    return Answer({"trained": rows}, in_rows(list(_panels(rows)), 1), list(_lines(rows)))
+    panels = [_networks_panel(rows), _stages_panel(rows)]
+    return Answer({"trained": rows}, [panels], list(_lines(rows)), panels)
 
 
 def last_stages(rows: Sequence[Row]) -> list[Row]:
@@ -150,12 +155,55 @@ def last_stages(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row["stage"] == last[row["family"]]]
 
 
-def _panels(rows: Sequence[Row]) -> Iterator:
+def _networks_panel(rows: Sequence[Row]) -> Panel:
+    """The parts of the last stage of every network: mean, smallest and largest over seeds."""
     last = last_stages(rows)
-    groups: dict[str, list[Row]] = {}
-    for row in last:
-        groups.setdefault(f"{row['network']} {row['seed']}", []).append(row)
-    yield parts_panel("last stage of every network, by training seed", list(groups.items()))
+    names = list(dict.fromkeys(row["network"] for row in last))
+    return Panel(
+        title="last stage: mean and range over seeds",
+        kind="bars",
+        xlabel="",
+        ylabel="part of the variance",
+        positions=range(len(names)),
+        series=[
+            _over_seeds(
+                part.replace("_", " "), [picked(last, part, network=n) for n in names], part
+            )
+            for part in PARTS
+        ],
+        ticks=list(enumerate(names)),
+        references=[("y", 0.0), ("y", 1.0)],
+    )
+
+
+def _stages_panel(rows: Sequence[Row]) -> Panel:
+    """The dynamic part by stage of the demo's networks."""
+    own = [row for row in rows if row["family"] == "demo"]
+    stages = list(dict.fromkeys(row["stage"] for row in own))
+    return Panel(
+        title="demo: by stage",
+        kind="lines",
+        xlabel="stage",
+        ylabel="dynamic only",
+        positions=range(len(stages)),
+        series=[
+            _over_seeds(
+                f"trained on {task}",
+                [picked(own, "dynamic_only", trained_on=task, stage=s) for s in stages],
+                like,
+            )
+            for task, like in TASKS.items()
+        ],
+        ticks=list(enumerate(stages)),
+        references=[("y", 0.0), ("y", 1.0)],
+    )
+
+
+def _over_seeds(label: str, groups: Sequence[Sequence[Row]], like: str) -> Series:
+    """The mean, the smallest and the largest value of the rows of each group."""
+    values = [[row["value"] for row in group] for group in groups]
+    mean, low, high = (np.array([f(v) for v in values]) for f in (np.mean, min, max))
+    return Series(label, mean, low, high, like=LIKE.get(like, like))
 
 
 def _lines(rows: Sequence[Row]) -> Iterator[str]:

@@ -65,7 +65,8 @@ def answered(rows: Sequence[Row]) -> Answer:
     every, rows = rows, [row for row in rows if row["pairing"] == rows[-1]["pairing"]]
     verdicts = [_verdict(rows, unit) for unit in UNITS]
     tables = {"known_units": every, "known_units_verdicts": verdicts}
-    return Answer(tables, [[_panel(rows)], [_mixtures(rows)]], list(_lines(rows, verdicts)))
+    panels = [_panel(rows), _mixtures(rows)]
+    return Answer(tables, [panels], _lines(rows, verdicts), panels)
 
 
 def _verdict(rows: Sequence[Row], unit: known_units.Known) -> Row:
@@ -101,7 +102,7 @@ def _panel(rows: Sequence[Row]) -> Panel:
 
 
 def _mixtures(rows: Sequence[Row]) -> Panel:
-    """The parts of mixtures; dashed lines would be where they should be."""
+    """The parts of mixtures, by the ratio that they were made with."""
     units = [f"mixture {ratio:g}" for ratio in RATIOS]
     parts = [picked(rows, part, unit=unit)[0] for part in PARTS for unit in units]
     by_part = [parts[k : k + len(units)] for k in range(0, len(parts), len(units))]

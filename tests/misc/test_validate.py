@@ -46,7 +46,7 @@ def parts_of(estimate, name):
     [
         ("mean red", STATIC_ONLY, 0.98),
         ("mean blue", STATIC_ONLY, 0.98),
-        ("contrast of one frame", STATIC_ONLY, 0.5),
+        ("contrast", STATIC_ONLY, 0.5),
         ("place of change", BOTH, 0.98),
         ("heading right", DYNAMIC_ONLY, 0.75),
         ("heading down", DYNAMIC_ONLY, 0.75),
@@ -237,7 +237,7 @@ def test_script_writes_tables_and_a_figure(tmp_path, monkeypatch, capsys):
     validate.main(["--save", str(tmp_path), "--only", "simulations", "--n_sets", "3"])
     names = {path.name for path in tmp_path.iterdir()}
     tables = {"simulations_coverage.csv", "simulations_styles.csv"}
-    assert names == {*tables, "simulations.png", "simulations.pdf"}
+    assert names == {*tables, "simulations.png", "simulations.pdf", "validity.png", "validity.pdf"}
     with (tmp_path / "simulations_coverage.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["statistic"] for row in rows} == set(STATISTICS)
