@@ -55,13 +55,16 @@ def answer(settings: Settings) -> Answer:
         if footage.name == "real" or not control[0].startswith("i3d")
     ]
     rows: list[Row] = []
+    variances: list[Row] = []
     for footage, (name, network, checkpoint), clips in progress(wanted, "controls", "control"):
         ready = loaded(network, checkpoint, settings.seed)
         stage, estimate = list(measured(ready, network, footage, CLIPS[clips]).items())[-1]
         keys = {"videos": footage.name, "network": name, "clips": clips, "stage": stage}
         rows += stage_rows(keys, estimate)
+        variances.append({**keys, "total_variance": float(f"{estimate.total_variance:.4g}")})
+    tables = {"controls": rows, "controls_variance": variances}
     panels = list(_panels(rows))
-    return Answer({"controls": rows}, in_rows(panels, 2), list(_lines(rows)), panels[-2:])
+    return Answer(tables, in_rows(panels, 2), list(_lines(rows)), panels[-2:])
 
 
 def _panels(rows: Sequence[Row]) -> Iterator[Panel]:
