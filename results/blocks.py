@@ -111,9 +111,17 @@ class Results:
         return f", {known.n_videos} videos, {100 * known.confidence:g} % intervals"
 
     @property
-    def remarks(self) -> list[str]:
+    _OUTSIDE = (
+    "some numbers lie outside their intervals: these lie about the number without the bias of few "
+    "videos (`corrected` in the tables)"
+)
+
+
+def remarks(self) -> list[str]:
         """What a reader must know of the intervals, and which numbers there are not."""
-        return remarks(self.inference)
+        shown = [b for b in self.table if b.statistic.level == LAYER and b.statistic.head]
+        outside = any(((b.value < b.lo) | (b.value > b.hi)).any() for b in shown)
+        return [*remarks(self.inference), *[_OUTSIDE] * outside]
 
     @cached_property
     def table(self) -> tuple[Block, ...]:
