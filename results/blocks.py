@@ -111,13 +111,7 @@ class Results:
         return f", {known.n_videos} videos, {100 * known.confidence:g} % intervals"
 
     @property
-    _OUTSIDE = (
-    "some numbers lie outside their intervals: these lie about the number without the bias of few "
-    "videos (`corrected` in the tables)"
-)
-
-
-def remarks(self) -> list[str]:
+    def remarks(self) -> list[str]:
         """What a reader must know of the intervals, and which numbers there are not."""
         shown = [b for b in self.table if b.statistic.level == LAYER and b.statistic.head]
         outside = any(((b.value < b.lo) | (b.value > b.hi)).any() for b in shown)
@@ -139,6 +133,12 @@ def remarks(self) -> list[str]:
             if (block.statistic.level, block.threshold) == (level, threshold):
                 found[block.stage].append(block)
         return found
+
+
+_OUTSIDE = (
+    "some numbers lie outside their intervals: these lie about the number without the bias of few "
+    "videos (`corrected` in the tables)"
+)
 
 
 def remarks(inference: Inference | None) -> list[str]:
