@@ -152,7 +152,8 @@ def ends(numbers: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     than three of them."""
     if len(numbers) < 3:
         return np.full((*shape, 2), np.nan)
-    known = np.asarray(~np.isnan(numbers))
-    low = np.where(known, numbers, np.inf).min(0)
-    high = np.where(known, numbers, -np.inf).max(0)
+    every = np.stack(numbers)
+    known = np.isfinite(every)
+    low = np.where(known, every, np.inf).min(0)
+    high = np.where(known, every, -np.inf).max(0)
     return np.where(known.any(0)[..., None], np.stack([low, high], -1), np.nan)

@@ -47,7 +47,7 @@ def read_rows(path: Path, rows: np.ndarray) -> np.ndarray:
         for first, last in _runs(rows):
             file.seek(start + int(rows[first]) * found[:1].nbytes)
             wanted = found[first:last]
-            if file.readinto(wanted) < wanted.nbytes:
+            if file.readinto(wanted.data) < wanted.nbytes:
                 raise DataError(f"{path} was cut off while it was read")
     return found
 

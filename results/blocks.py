@@ -137,7 +137,7 @@ class Results:
 
 _OUTSIDE = (
     "some numbers lie outside their intervals: these lie about the number without the bias of few "
-    "videos (`corrected` in the tables)"
+    "videos (columns that end in _corrected)"
 )
 
 
