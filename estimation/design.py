@@ -11,7 +11,6 @@ import numpy as np
 
 from common.factors import DYNAMIC
 
-
 _ARRAYS = ("a", "b", "factor", "video", "style_a", "style_b")
 
 
@@ -41,8 +40,9 @@ class Design:
     @classmethod
     def of(cls, a: np.ndarray, b: np.ndarray, factor: np.ndarray) -> Design:
         """Pairs of which nothing else is known."""
-        nothing = np.zeros(len(factor), dtype=np.int64)
-        return cls(*(np.asarray(x, np.int64) for x in (a, b, factor)), *[nothing] * 3)
+        a, b, factor = (np.asarray(x, np.int64) for x in (a, b, factor))
+        nothing = np.zeros_like(factor)
+        return cls(a, b, factor, nothing, nothing, nothing)
 
     @classmethod
     def shown(
@@ -58,10 +58,15 @@ class Design:
         both = np.concatenate([np.asarray(style_a), np.asarray(style_b)])
         videos, of_video = np.unique(np.asarray(video), return_inverse=True)
         styles, of_style = np.unique(both, return_inverse=True)
+        a, b, factor = (np.asarray(x, np.int64) for x in (a, b, factor))
+        first, second = of_style.reshape(2, -1)
         return cls(
-            *(np.asarray(x, np.int64) for x in (a, b, factor)),
+            a,
+            b,
+            factor,
             of_video.reshape(-1),
-            *of_style.reshape(2, -1),
+            first,
+            second,
             n_videos=len(videos),
             n_styles=len(styles),
             is_known=True,

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from datasets.batches import iter_batches
-from estimation.estimator import CLASSES, estimate
-from estimation.moments import PairMoments
+from estimation.estimator import CLASSES
 from measure.prepare import prepare
 from measure.run import Run
 from tests import helpers_vos
 from tests.datasets.helpers_davis import write_trees
 from tests.helpers import assert_close, fill
+from tests.helpers_estimation import estimate_pairs
 from tests.helpers_runs import read_rows
 from tests.helpers_vos import (
     LAST,
@@ -72,8 +72,7 @@ def test_numbers_are_those_of_the_estimator_on_all_pairs(trees, tmp_path, model)
     table = {(r["stage"], r["factor"]): r for r in read_rows(place(out, name) / "layerwise.csv")}
     for stage, (a, b, factor) in expanded(plan, module).items():
         assert len(a) == network.clip.frames * len(plan.plan.pairs)
-        moments = {f: PairMoments.of(a[factor == f], b[factor == f]) for f in (0, 1)}
-        expected = estimate(moments)
+        expected = estimate_pairs(a, b, factor)
         dims, percents = list(expected.dims), list(expected.dims_percent)
         lines.append(f"Stage: {stage} , Dimensions: {dims} {percents}")
         for index, what in enumerate(("dynamic", "static")):
