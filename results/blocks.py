@@ -104,16 +104,18 @@ class Results:
 
     @property
     def how_certain(self) -> str:
-        """Number of videos and the intervals' confidence, to stand behind a title."""
+        """Number of videos and the intervals' confidence; empty without intervals."""
         known = self.inference
         if known is None or known.n_videos < LEAST_VIDEOS:
             return ""
-        return f", {known.n_videos} videos, {100 * known.confidence:g} % intervals"
+        return f"{known.n_videos} videos, {100 * known.confidence:g} % intervals"
 
     @property
     def remarks(self) -> list[str]:
         """What a reader must know of the intervals, and which numbers there are not."""
-        return remarks(self.inference)
+        shown = [b for b in self.table if b.statistic.level == LAYER and b.statistic.head]
+        outside = any(((b.value < b.lo) | (b.value > b.hi)).any() for b in shown)
+        return [*remarks(self.inference), *[_OUTSIDE] * outside]
 
     @cached_property
     def table(self) -> tuple[Block, ...]:
@@ -131,6 +133,12 @@ class Results:
             if (block.statistic.level, block.threshold) == (level, threshold):
                 found[block.stage].append(block)
         return found
+
+
+_OUTSIDE = (
+    "some numbers lie outside their intervals: these lie about the number without the bias of few "
+    "videos (columns that end in _corrected)"
+)
 
 
 def remarks(inference: Inference | None) -> list[str]:

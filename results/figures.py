@@ -79,7 +79,7 @@ def _parts_row(
         _stage_panel(title, blocks, span, places, Plot(kind, "part of the variance"))
         for title, span, kind in (
             (results.title, (0.0, 1.0), "stacked"),
-            (results.how_certain.removeprefix(", "), limits, "lines"),
+            (results.how_certain, limits, "lines"),
         )
     )
     return [replace(bars, series=_adding_up(bars.series)), lines]
@@ -97,11 +97,29 @@ def joint_encoding_grid(results: Results) -> Grid:
     """The classes of units by stage, and the units of the last stage, at the first threshold."""
     threshold = results.thresholds[0]
     title = f"{results.title}\nclasses of units, scores above {threshold:g}"
-    plotted = _plotted(results.by_stage(CLASS, threshold))
-    places = stage_places(results)
-    panels = [_stage_panel(title, blocks, _limits(blocks), places) for blocks in plotted]
+    by_stage = results.by_stage(CLASS, threshold)
+    counted, certain = (
+        _stage_panel(title, blocks, _limits(blocks), stage_places(results))
+        for blocks in (
+            [find(blocks, name) for blocks in by_stage.values()]
+            for name in ("percent", "certain_percent")
+        )
+    )
     scores = classified(list(results.by_stage(UNIT).values())[-1])
-    return [[*panels, _unit_panel(scores, threshold)]]
+    return [[_with_doubt(counted, certain), _unit_panel(scores, threshold)]]
+
+
+def _with_doubt(counted: Panel, certain: Panel) -> Panel:
+    """Bars whose part that is not certain is pale; as they are where nothing is known of that."""
+    known = {series.label: np.asarray(series.values) for series in certain.series}
+    if np.isnan(list(known.values())).all():
+        return counted
+    series = []
+    for every in counted.series:
+        sure = known[every.label]
+        rest = np.asarray(every.values) - sure
+        series += [replace(every, values=sure), replace(every, values=rest, pale=True)]
+    return replace(counted, series=series)
 
 
 def _plotted(by_stage: Mapping[str, Sequence[Block]]) -> list[list[Block]]:
@@ -171,17 +189,21 @@ def _series(name: str, numbers: np.ndarray, has_interval: bool) -> Series:
 def _unit_panel(scores: Block, threshold: float) -> Panel:
     """The units of a stage by their dynamic and static scores, in the colours of their classes."""
     dynamic, static = (scores.part(FACTORS[k]) for k in (DYNAMIC, STATIC))
+    found = classes(scores, threshold)
+    sure = np.ones(len(dynamic), dtype=bool) if found.certain is None else found.certain
     low = float(np.nan_to_num([dynamic, static]).min(initial=0.0))
+    doubtful = "" if sure.all() else f"\n(pale: undecided, {np.count_nonzero(~sure)})"
     return Panel(
-        title=f"stage {scores.stage}, {len(dynamic)} units",
+        title=f"stage {scores.stage}, {len(dynamic)} units{doubtful}",
         kind="scatter",
         xlabel="dynamic score of a unit",
         ylabel="static score of a unit",
         positions=[],
         series=[
-            Series(name, static[units], positions=dynamic[units])
-            for name, units in classes(scores, threshold).units.items()
+            Series(name, static[shown], positions=dynamic[shown], pale=pale)
+            for name, units in found.units.items()
             if name != "dead"
+            for pale, shown in ((True, units[~sure[units]]), (False, units[sure[units]]))
         ],
         limits=(low - 0.05, 1.05),
         references=[("x", threshold), ("y", threshold)],

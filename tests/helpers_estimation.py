@@ -6,22 +6,22 @@ from fractions import Fraction
 
 import numpy as np
 
-from estimation.estimator import estimate
-from estimation.moments import PairMoments
+from estimation.design import Design
+from estimation.stage import Rules, estimate_stage
 from results.blocks import Results
 from tests.helpers import read_npz
 
 CASES = ("corr8", "corr256", "four_res2", "four_nores", "degenerate", "offset1e4")
 
 
-def moments_of(a, b, factor):
-    """Moments by factor id of the pairs (a, b) [N, C] with labels factor [N]."""
-    return {int(f): PairMoments.of(a[factor == f], b[factor == f]) for f in np.unique(factor)}
-
-
-def estimate_pairs(a, b, factor, **options):
-    """The estimate of labelled pairs."""
-    return estimate(moments_of(a, b, factor), **options)
+def estimate_pairs(a, b, factor, video=None, style_a=None, style_b=None, **rules):
+    """The estimate of labelled pairs (a, b) [N, C]; videos and styles as far as they are known."""
+    rows = np.arange(2 * len(factor)).reshape(2, -1)
+    if video is None:
+        design = Design.of(*rows, factor)
+    else:
+        design = Design.shown(*rows, factor, video, style_a, style_b)
+    return estimate_stage(np.concatenate([a, b]).__getitem__, design, Rules(**rules))
 
 
 def random_pairs(rng, n_pairs=24, n_units=6, n_factors=3, residual_index=2):
