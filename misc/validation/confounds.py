@@ -58,8 +58,8 @@ CONFOUNDS: dict[str, dict[str, Variation]] = {
     "styles": {str(n): Variation(styles=n) for n in (MOST_STYLES, USUAL_STYLES, 3, 2)},
     "flicker": {"0": AS_IT_IS, **{f"{x:g}": Variation(flicker(x)) for x in (0.05, 0.1, 0.2)}},
     "order": {"shuffled": AS_IT_IS, "reversed": Variation(order=backwards)},
-    "JPEG quality": {"as it is": AS_IT_IS, **{str(q): Variation(jpeg(q)) for q in (50, 20, 5)}},
-    "crop": {"100 %": AS_IT_IS, **{f"{x:.0%}": Variation(cropped(x)) for x in (0.75, 0.5)}},
+    "JPEG quality": {"none": AS_IT_IS, **{str(q): Variation(jpeg(q)) for q in (50, 20, 5)}},
+    "crop": {"100 %": AS_IT_IS, **{f"{100 * x:g} %": Variation(cropped(x)) for x in (0.75, 0.5)}},
     "frames": {"16": Variation(frames=16), "8": AS_IT_IS, "4": Variation(frames=4)},
 }
 
@@ -187,6 +187,6 @@ def _panel(rows: Sequence[Row], confound: str, videos: str, network: str) -> Pan
         positions=range(len(levels)),
         series=series,
         ticks=list(enumerate(levels)),
-        limits=(-0.25, 1.25),
+        limits=(-0.35, 1.4),
         references=[("y", 0.0), ("y", 1.0)],
     )

@@ -204,26 +204,23 @@ def test_pairs_pairs_are_of_one_video_and_the_right_orders():
 
 def test_weights_that_are_there_are_not_trained_again(tmp_path, monkeypatch):
     monkeypatch.setattr("misc.train_demo.train", lambda *_: pytest.fail("it trains"))
+    monkeypatch.setattr("misc.train_demo.accuracy", lambda *_: 0.93)
     kind = trained.KINDS[2]
     path = tmp_path / f"{kind.network.name}_seed1.safetensors"
-    trained.train_demo.save(kind.network.module(), path)
-    assert trained.weights(kind, 1, tmp_path) == path
-    network = trained.loaded(kind.network, str(path))
+    module = kind.network.module()
+    trained.train_demo.save(module, path)
+    network, right = trained.trained(kind, 1, tmp_path)
+    assert right == 0.93
+    assert torch.equal(network.module.place, module.place)
     features = network.features([torch.zeros(2, 3, 8, 64, 64)])
-    assert {stage: x.shape for stage, x in features.items()} == {
-        "1": (2, 96),
-        "2": (2, 96),
-        "3": (2, 96),
-        "4": (2, 96),
-    }
+    assert {stage: x.shape for stage, x in features.items()} == dict.fromkeys("1234", (2, 96))
 
 
 def test_network_that_has_not_learned_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("misc.train_demo.train", lambda network, *_: network.module())
     monkeypatch.setattr("misc.train_demo.accuracy", lambda *_: 0.4)
-    with pytest.raises(UserError, match=r"demo_motion_seed1 is right on 40\.0% of held-out"):
-        trained.weights(trained.KINDS[0], 1, tmp_path)
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(UserError, match=r"demo_motion_seed1.safetensors is right on 40\.0% of"):
+        trained.trained(trained.KINDS[0], 1, tmp_path)
 
 
 # ---- The script.
