@@ -117,11 +117,10 @@ def picked(rows: Sequence[Row], statistic: str, **keys: Any) -> list[Row]:
     ]
 
 
-def series_of(label: str, rows: Sequence[Row], like: str = "", intervals: bool = True) -> Series:
+def series_of(label: str, rows: Sequence[Row], like: str = "") -> Series:
     """A series of a figure, of the values of rows and their intervals."""
     value, lo, hi = (np.array([row[name] for row in rows]) for name in ("value", "lo", "hi"))
-    ends = {"lo": lo, "hi": hi} if intervals else {}
-    return Series(label.replace("_", " "), value, **ends, like=like or LIKE.get(label, label))
+    return Series(label.replace("_", " "), value, lo, hi, like=like or LIKE.get(label, label))
 
 
 def parts_panel(
