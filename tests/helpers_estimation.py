@@ -6,22 +6,19 @@ from fractions import Fraction
 
 import numpy as np
 
-from estimation.estimator import estimate
-from estimation.moments import PairMoments
+from estimation.design import Design
+from estimation.stage import Rules, estimate_stage
 from results.statistics import Results
 from tests.helpers import read_npz
 
 CASES = ("corr8", "corr256", "four_res2", "four_nores", "degenerate", "offset1e4")
 
 
-def moments_of(a, b, factor):
-    """Moments by factor id of the pairs (a, b) [N, C] with labels factor [N]."""
-    return {int(f): PairMoments.of(a[factor == f], b[factor == f]) for f in np.unique(factor)}
-
-
 def estimate_pairs(a, b, factor, **options):
-    """The estimate of labelled pairs."""
-    return estimate(moments_of(a, b, factor), **options)
+    """The estimate of labelled pairs of which no more is known."""
+    rows = np.arange(len(factor))
+    pairs = Design.of(rows, len(rows) + rows, factor)
+    return estimate_stage(np.concatenate([a, b]).__getitem__, pairs, Rules(**options))
 
 
 def random_pairs(rng, n_pairs=24, n_units=6, n_factors=3, residual_index=2):
