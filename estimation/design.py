@@ -11,7 +11,6 @@ import numpy as np
 
 from common.factors import DYNAMIC
 
-
 _ARRAYS = ("a", "b", "factor", "video", "style_a", "style_b")
 
 

@@ -72,7 +72,8 @@ class Totals:
 
     def moments_without(self, videos: slice, sums: Sums) -> Moments:
         """Those without each video of a range, whose sums are given."""
-        assert self.sums and self._chance
+        assert self.sums
+        assert self._chance
         every = _columns(self.sums)
         left = [x - y for x, y in zip(every, _columns(sums), strict=True)]
         # Without a video that alone moved a unit, what is left of its variance is rounding.

@@ -155,7 +155,9 @@ def _tested(values: np.ndarray) -> Mapping[str, Any]:
 
 def _plain(array: np.ndarray) -> Any:
     """Nested lists of floats, null where they are not finite."""
-    return np.where(np.isfinite(array), array.astype(object), None).tolist()
+    values = array.astype(object)
+    values[~np.isfinite(array)] = None
+    return values.tolist()
 
 
 if __name__ == "__main__":

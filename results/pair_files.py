@@ -22,7 +22,7 @@ _FEATURES = ("a", "b")
 _NEEDED = (*_FEATURES, "factor")
 _SHOWN = ("video", "style_a", "style_b")
 # Numbers that are read at once.
-_CHUNK = 1 << 22
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
