@@ -41,7 +41,8 @@ class Design:
     def of(cls, a: np.ndarray, b: np.ndarray, factor: np.ndarray) -> Design:
         """Pairs of which nothing else is known."""
         nothing = np.zeros(len(factor), dtype=np.int64)
-        return cls(*(np.asarray(x, np.int64) for x in (a, b, factor)), *[nothing] * 3)
+        a, b, factor = (np.asarray(x, np.int64) for x in (a, b, factor))
+        return cls(a, b, factor, nothing, nothing, nothing)
 
     @classmethod
     def shown(
@@ -58,9 +59,12 @@ class Design:
         videos, of_video = np.unique(np.asarray(video), return_inverse=True)
         styles, of_style = np.unique(both, return_inverse=True)
         return cls(
-            *(np.asarray(x, np.int64) for x in (a, b, factor)),
-            of_video.reshape(-1),
-            *of_style.reshape(2, -1),
+            a=np.asarray(a, np.int64),
+            b=np.asarray(b, np.int64),
+            factor=np.asarray(factor, np.int64),
+            video=of_video.reshape(-1),
+            style_a=of_style.reshape(2, -1)[0],
+            style_b=of_style.reshape(2, -1)[1],
             n_videos=len(videos),
             n_styles=len(styles),
             is_known=True,

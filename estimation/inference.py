@@ -152,7 +152,7 @@ def ends(numbers: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     than three of them."""
     if len(numbers) < 3:
         return np.full((*shape, 2), np.nan)
-    known = ~np.isnan(numbers)
+    known = np.asarray(~np.isnan(numbers))
     low = np.where(known, numbers, np.inf).min(0)
     high = np.where(known, numbers, -np.inf).max(0)
     return np.where(known.any(0)[..., None], np.stack([low, high], -1), np.nan)

@@ -65,7 +65,7 @@ class Totals:
     def moments(self) -> Moments:
         """Those of all pairs, W = 1."""
         assert self.sums
-        found = _moments(*_columns(self.sums), self._least(0.0))
+        found = _moments(self.sums, self._least(0.0))
         if not self._chance:
             return found
         return _with_chance(found, self._chance.of_all(found.mean))
@@ -74,10 +74,8 @@ class Totals:
         """Those without each video of a range, whose sums are given."""
         assert self.sums
         assert self._chance
-        every = _columns(self.sums)
-        left = [x - y for x, y in zip(every, _columns(sums), strict=True)]
         # Without a video that alone moved a unit, what is left of its variance is rounding.
-        found = _moments(*left, self._least(_ROUNDING))
+        found = _moments(self.sums, self._least(_ROUNDING), sums)
         return _with_chance(found, self._chance.without(videos, sums, found.mean))
 
     def _least(self, share: float) -> np.ndarray:
@@ -88,18 +86,14 @@ class Totals:
         return np.where(self.constant, np.inf, found)
 
 
-def _columns(sums: Sums) -> tuple[np.ndarray, ...]:
-    return sums.n, sums.squares, sums.products, sums.total
-
-
-def _moments(
-    n: np.ndarray,
-    squares: np.ndarray,
-    products: np.ndarray,
-    total: np.ndarray,
-    least: np.ndarray | float,
-) -> Moments:
-    """Moments from sums; a unit whose variance is not above the least one has none."""
+def _moments(sums: Sums, least: np.ndarray, removed: Sums | None = None) -> Moments:
+    """Moments from sums over all videos, without those of each video that are removed; a unit
+    whose variance is not above the least one has none."""
+    columns = [sums.n, sums.squares, sums.products, sums.total]
+    if removed:
+        own = (removed.n, removed.squares, removed.products, removed.total)
+        columns = [x - y for x, y in zip(columns, own, strict=True)]
+    n, squares, products, total = columns
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = total / (2 * n)
         variance = squares / (2 * n) - mean**2

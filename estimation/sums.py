@@ -65,8 +65,10 @@ class Sums:
     def over_videos(self) -> Sums:
         """The sums over all videos, W = 1; cells are left out."""
         none = self.first[:0]
-        columns = (self.n, self.squares, self.products, self.total)
-        return Sums(*(x.sum(0, keepdims=True) for x in columns), none, none, self.low, self.high)
+        n, squares, products, total = (
+            x.sum(0, keepdims=True) for x in (self.n, self.squares, self.products, self.total)
+        )
+        return Sums(n, squares, products, total, none, none, self.low, self.high)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from common.factors import DIFFERENT
+from common.factors import DIFFERENT, scored_factors
 from datasets.pair_plan import Pair
 from estimation.design import Design
 from estimation.estimator import Estimate
@@ -67,7 +67,7 @@ def design_of(
     """The pairs as rows of the store. Where some show two videos, nothing is known of them, and
     different pairs that are there for the parts alone are left out."""
     is_known = one_video_each(pairs)
-    scored = [k for k in range(rules.n_factors) if k != rules.residual_index]
+    scored = scored_factors(rules.n_factors, rules.residual_index)
     kept = [p for p in pairs if is_known or p.factor != DIFFERENT or p.factor in scored]
     columns = list(zip(*_matched(kept, rows, groups), strict=True))
     a, b, factor, *shown = columns or [()] * 6

@@ -18,8 +18,9 @@ from common.process import run_script
 from config import Config
 from datasets.synthetic import make
 from misc import contact_sheet
+from results.blocks import Results, find
 from results.figures import plot_layerwise
-from results.statistics import CLASS, LAYER, Results, find
+from results.statistics import CLASS, LAYER
 from utils import format_table
 
 INTRODUCTION = """\

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,7 @@ def test_numbers_are_those_of_the_estimator_on_all_pairs(trees, tmp_path, model)
     table = {(r["stage"], r["factor"]): r for r in read_rows(place(out, name) / "layerwise.csv")}
     for stage, (a, b, factor) in expanded(plan, module).items():
         assert len(a) == network.clip.frames * len(plan.plan.pairs)
+        assert Counter(factor.tolist()) == dict.fromkeys((0, 1, 2), len(a) // 3)
         moments = {f: PairMoments.of(a[factor == f], b[factor == f]) for f in (0, 1)}
         expected = estimate(moments)
         dims, percents = list(expected.dims), list(expected.dims_percent)
@@ -80,7 +82,7 @@ def test_numbers_are_those_of_the_estimator_on_all_pairs(trees, tmp_path, model)
             row = table[stage, what]
             assert float(row["score"]) == pytest.approx(expected.scores[index], abs=1e-5)
             # Pairs of clips: those of two frames are two pairs of rows, and still one.
-            assert int(row["n_pairs"]) == len(plan.plan.pairs) // 2
+            assert int(row["n_pairs"]) == len(plan.plan.pairs) // 3
     assert (out / f"final/{name}/{name}_final_001.txt").read_text().splitlines() == lines
     # The image stream sees no flow, in which alone static pairs differ.
     units = read_rows(place(out, name) / "units.csv")
