@@ -28,7 +28,7 @@ from estimation.estimator import Estimate, joint_encoding
 from estimation.inference import PARTS, Inference
 from estimation.intervals import Interval
 from estimation.stage import Rules, estimate_stage
-from results.notes import interval_note
+from results.blocks import few_videos
 from results.pair_files import open_pairs
 
 _OPTIONS = ("n_factors", "residual_index", "joint_encoding_thresh", "confidence")
@@ -64,8 +64,7 @@ def summary(result: Estimate) -> list[str]:
         for k, name in enumerate(result.factors)
     ]
     if found:
-        lines.append(f"videos: {found.n_videos}")
-        lines += filter(None, [interval_note(found.n_videos)])
+        lines += [f"videos: {found.n_videos}", *few_videos(found.n_videos)]
     return lines
 
 

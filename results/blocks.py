@@ -17,6 +17,11 @@ from results import statistics
 from results.statistics import CLASS, LAYER, UNIT, Classes, Statistic
 from utils import counted
 
+_OUTSIDE = (
+    "some numbers lie outside their intervals: these lie about the number without the bias of few "
+    "videos (`corrected` in the tables)"
+)
+
 
 @dataclass(frozen=True)
 class Block:
@@ -111,13 +116,7 @@ class Results:
         return f", {known.n_videos} videos, {100 * known.confidence:g} % intervals"
 
     @property
-    _OUTSIDE = (
-    "some numbers lie outside their intervals: these lie about the number without the bias of few "
-    "videos (`corrected` in the tables)"
-)
-
-
-def remarks(self) -> list[str]:
+    def remarks(self) -> list[str]:
         """What a reader must know of the intervals, and which numbers there are not."""
         shown = [b for b in self.table if b.statistic.level == LAYER and b.statistic.head]
         outside = any(((b.value < b.lo) | (b.value > b.hi)).any() for b in shown)
@@ -147,17 +146,7 @@ def remarks(inference: Inference | None) -> list[str]:
         return [
             "no intervals, adjusted scores or parts: they need pairs whose two clips show one video"
         ]
-    found, videos = [], inference.n_videos
-    if videos < LEAST_VIDEOS:
-        found.append(
-            f"no intervals: they come from leaving out one video at a time, and there are "
-            f"{counted(videos, 'video')}; give {LEAST_VIDEOS} or more"
-        )
-    elif videos < FEW_VIDEOS:
-        found.append(
-            f"intervals from {videos} videos are wide, and below {FEW_VIDEOS} may be too narrow "
-            "all the same: they say how much these videos differ, not how all do"
-        )
+    found = few_videos(inference.n_videos)
     undefined = [
         name
         for name, value in zip(inference.factors, inference.adjusted.value, strict=True)
@@ -174,6 +163,21 @@ def remarks(inference: Inference | None) -> list[str]:
             "anchored or crossed has them"
         )
     return found
+
+
+def few_videos(n_videos: int) -> list[str]:
+    """What must be known of the intervals of so few videos, in sentences; nothing of enough."""
+    if n_videos < LEAST_VIDEOS:
+        return [
+            f"no intervals: they come from leaving out one video at a time, and there are "
+            f"{counted(n_videos, 'video')}; give {LEAST_VIDEOS} or more"
+        ]
+    if n_videos < FEW_VIDEOS:
+        return [
+            f"intervals from {n_videos} videos are wide, and below {FEW_VIDEOS} may be too narrow "
+            "all the same: they say how much these videos differ, not how all do"
+        ]
+    return []
 
 
 def find(blocks: Sequence[Block], name: str) -> Block:
