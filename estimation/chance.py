@@ -81,7 +81,7 @@ class Chance:
         """
         table = self._table((self.n_others - self.k)[None])
         sums = table.products - mean * (table.second + table.plain_first)
-        return _mean(sums + mean**2 * table.plain_n, table.plain_n)
+        return np.asarray((sums + mean**2 * table.plain_n) / table.plain_n)
 
     def without(self, videos: slice, sums: Sums, mean: np.ndarray) -> np.ndarray:
         """The chance level without each of some videos, [W, C].
@@ -100,7 +100,7 @@ class Chance:
         at = group[second.video, second.style]
         found += of_video @ (sums.second * (table.first[at] - mean[second.video] * table.n[at]))
         own, n = self._removed_first(group, first, _others(sums, first, second), sums, mean)
-        return _mean(found - own, every @ table.plain_n - n)
+        return np.asarray((found - own) / (every @ table.plain_n - n))
 
     def _removed_first(
         self, group: np.ndarray, first: Cells, others: np.ndarray, sums: Sums, mean: np.ndarray
@@ -156,8 +156,3 @@ def _one_of_each(groups: np.ndarray, n: int) -> Any:
 def _inverse(n: np.ndarray) -> np.ndarray:
     """1 / n, and 0 where nothing is left."""
     return np.where(n > 0, 1 / np.maximum(n, 1), 0.0)
-
-
-def _mean(sums: np.ndarray, n: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(sums / n)

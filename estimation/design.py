@@ -40,8 +40,8 @@ class Design:
     @classmethod
     def of(cls, a: np.ndarray, b: np.ndarray, factor: np.ndarray) -> Design:
         """Pairs of which nothing else is known."""
-        nothing = np.zeros(len(factor), dtype=np.int64)
         a, b, factor = (np.asarray(x, np.int64) for x in (a, b, factor))
+        nothing = np.zeros_like(factor)
         return cls(a, b, factor, nothing, nothing, nothing)
 
     @classmethod
@@ -58,13 +58,15 @@ class Design:
         both = np.concatenate([np.asarray(style_a), np.asarray(style_b)])
         videos, of_video = np.unique(np.asarray(video), return_inverse=True)
         styles, of_style = np.unique(both, return_inverse=True)
+        a, b, factor = (np.asarray(x, np.int64) for x in (a, b, factor))
+        first, second = of_style.reshape(2, -1)
         return cls(
-            a=np.asarray(a, np.int64),
-            b=np.asarray(b, np.int64),
-            factor=np.asarray(factor, np.int64),
-            video=of_video.reshape(-1),
-            style_a=of_style.reshape(2, -1)[0],
-            style_b=of_style.reshape(2, -1)[1],
+            a,
+            b,
+            factor,
+            of_video.reshape(-1),
+            first,
+            second,
             n_videos=len(videos),
             n_styles=len(styles),
             is_known=True,

@@ -98,8 +98,7 @@ def published_scores(
     scores, units = np.ones((n_sets, n_factors)), np.ones((n_sets, n_factors, n_units))
     for factor in range(n_factors):
         if factor != residual_index:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                scores[:, factor] = moments[factor].covariance.sum(-1) / variance
+            scores[:, factor] = moments[factor].covariance.sum(-1) / variance
             units[:, factor] = moments[factor].unit_scores
     return Scores(scores, softmax(scores), units, variance)
 

@@ -17,6 +17,8 @@ from estimation.moments import Moments
 PARTS = ("static_only", "dynamic_only", "both", "neither")
 # The factors that have a chance level, and those that the parts need.
 ADJUSTED = (DYNAMIC, STATIC, DIFFERENT)
+# Numbers no larger than this are no more than 0: where all videos agree, rounding is all there is.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -102,14 +104,13 @@ def adjusted_numbers(moments: Mapping[int, Moments]) -> Adjusted:
     variance = np.stack([m.variance for m in found], 1)
     shared = np.stack([m.covariance for m in found], 1) - chance
     beyond = variance - chance
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return Adjusted(
-            chance=chance.sum(-1) / variance.sum(-1),
-            adjusted=shared.sum(-1) / beyond.sum(-1),
-            adjusted_units=shared / beyond,
-            parts=_parts(shared.sum(-1), beyond.sum(-1)),
-            part_units=_parts(shared, beyond),
-        )
+    return Adjusted(
+        chance=chance.sum(-1) / variance.sum(-1),
+        adjusted=shared.sum(-1) / beyond.sum(-1),
+        adjusted_units=shared / beyond,
+        parts=_parts(shared.sum(-1), beyond.sum(-1)),
+        part_units=_parts(shared, beyond),
+    )
 
 
 def _parts(shared: np.ndarray, beyond: np.ndarray) -> np.ndarray:
@@ -128,8 +129,7 @@ def p_values(adjusted: Interval, n_videos: int) -> np.ndarray:
 
     if n_videos < LEAST_VIDEOS:
         return np.full(adjusted.value.shape, np.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(stdtr(n_videos - 1, -adjusted.corrected / adjusted.se))
+    return np.asarray(stdtr(n_videos - 1, (_ROUNDING - adjusted.corrected) / adjusted.se))
 
 
 def false_discovery_rates(p: np.ndarray, method: str) -> np.ndarray:
@@ -152,7 +152,8 @@ def ends(numbers: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     than three of them."""
     if len(numbers) < 3:
         return np.full((*shape, 2), np.nan)
-    known = np.asarray(~np.isnan(numbers))
-    low = np.where(known, numbers, np.inf).min(0)
-    high = np.where(known, numbers, -np.inf).max(0)
+    stacked = np.stack(numbers)
+    known = ~np.isnan(stacked)
+    low = np.where(known, stacked, np.inf).min(0)
+    high = np.where(known, stacked, -np.inf).max(0)
     return np.where(known.any(0)[..., None], np.stack([low, high], -1), np.nan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,8 +35,11 @@ class Moments:
 
     @property
     def unit_scores(self) -> np.ndarray:
-        """Covariance over variance, [W, C]; NaN for a unit that is constant over a set of pairs."""
-        return self.covariance / np.where(self.variance == 0, np.nan, self.variance)
+        """Covariance over variance, [W, C]; NaN for a unit that is constant over a set of pairs.
+
+        Rounding takes no score out of [-1, 1].
+        """
+        return np.clip(self.covariance / self.variance, -1, 1)
 
 
 class Totals:
@@ -65,7 +68,7 @@ class Totals:
     def moments(self) -> Moments:
         """Those of all pairs, W = 1."""
         assert self.sums
-        found = _moments(self.sums, self._least(0.0))
+        found = _moments(_columns(self.sums), self._least(0.0))
         if not self._chance:
             return found
         return _with_chance(found, self._chance.of_all(found.mean))
@@ -74,8 +77,10 @@ class Totals:
         """Those without each video of a range, whose sums are given."""
         assert self.sums
         assert self._chance
+        every = _columns(self.sums)
+        left = [x - y for x, y in zip(every, _columns(sums), strict=True)]
         # Without a video that alone moved a unit, what is left of its variance is rounding.
-        found = _moments(self.sums, self._least(_ROUNDING), sums)
+        found = _moments(left, self._least(_ROUNDING))
         return _with_chance(found, self._chance.without(videos, sums, found.mean))
 
     def _least(self, share: float) -> np.ndarray:
@@ -86,18 +91,16 @@ class Totals:
         return np.where(self.constant, np.inf, found)
 
 
-def _moments(sums: Sums, least: np.ndarray, removed: Sums | None = None) -> Moments:
-    """Moments from sums over all videos, without those of each video that are removed; a unit
-    whose variance is not above the least one has none."""
-    columns = [sums.n, sums.squares, sums.products, sums.total]
-    if removed:
-        own = (removed.n, removed.squares, removed.products, removed.total)
-        columns = [x - y for x, y in zip(columns, own, strict=True)]
+def _columns(sums: Sums) -> tuple[np.ndarray, ...]:
+    return sums.n, sums.squares, sums.products, sums.total
+
+
+def _moments(columns: Sequence[np.ndarray], least: np.ndarray) -> Moments:
+    """Moments from sums; a unit whose variance is not above the least one has none."""
     n, squares, products, total = columns
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = total / (2 * n)
-        variance = squares / (2 * n) - mean**2
-        covariance = products / n - mean**2
+    mean = total / (2 * n)
+    variance = squares / (2 * n) - mean**2
+    covariance = products / n - mean**2
     still = variance <= least
     return Moments(
         n=n,
@@ -120,7 +123,10 @@ def total_variance(factors: Iterable[Moments], constant: np.ndarray) -> np.ndarr
     """
     parts = list(factors)
     n = sum(part.n for part in parts)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        grand = sum(part.n * part.mean for part in parts) / n
-        spread = sum(part.n * (part.variance + (part.mean - grand) ** 2) for part in parts) / n
+
+    def mean(of: Callable[[Moments], np.ndarray]) -> np.ndarray:
+        return np.asarray(sum(np.where(p.n > 0, p.n * of(p), 0.0) for p in parts) / n)
+
+    grand = mean(lambda part: part.mean)
+    spread = mean(lambda part: part.variance + (part.mean - grand) ** 2)
     return np.asarray(np.where(constant, 0.0, spread).sum(-1))

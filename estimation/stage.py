@@ -43,6 +43,7 @@ class Rules:
 USUAL = Rules()
 
 
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")  # undefined numbers are NaN
 def estimate_stage(read: Read, design: Design, rules: Rules = USUAL) -> Estimate:
     """The estimate of one stage from its features, which are read twice, in chunks.
 

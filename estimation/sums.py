@@ -65,9 +65,8 @@ class Sums:
     def over_videos(self) -> Sums:
         """The sums over all videos, W = 1; cells are left out."""
         none = self.first[:0]
-        n, squares, products, total = (
-            x.sum(0, keepdims=True) for x in (self.n, self.squares, self.products, self.total)
-        )
+        columns = (self.n, self.squares, self.products, self.total)
+        n, squares, products, total = (x.sum(0, keepdims=True) for x in columns)
         return Sums(n, squares, products, total, none, none, self.low, self.high)
 
 
@@ -110,8 +109,7 @@ class Features:
     def of(cls, read: Read, design: Design) -> Features:
         """Features about the mean of the first rows of a design."""
         first = np.asarray(read(np.unique(design.a[:256])), dtype=np.float64)
-        with np.errstate(over="ignore"):
-            return cls(read, first.mean(0))
+        return cls(read, first.mean(0))
 
     def sums(
         self, design: Design, selections: Sequence[Selection], extremes: bool = False

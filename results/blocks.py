@@ -140,6 +140,12 @@ class Results:
         return found
 
 
+_OUTSIDE = (
+    "some numbers lie outside their intervals: these lie about the number without the bias of few "
+    "videos (columns that end in _corrected)"
+)
+
+
 def remarks(inference: Inference | None) -> list[str]:
     """What a reader must know of intervals, and which numbers there are not, in sentences."""
     if inference is None:

@@ -14,11 +14,14 @@ from tests.helpers import read_npz
 CASES = ("corr8", "corr256", "four_res2", "four_nores", "degenerate", "offset1e4")
 
 
-def estimate_pairs(a, b, factor, **options):
-    """The estimate of labelled pairs of which no more is known."""
-    rows = np.arange(len(factor))
-    pairs = Design.of(rows, len(rows) + rows, factor)
-    return estimate_stage(np.concatenate([a, b]).__getitem__, pairs, Rules(**options))
+def estimate_pairs(a, b, factor, video=None, style_a=None, style_b=None, **rules):
+    """The estimate of labelled pairs (a, b) [N, C]; videos and styles as far as they are known."""
+    rows = np.arange(2 * len(factor)).reshape(2, -1)
+    if video is None:
+        design = Design.of(*rows, factor)
+    else:
+        design = Design.shown(*rows, factor, video, style_a, style_b)
+    return estimate_stage(np.concatenate([a, b]).__getitem__, design, Rules(**rules))
 
 
 def random_pairs(rng, n_pairs=24, n_units=6, n_factors=3, residual_index=2):

@@ -8,10 +8,12 @@ import pytest
 from common.factors import DIFFERENT, DYNAMIC, STATIC
 from datasets.pair_plan import Pair
 from datasets.video_plan import Clip
-from measure.estimates import estimate_stages
+from estimation.stage import USUAL, Rules
+from measure.estimates import design_of, estimate_stages
 from results.store import FeatureStore
 from utils import DataError
 
+# Two styles of three videos.
 CLIPS = [Clip(video, style, 0) for video in "abc" for style in "12"]
 ROWS = {clip: (row,) for row, clip in enumerate(CLIPS)}
 
@@ -46,8 +48,8 @@ class TestEstimateStages:
         store.write(range(6), values)
         return store
 
-    def estimate(self, store, pairs, rows=ROWS):
-        return estimate_stages(store, pairs, rows, n_factors=3, residual_index=2)
+    def estimate(self, store, pairs, rows=ROWS, rules=USUAL, groups=None):
+        return estimate_stages(store, pairs, rows, rules, groups)
 
     def test_equals_the_slow_formula(self, store):
         for stage, estimate in self.estimate(store, self.PAIRS).items():
@@ -114,3 +116,57 @@ class TestEstimateStages:
             assert found[stage].scores == pytest.approx(expected[stage].scores)
             assert found[stage].n_pairs == (2, 2, 0)
             assert expected[stage].n_pairs == (4, 4, 0)
+
+    def test_pairs_of_two_videos_have_no_inference(self, store):
+        # Pairs 0-2 and 3-5 of `PAIRS` show two videos.
+        assert all(e.inference is None for e in self.estimate(store, self.PAIRS).values())
+
+    def test_pairs_of_one_video_each_have_inference(self, store):
+        found = self.estimate(store, ONE_VIDEO_EACH, rules=Rules(confidence=0.8))
+        for stage, n_units in (("1", 7), ("2", 4)):
+            inference = found[stage].inference
+            assert (inference.n_videos, inference.confidence) == (3, 0.8)
+            assert inference.adjusted_units.lo.shape == (2, n_units)
+
+    def test_videos_of_a_group_are_one(self, store):
+        groups = {"a": "group x", "c": "group x", "elsewhere": "group y"}
+        found = self.estimate(store, ONE_VIDEO_EACH, groups=groups)
+        alone = self.estimate(store, ONE_VIDEO_EACH)
+        assert found["1"].inference.n_videos == 2
+        assert np.isnan(found["1"].inference.adjusted.lo).all()
+        np.testing.assert_allclose(found["1"].scores, alone["1"].scores)
+
+    def test_different_pairs_for_the_parts_alone(self, store):
+        """Where videos are known they are no part of the published numbers, else left out."""
+        more = [pair(DIFFERENT, 0, 1), pair(DIFFERENT, 4, 5)]
+        for pairs in (list(ONE_VIDEO_EACH), list(self.PAIRS)):
+            for stage, found in self.estimate(store, pairs + more).items():
+                without = self.estimate(store, pairs)[stage]
+                assert found.n_pairs == without.n_pairs
+                assert found.scores.tolist() == without.scores.tolist()
+                assert found.unit_scores[:2].tolist() == without.unit_scores[:2].tolist()
+
+    def test_different_pairs_that_are_scored_are_kept(self, store):
+        pairs = [*self.PAIRS, pair(DIFFERENT, 0, 1), pair(DIFFERENT, 4, 5)]
+        found = self.estimate(store, pairs, rules=Rules(n_factors=3, residual_index=-1))
+        assert found["1"].n_pairs == (3, 2, 2)
+
+
+ONE_VIDEO_EACH = [
+    pair(factor, 2 * video, 2 * video + (factor == DYNAMIC))
+    for video in range(3)
+    for factor in (DYNAMIC, STATIC)
+]
+
+
+def test_design_has_the_rows_and_names_of_pairs():
+    rows = {clip: (2 * i, 2 * i + 1) for i, clip in enumerate(CLIPS)}
+    design = design_of(ONE_VIDEO_EACH, rows, USUAL, {"c": "group a"})
+    assert design.is_known
+    assert (design.n_videos, design.n_styles) == (3, 2)
+    assert design.a.tolist() == [0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9]
+    assert design.b.tolist() == [2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9]
+    assert design.factor.tolist() == [0, 0, 1, 1] * 3
+    assert design.video.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert design.style_a.tolist() == [0] * 12
+    assert design.style_b.tolist() == [1, 1, 0, 0] * 3

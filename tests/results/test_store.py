@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from estimation.moments import PairMoments
+from estimation.design import Design
+from estimation.stage import estimate_stage
 from results.store import FeatureStore
 from tests.helpers import peak_memory
 from utils import DataError, UserError
@@ -168,7 +169,7 @@ def test_no_temporary_file_is_left(store):
     assert list(store.folder.glob(".*")) == []
 
 
-# ---- Moments.
+# ---- Estimates.
 
 
 @pytest.fixture
@@ -180,24 +181,24 @@ def filled(tmp_path, rng):
     return store
 
 
-@pytest.mark.parametrize("n_pairs", [1, 2, 1023, 1024, 1025, 2048, 5000])
-def test_chunked_moments_equal_the_whole(filled, n_pairs, rng):
-    a, b = rng.integers(0, 30, size=(2, n_pairs))
-    array = np.array(filled.features("5"))
-    whole, chunked = PairMoments.of(array[a], array[b]), filled.moments("5", a, b)
-    assert chunked.n == n_pairs
-    for name in ("mean_a", "mean_b", "ss_a", "ss_b", "ss_ab"):
-        expected = getattr(whole, name)
-        np.testing.assert_allclose(getattr(chunked, name), expected, rtol=1e-10, atol=1e-10)
-    assert np.array_equal(chunked.low, whole.low)
-    assert np.array_equal(chunked.high, whole.high)
+@pytest.mark.parametrize("n_pairs", [4, 1023, 1024, 5000])
+def test_estimate_of_a_store_is_that_of_its_array(filled, n_pairs, rng):
+    design = Design.of(*rng.integers(0, 30, size=(2, n_pairs)), np.arange(n_pairs) % 2)
+    found = estimate_stage(filled.reader("5"), design)
+    expected = estimate_stage(np.array(filled.features("5")).__getitem__, design)
+    assert found.n_pairs == (n_pairs // 2 + n_pairs % 2, n_pairs // 2, 0)
+    assert np.array_equal(found.unit_scores, expected.unit_scores)
+    assert np.array_equal(found.scores, expected.scores)
 
 
-def test_memory_of_moments_does_not_grow_with_the_number_of_pairs(filled, rng):
-    pairs = rng.integers(0, 30, size=(2, 20_000))
-    filled.moments("5", *pairs)  # imports and caches, once
-    few = peak_memory(lambda: filled.moments("5", *pairs[:, :2000]))
-    many = peak_memory(lambda: filled.moments("5", *pairs))
-    assert many < 1.2 * few
-    array = np.array(filled.features("5"))  # the same without chunks does grow
-    assert peak_memory(lambda: PairMoments.of(array[pairs[0]], array[pairs[1]])) > 3 * many
+@pytest.mark.parametrize("is_known", [False, True])
+def test_memory_of_estimates_does_not_grow_with_the_number_of_pairs(filled, is_known, rng):
+    """But for the pairs themselves: a few integers each."""
+    n_pairs = 40_000
+    columns = [*rng.integers(0, 30, size=(2, n_pairs)), np.arange(n_pairs) % 2]
+    shown = rng.integers(0, (3, 4, 4), size=(n_pairs, 3)).T
+    design = Design.shown(*columns, *shown) if is_known else Design.of(*columns)
+    few = design.where(slice(4000))
+    estimate_stage(filled.reader("5"), few)  # imports and caches, once
+    memory = [peak_memory(lambda d=d: estimate_stage(filled.reader("5"), d)) for d in (few, design)]
+    assert memory[1] - memory[0] < 300 * n_pairs
