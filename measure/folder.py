@@ -229,13 +229,14 @@ def save_anew(place: Path, results: Results, bad_videos: Mapping[str, str]) -> S
         with tempfile.TemporaryDirectory(dir=place, prefix=partial_prefix()) as name:
             figures = save_results(Path(name), results, bad_videos)
             written = sorted(path.name for path in Path(name).iterdir())
-            replaced = [name for name in written if (place / name).exists()]
+            replaced = [file for file in written if (place / file).exists()]
+            if folders := [file for file in replaced if (place / file).is_dir()]:
+                raise UserError(f"{place / folders[0]} is a folder, expected a file or nothing")
             for file in written:
                 (Path(name) / file).replace(place / file)
     except OSError as error:
-        raise UserError(
-            f"`save`: {place} cannot be written to: {error.strerror or error}"
-        ) from None
+        why = error.strerror or error
+        raise UserError(f"nothing could be written to {place}, which is as it was: {why}") from None
     return Saved([place / figure.name for figure in figures], replaced)
 
 
