@@ -242,7 +242,8 @@ def save_anew(place: Path, results: Results, bad_videos: Mapping[str, str]) -> S
 
 def summary(results: Results, joint: bool) -> str:
     """The tables for the screen, and what must be known of them."""
-    parts = [f"{results.title}{results.how_certain}:", layerwise_table(results)]
+    title = ", ".join(filter(None, (results.title, results.how_certain)))
+    parts = [f"{title}:", layerwise_table(results)]
     if results.has_parts:
         parts += ["", "parts of the variance, which add up to 1:", parts_table(results)]
     if joint:

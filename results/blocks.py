@@ -109,11 +109,11 @@ class Results:
 
     @property
     def how_certain(self) -> str:
-        """Number of videos and the intervals' confidence, to stand behind a title."""
+        """Number of videos and the intervals' confidence; empty without intervals."""
         known = self.inference
         if known is None or known.n_videos < LEAST_VIDEOS:
             return ""
-        return f", {known.n_videos} videos, {100 * known.confidence:g} % intervals"
+        return f"{known.n_videos} videos, {100 * known.confidence:g} % intervals"
 
     @property
     def remarks(self) -> list[str]:

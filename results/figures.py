@@ -79,7 +79,7 @@ def _parts_row(
         _stage_panel(title, blocks, span, places, Plot(kind, "part of the variance"))
         for title, span, kind in (
             (results.title, (0.0, 1.0), "stacked"),
-            (results.how_certain.removeprefix(", "), limits, "lines"),
+            (results.how_certain, limits, "lines"),
         )
     )
     return [replace(bars, series=_adding_up(bars.series)), lines]

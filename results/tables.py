@@ -203,4 +203,6 @@ def with_interval(value: float, lo: float, hi: float) -> str:
         return f"{value:.3f}"
     half = (hi - lo) / 2
     digits = min(3, max(1, -math.floor(math.log10(half / 3.5)))) if half > 0 else 3
-    return " ".join([f"{value:.{digits}f}", f"[{lo:.{digits}f}, {hi:.{digits}f}]"])
+    # Adding 0 turns -0 into 0.
+    number, low, high = (f"{round(x, digits) + 0.0:.{digits}f}" for x in (value, lo, hi))
+    return f"{number} [{low}, {high}]"
