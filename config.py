@@ -33,7 +33,7 @@ from common.options import (
 )
 from common.tasks import RECOGNITION, SEGMENTATION
 from datasets.catalogue import DATASETS
-from datasets.pair_plan import PAIRINGS
+from datasets.pair_plan import ONCE, PAIRINGS
 from models import catalogue
 from models.network import AUTO, RANDOM
 from models.tables.resnet import PATHS
@@ -141,11 +141,14 @@ class Config:
     pairing: str = _pairs(
         "anchored", str, "how pairs are sampled, see docs/numbers.md", choices=PAIRINGS)
     n_examples: int | None = _pairs(
-        None, integer(1, 10**7), "number of pairs; default: one pass over the videos, 3000 at most",
+        None, integer(1, 10**7), "number of scored pairs; default: one pass over the videos, 3000 "
+        "at most",
         task=RECOGNITION)
     nreps: int | None = _pairs(
         None, integer(1, 10**5), "passes over the sequences; default: 5", task=SEGMENTATION)
     pairs: Path | None = _pairs(None, Path, "a plan to use: the plan.csv of another run")
+    parts: bool = _pairs(
+        True, boolean, "different pairs as well, which are not scored: they part the variance")
     app_shuffle: bool = _pairs(
         True, boolean, "static pair: a clip and its shuffle (False: two videos of two classes)",
         task=RECOGNITION)
@@ -261,7 +264,8 @@ def from_given(given: Mapping[str, Any]) -> Config:
     saved: dict[str, Any] = {}
     if "resume" in given:
         saved = _saved_options(given["resume"])
-        sampled = [name for name in ("pairs", "use_normal_app", *SAMPLING) if name in given]
+        of_plan = ("pairs", "parts", "use_normal_app", *SAMPLING)
+        sampled = [name for name in of_plan if name in given]
         if sampled:
             raise UserError(
                 f"`resume` goes on with the pairs of that run: leave out `{sampled[0]}`"
@@ -350,8 +354,8 @@ def check(config: Config) -> None:
     sampled = [name for name in SAMPLING if name in changed(config) and name != "n_examples"]
     if config.pairs and sampled:
         raise UserError(f"`pairs` {config.pairs} holds the pairs already: leave out `{sampled[0]}`")
-    if config.nreps and config.pairing == "exhaustive":
-        raise UserError("`pairing` exhaustive shows every sequence once: leave out `nreps`")
+    if config.nreps and config.pairing in ONCE:
+        raise UserError(f"`pairing` {config.pairing} shows every sequence once: leave out `nreps`")
 
 
 def changed(config: Config) -> list[str]:

@@ -18,7 +18,7 @@ from measure.prepare import prepare
 from measure.request import find_network, resolved
 from measure.run import Run
 from results import study
-from results.statistics import Results
+from results.blocks import Results
 from utils import as_options, counted
 
 # Options that print something instead of measuring.

@@ -4,6 +4,15 @@ DYNAMIC, STATIC, DIFFERENT, SAME = range(4)
 FACTORS = ("dynamic", "static", "different", "same")
 
 
+def scored_factors(n_factors: int, residual_index: int) -> tuple[int, ...]:
+    """Ids of the factors that have a score of their pairs: all but the residual.
+
+    >>> scored_factors(3, 2)
+    (0, 1)
+    """
+    return tuple(k for k in range(n_factors) if k != residual_index)
+
+
 def factor_names(n_factors: int, residual_index: int) -> tuple[str, ...]:
     """Names of the factors in order of their ids; the residual has a score of 1 and no pairs.
 

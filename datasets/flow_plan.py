@@ -15,7 +15,15 @@ import numpy as np
 
 from common.factors import DIFFERENT, DYNAMIC, FACTORS, SAME, STATIC
 from datasets.davis import SequenceSet
-from datasets.pair_plan import Pair, PlanRow, PlanRules, plan_rows, read_factor, read_integer
+from datasets.pair_plan import (
+    ONCE,
+    Pair,
+    PlanRow,
+    PlanRules,
+    plan_rows,
+    read_factor,
+    read_integer,
+)
 from utils import DataError, UserError
 
 # Added to seeds, so that draws are independent of those of other plans.
@@ -97,20 +105,24 @@ def sample_sequence_pairs(data: SequenceSet, rules: PlanRules) -> list[SequenceP
     anchored: every sequence gives one for each factor, and these share their first side; `nreps`
     times.
     sampled: every sequence gives one, the factors taking turns, as in the study; `nreps` times.
-    exhaustive: every pair of styles (dynamic) and every style with its jitter (static), once.
+    crossed, exhaustive: every pair of styles (dynamic) and every style with its jitter (static),
+    once. The two are one here: a frame has one jitter, whatever its style.
 
     Dynamic: two styles, one flow. Static: one style, the flow's colours jittered. Different: both.
-    Same: neither. Raises UserError where the rules cannot be met.
+    Same: neither. For the parts of the variance (`PlanRules.for_parts`) different pairs stand after
+    the others: one a draw if anchored, else every style with the jitter of every other one.
+
+    Raises UserError where the rules cannot be met.
     """
     if len(data.styles) < 2:
         raise UserError(
             f"a dynamic pair needs two styles, `styles` gives {len(data.styles)} for "
             f"{data.name}: {', '.join(data.styles) or 'none'}"
         )
-    if rules.pairing == "exhaustive":
+    if rules.pairing in ONCE:
         if set(rules.factors) != {DYNAMIC, STATIC}:
-            raise UserError("`pairing` exhaustive goes with 3 factors")
-        return [pair for name in data.videos for pair in _exhaustive(data, name, rules.seed)]
+            raise UserError(f"`pairing` {rules.pairing} goes with 3 factors")
+        return [pair for name in data.videos for pair in _of_all_styles(data, name, rules)]
     draws = itertools.product(range(rules.nreps), enumerate(data.videos))
     pairs = []
     for index, (repetition, (position, name)) in enumerate(draws):
@@ -133,15 +145,18 @@ def _drawn(data: SequenceSet, name: str, rules: PlanRules, index: int) -> Iterat
         DIFFERENT: (other, jitter),
         SAME: (style, 0),
     }
-    for factor in rules.factors:
+    for factor in (*rules.factors, *rules.for_parts):
         yield SequencePair(factor, name, style, 0, *second[factor], offset)
 
 
-def _exhaustive(data: SequenceSet, name: str, seed: int) -> Iterator[SequencePair]:
+def _of_all_styles(data: SequenceSet, name: str, rules: PlanRules) -> Iterator[SequencePair]:
+    jitter = rules.seed + 1
     for a, b in itertools.combinations(data.styles, 2):
         yield SequencePair(DYNAMIC, name, a, 0, b, 0, 1)
     for style in data.styles:
-        yield SequencePair(STATIC, name, style, 0, style, seed + 1, 1)
+        yield SequencePair(STATIC, name, style, 0, style, jitter, 1)
+    for a, b in itertools.permutations(data.styles, 2) if rules.for_parts else ():
+        yield SequencePair(DIFFERENT, name, a, 0, b, jitter, 1)
 
 
 def read_sequence_pairs(path: Path, data: SequenceSet) -> list[SequencePair]:

@@ -12,12 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from common.factors import DYNAMIC, FACTORS, STATIC
+from common.factors import DIFFERENT, DYNAMIC, FACTORS, STATIC
 from common.files import read_numbered_csv, write_csv
 from datasets.names import shortened
 from utils import DataError
 
-PAIRINGS = ("anchored", "sampled", "exhaustive")
+PAIRINGS = ("anchored", "sampled", "crossed", "exhaustive")
+# Those that show every sequence of a segmentation data set once.
+ONCE = ("crossed", "exhaustive")
 # The largest integer of a plan file. A seed may be any integer, but plans are read by people.
 MOST = 2**128 - 1
 
@@ -52,9 +54,10 @@ class PlanRules:
     """How a plan is sampled.
 
     seed: of all random choices.
-    factors: ids to sample pairs for.
+    factors: ids of the scored ones, to sample pairs for.
     pairing: one of `PAIRINGS`.
-    n_examples: number of pairs, None for one pass over the videos (3000 pairs at most).
+    n_examples: number of pairs of the scored factors, None for one pass over the videos (3000 pairs
+        at most).
     nreps: passes over the sequences of a segmentation data set.
     window: raw frames that a clip spans.
     same_video: whether a dynamic pair shows one video, else two of one class.
@@ -62,6 +65,7 @@ class PlanRules:
         classes.
     unstylized_static: whether static pairs show unstylized videos.
     two_frames: whether a clip of a sequence has two frames.
+    parts: whether different pairs are wanted where they are not scored.
     """
 
     seed: int
@@ -74,6 +78,16 @@ class PlanRules:
     shuffle_static: bool = True
     unstylized_static: bool = False
     two_frames: bool = False
+    parts: bool = False
+
+    @property
+    def for_parts(self) -> tuple[int, ...]:
+        """Ids of factors whose pairs are not scored, and serve to part the variance: that of
+        different pairs, where these go with the dynamic and the static ones."""
+        goes = {DYNAMIC, STATIC} <= set(self.factors) and DIFFERENT not in self.factors
+        alike = self.same_video and self.shuffle_static and not self.unstylized_static
+        wanted = self.parts and self.pairing != "sampled"
+        return (DIFFERENT,) if wanted and goes and alike else ()
 
 
 @dataclass(frozen=True)
@@ -126,6 +140,15 @@ class PairPlan:
         )
         return replace(self, rows=tuple(kept))
 
+    def without_factor(self, factor: int) -> PairPlan:
+        """The plan without the rows of a factor."""
+        kept = (row for row in self.rows if all(pair.factor != factor for pair in row.pairs))
+        return replace(self, rows=tuple(kept))
+
+    def count(self, factors: Collection[int]) -> int:
+        """How many rows have a pair of one of these factors."""
+        return sum(any(pair.factor in factors for pair in row.pairs) for row in self.rows)
+
     def write(self, path: Path) -> None:
         """Write the plan as CSV."""
         write_csv(path, [{self.numbered: i, **row.cells} for i, row in enumerate(self.rows)])
@@ -141,13 +164,18 @@ def distinct_clips(pairs: Iterable[Pair]) -> list[Any]:
 
 
 def require_factors(
-    pairs: Sequence[Pair], names: Sequence[str], estimated: Sequence[int], more: str
+    pairs: Sequence[Pair],
+    names: Sequence[str],
+    estimated: Sequence[int],
+    more: str,
+    for_parts: Sequence[int] = (),
 ) -> None:
     """Raise DataError if a factor to estimate has fewer than two pairs, or another one has any.
 
     names: those of all factors, in order of their ids.
     estimated: ids of the factors to estimate.
     more: what gives more pairs.
+    for_parts: ids of the factors that may have pairs, and need none.
     """
     for factor in estimated:
         found = sum(pair.factor == factor for pair in pairs)
@@ -156,7 +184,8 @@ def require_factors(
                 f"the plan has too few pairs for the factor {names[factor]!r}: {found}, at least 2 "
                 f"needed; {more}"
             )
-    others = {names[pair.factor] for pair in pairs if pair.factor not in estimated}
+    known = {*estimated, *for_parts}
+    others = {names[pair.factor] for pair in pairs if pair.factor not in known}
     if others:
         raise DataError(
             f"the plan has pairs of the factors {', '.join(sorted(others))}, which are not among "

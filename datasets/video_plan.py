@@ -6,8 +6,9 @@ Every draw is a function of (seed, index) alone.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,19 +58,18 @@ def sample_pairs(videos: VideoSet, rules: PlanRules) -> list[Pair]:
 
     anchored: every drawn video gives one pair of each factor; these share their first clip.
     sampled: every drawn video gives one pair of one random factor, as in the study.
-    exhaustive: every video gives every pair of styles (dynamic) and the shuffle of every style
-    (static), each from one window.
+    crossed: every drawn video gives every pair of styles (dynamic) and the shuffle of every style
+    (static), from one window and with one shuffle.
+    exhaustive: the same of every video, once, and every style has a shuffle of its own.
+
+    For the parts of the variance (`PlanRules.for_parts`) a draw also gives different pairs: one if
+    anchored, its clips those of the others but for a shuffle; else every style with the shuffle of
+    every other one. They take no random numbers, and are not counted in `n_examples`.
 
     Raises UserError where the rules cannot be met.
     """
     _check_rules(videos, rules)
-    if rules.pairing == "exhaustive":
-        return list(_exhaustive(videos, rules))
-    per_draw = len(rules.factors) if rules.pairing == "anchored" else 1
-    one_pass = min(DEFAULT_EXAMPLES, per_draw * len(videos.videos))
-    n_pairs = one_pass if rules.n_examples is None else rules.n_examples
-    draws = (_draw(videos, rules, index) for index in itertools.count())
-    return list(itertools.islice(itertools.chain.from_iterable(draws), n_pairs))
+    return list(_SAMPLERS[rules.pairing](videos, rules))
 
 
 def _check_rules(videos: VideoSet, rules: PlanRules) -> None:
@@ -78,13 +78,16 @@ def _check_rules(videos: VideoSet, rules: PlanRules) -> None:
             f"a dynamic pair needs two styles, `styles` {','.join(videos.styles)} gives "
             f"{len(videos.styles)}"
         )
-    if rules.pairing == "exhaustive":
-        if rules.n_examples is not None:
-            raise UserError(
-                "`pairing` exhaustive takes every pair: leave out `n_examples`, or use anchored"
-            )
-        if set(rules.factors) != {DYNAMIC, STATIC} or not rules.same_video:
-            raise UserError("`pairing` exhaustive goes with 3 factors and `m_same` True")
+    if rules.pairing == "exhaustive" and rules.n_examples is not None:
+        raise UserError(
+            "`pairing` exhaustive takes every pair: leave out `n_examples`, or use anchored"
+        )
+    if rules.pairing in ("crossed", "exhaustive") and (
+        set(rules.factors) != {DYNAMIC, STATIC} or not rules.same_video
+    ):
+        raise UserError(f"`pairing` {rules.pairing} goes with 3 factors and `m_same` True")
+    if rules.pairing == "crossed":
+        _check_crossed(videos, rules)
     labels = {video.label for video in videos.videos.values()}
     if not rules.same_video and None in labels:
         raise UserError(
@@ -94,6 +97,32 @@ def _check_rules(videos: VideoSet, rules: PlanRules) -> None:
         raise UserError("`app_shuffle` False needs at least two videos")
     if not rules.shuffle_static and None not in labels and len(labels) < 2:
         raise UserError("`app_shuffle` False needs videos of at least two classes")
+
+
+def _check_crossed(videos: VideoSet, rules: PlanRules) -> None:
+    if not rules.shuffle_static:
+        raise UserError(
+            "`app_shuffle` False: `pairing` crossed shows every style with its shuffle; give "
+            "`app_shuffle` True, or `pairing` anchored"
+        )
+    if rules.unstylized_static:
+        raise UserError(
+            "`use_normal_app` True: `pairing` crossed has a static pair of every style; give "
+            "`use_normal_app` False, or `pairing` anchored"
+        )
+    wanted, per_draw = rules.n_examples, _per_crossed_draw(videos)
+    if wanted is not None and wanted % per_draw:
+        below = wanted // per_draw * per_draw
+        near = f"{below} or {below + per_draw}" if below else str(per_draw)
+        raise UserError(
+            f"`n_examples` {wanted}: `pairing` crossed gives {per_draw} dynamic and static pairs a "
+            f"draw with {len(videos.styles)} styles, and draws stay whole; give {near}"
+        )
+
+
+def _per_crossed_draw(videos: VideoSet) -> int:
+    """Number of dynamic and static pairs of a crossed draw."""
+    return math.comb(len(videos.styles), 2) + len(videos.styles)
 
 
 def _start(videos: VideoSet, name: str, window: int, rng: np.random.Generator) -> int:
@@ -109,13 +138,38 @@ def _start(videos: VideoSet, name: str, window: int, rng: np.random.Generator) -
     return video.start + int(rng.integers(0, video.length - shortest, endpoint=True))
 
 
-def _draw(videos: VideoSet, rules: PlanRules, index: int) -> Iterator[Pair]:
-    """The pairs of draw `index`: a video by a seeded order of all, then one pair per factor."""
+def _video(videos: VideoSet, rules: PlanRules, index: int) -> str:
+    """The video of draw `index`, by a seeded order of all for every pass."""
     names = list(videos.videos)
     passes, position = divmod(index, len(names))
     order = np.random.default_rng([rules.seed, _ORDER, passes]).permutation(len(names))
+    return names[order[position]]
+
+
+def _drawn(videos: VideoSet, rules: PlanRules) -> Iterator[Pair]:
+    """The pairs of draw after draw; the last one may be cut, and then has no different pair."""
+    per_draw = len(rules.factors) if rules.pairing == "anchored" else 1
+    one_pass = min(DEFAULT_EXAMPLES, per_draw * len(videos.videos))
+    left = one_pass if rules.n_examples is None else rules.n_examples
+    for index in range(math.ceil(left / per_draw)):
+        drawn = list(itertools.islice(_draw(videos, rules, index), left))
+        left -= len(drawn)
+        yield from drawn
+        if rules.for_parts and len(drawn) == per_draw:
+            yield _different(drawn)
+
+
+def _different(drawn: Sequence[Pair]) -> Pair:
+    """The different pair of a draw: the other style, with the shuffle of the static pair."""
+    second = {pair.factor: pair.b for pair in drawn}
+    shuffle = second[STATIC].shuffle
+    return Pair(DIFFERENT, drawn[0].a, replace(second[DYNAMIC], shuffle=shuffle))
+
+
+def _draw(videos: VideoSet, rules: PlanRules, index: int) -> Iterator[Pair]:
+    """The pairs of draw `index`: a video, then one pair per factor."""
     rng = np.random.default_rng([rules.seed, _DRAW, index])
-    name = names[order[position]]
+    name = _video(videos, rules, index)
     style = str(rng.choice(videos.styles))
     anchor = Clip(name, style, _start(videos, name, rules.window, rng))
     factors = rules.factors
@@ -142,7 +196,11 @@ def _pair(videos: VideoSet, rules: PlanRules, factor: int, anchor: Clip, rng) ->
 
 
 def _shuffled(clip: Clip, rng: np.random.Generator) -> Clip:
-    return Clip(clip.video, clip.style, clip.start, int(rng.integers(1, 2**31)))
+    return replace(clip, shuffle=_shuffle_seed(rng))
+
+
+def _shuffle_seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(1, 2**31))
 
 
 def _other_style(videos: VideoSet, rules: PlanRules, anchor: Clip, rng) -> Clip:
@@ -172,8 +230,39 @@ def _exhaustive(videos: VideoSet, rules: PlanRules) -> Iterator[Pair]:
         rng = np.random.default_rng([rules.seed, _DRAW, index])
         start = _start(videos, name, rules.window, rng)
         clips = [Clip(name, style, start) for style in videos.styles]
-        yield from (Pair(DYNAMIC, a, b) for a, b in itertools.combinations(clips, 2))
-        yield from (_pair(videos, rules, STATIC, clip, rng) for clip in clips)
+        static = [_pair(videos, rules, STATIC, clip, rng) for clip in clips]
+        yield from _of_all_styles(clips, static, rules)
+
+
+def _crossed(videos: VideoSet, rules: PlanRules) -> Iterator[Pair]:
+    per_draw = _per_crossed_draw(videos)
+    one_pass = min(max(DEFAULT_EXAMPLES // per_draw, 1), len(videos.videos))
+    draws = one_pass if rules.n_examples is None else rules.n_examples // per_draw
+    for index in range(draws):
+        rng = np.random.default_rng([rules.seed, _DRAW, index])
+        name = _video(videos, rules, index)
+        start, shuffle = _start(videos, name, rules.window, rng), _shuffle_seed(rng)
+        clips = [Clip(name, style, start) for style in videos.styles]
+        static = [Pair(STATIC, clip, replace(clip, shuffle=shuffle)) for clip in clips]
+        yield from _of_all_styles(clips, static, rules)
+
+
+def _of_all_styles(
+    clips: Sequence[Clip], static: Sequence[Pair], rules: PlanRules
+) -> Iterator[Pair]:
+    """Every pair of the clips, the static pairs, and every clip with the shuffle of each other."""
+    yield from (Pair(DYNAMIC, a, b) for a, b in itertools.combinations(clips, 2))
+    yield from static
+    if rules.for_parts:
+        yield from (Pair(DIFFERENT, a.a, b.b) for a, b in itertools.permutations(static, 2))
+
+
+_SAMPLERS: dict[str, Callable[[VideoSet, PlanRules], Iterator[Pair]]] = {
+    "anchored": _drawn,
+    "sampled": _drawn,
+    "crossed": _crossed,
+    "exhaustive": _exhaustive,
+}
 
 
 _COLUMNS = ("video", "style", "start", "shuffle")

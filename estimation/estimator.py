@@ -131,6 +131,22 @@ def joint_encoding(unit_scores: np.ndarray, threshold: float = 0.5) -> dict[str,
     return dict(zip(CLASSES, [*units, np.flatnonzero(dead)], strict=True))
 
 
+def certain_units(
+    value: np.ndarray, lo: np.ndarray, hi: np.ndarray, threshold: float
+) -> np.ndarray:
+    """Which units have a class that their intervals do not leave in doubt, bool [C].
+
+    value, lo, hi: dynamic and static scores of the units and their intervals, [2, C]. Each interval
+    must lie on the side of the threshold that its score is on. Dead units are certain.
+
+    >>> value = np.array([[0.9, 0.6], [0.1, 0.1]])
+    >>> certain_units(value, value - 0.2, value + 0.2, 0.5)
+    array([ True, False])
+    """
+    sides = np.where(value > threshold, lo > threshold, hi <= threshold)
+    return np.asarray(sides.all(0) | np.isnan(value).any(0))
+
+
 def require_finite(values: np.ndarray, stage: str, clips: list[str]) -> None:
     """Raise DataError with stage, unit and clip at the first NaN or inf in values [N, C].
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
 # With fewer videos there are no intervals.
 LEAST_VIDEOS = 3
+# With fewer videos they may cover less often than they say.
+FEW_VIDEOS = 8
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,20 @@ class Interval:
     se: np.ndarray
     lo: np.ndarray
     hi: np.ndarray
+
+    @classmethod
+    def unknown(cls, value: np.ndarray) -> Interval:
+        """Numbers of which no more is known."""
+        none = np.full(value.shape, np.nan)
+        return cls(value, none, none, none, none)
+
+    def __getitem__(self, places: Any) -> Interval:
+        """Some of the numbers."""
+        return Interval(*(getattr(self, field.name)[places] for field in fields(self)))
+
+    def scaled(self, factor: float) -> Interval:
+        """The numbers in another unit."""
+        return Interval(*(factor * getattr(self, field.name) for field in fields(self)))
 
 
 class Jackknife:
@@ -53,8 +70,7 @@ class Jackknife:
         one degree of freedom less than videos; NaN for fewer than three videos."""
         n = self._n
         if n < LEAST_VIDEOS:
-            none = np.full(self.value.shape, np.nan)
-            return Interval(self.value, none, none, none, none)
+            return Interval.unknown(self.value)
         corrected = self.value - (n - 1) * (self._sum / n)
         spread = np.maximum(self._squares - self._sum**2 / n, 0)
         se = np.sqrt((n - 1) / n * spread)

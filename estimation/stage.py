@@ -47,7 +47,7 @@ USUAL = Rules()
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")  # undefined numbers are NaN
 def estimate_stage(read: Read, design: Design, rules: Rules = USUAL) -> Estimate:
-    """The estimate of one stage from its features, which are read twice, in chunks.
+    """The estimate of one stage from its features, which are read in chunks.
 
     read: rows, int64 [n], to features [n, C].
     design: pairs of rows. Different pairs at the residual index enter the parts alone where videos
@@ -90,6 +90,11 @@ def estimate_stage(read: Read, design: Design, rules: Rules = USUAL) -> Estimate
         total_variance=variance,
         inference=stage.inference() if design.is_known else None,
     )
+
+
+def readings(design: Design) -> int:
+    """How often the features of a stage are read: once more where there are intervals."""
+    return 2 if design.is_known and design.n_videos >= LEAST_VIDEOS else 1
 
 
 def _check_factors(design: Design, names: Sequence[str], rules: Rules) -> None:
@@ -166,7 +171,7 @@ class _Stage:
     def inference(self) -> Inference:
         """What stands beside the published numbers."""
         found = {name: Jackknife(x[0]) for name, x in self._numbers(self.moments).items()}
-        if self.design.n_videos >= LEAST_VIDEOS:
+        if readings(self.design) > 1:
             for name, replicates in self._replicates():
                 found[name].add(replicates)
         intervals = {name: x.interval(self.rules.confidence) for name, x in found.items()}

@@ -2,7 +2,7 @@
 
 plan.csv, config.json         before anything is computed
 features/                     the feature store
-estimates.csv, layerwise.csv, units.csv, joint_encoding.csv, two figures     at the end
+estimates.csv, layerwise.csv, units.csv, joint_encoding.csv, three figures   at the end
 skipped_videos.csv            only if a video was left out
 """
 
@@ -21,11 +21,11 @@ from typing import Any
 from common.files import partial_prefix, read_json, why_unwritable, write_csv, write_json
 from config import Config, as_json
 from measure.run import Run
-from results.figures import plot_joint_encoding, plot_layerwise
-from results.statistics import Results
+from results.blocks import Results
+from results.figures import plot_joint_encoding, plot_layerwise, plot_parts
 from results.store import FeatureStore
-from results.tables import joint_table, layerwise_table, write_tables
-from utils import DataError, UserError, file_name
+from results.tables import joint_table, layerwise_table, parts_table, write_tables
+from utils import DataError, UserError, as_options, file_name
 
 RECORD = "config.json"
 # Options that do not change what a run is.
@@ -57,7 +57,8 @@ def require_free_name(config: Config) -> None:
 def _options(folder: Path) -> dict[str, Any]:
     """The options of the run in a folder, as this version records them; empty if there is none."""
     try:
-        return as_json(Config(**read_json(folder / RECORD)["options"]))
+        # Older versions sampled no pairs that are not scored.
+        return as_json(Config(**{"parts": False, **read_json(folder / RECORD)["options"]}))
     except (UserError, KeyError, TypeError):
         return {}
 
@@ -165,14 +166,21 @@ def save_results(folder: Path, results: Results, bad_videos: Mapping[str, str]) 
     if bad_videos:
         rows = [{"video": video, "reason": reason} for video, reason in bad_videos.items()]
         write_csv(folder / "skipped_videos.csv", rows)
-    return [plot_layerwise(folder, [results]), plot_joint_encoding(folder, results)]
+    return [
+        *plot_parts(folder, [results]),
+        plot_layerwise(folder, [results]),
+        plot_joint_encoding(folder, results),
+    ]
 
 
 def summary(results: Results, joint: bool) -> str:
-    """The tables for the screen."""
-    parts = [f"{results.title}:", layerwise_table(results)]
+    """The tables for the screen, and what must be known of them."""
+    title = ", ".join(filter(None, (results.title, results.how_certain)))
+    parts = [f"{title}:", layerwise_table(results)]
+    if results.has_parts:
+        parts += ["", "parts of the variance, which add up to 1:", parts_table(results)]
     if joint:
         for threshold in results.thresholds:
             parts += ["", f"joint encoding, unit scores above {threshold:g}:"]
             parts.append(joint_table(results, threshold))
-    return "\n".join(parts)
+    return "\n".join([*parts, *map(as_options, results.remarks)])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from common.factors import FACTORS
+from common.factors import DIFFERENT, FACTORS, scored_factors
 from common.files import read_json
 from common.tasks import SEGMENTATION
 from config import Config, check
 from datasets.catalogue import DATASETS
 from datasets.dataset import DataRequest, DataSet
-from datasets.pair_plan import PairPlan, PlanRules, require_factors
+from datasets.pair_plan import ONCE, PairPlan, PlanRules, require_factors
 from datasets.videos import stop_or_skip
 from measure.folder import RECORD, advising_a_new_run, require_free_name, require_writable
 from measure.request import find_network, resolved
@@ -36,7 +36,8 @@ def prepare(config: Config) -> Run:
         require_writable(config)
     resolve_device(config.device)
     data = find_data(config, network)
-    plan = _plan(config, network, data)
+    rules = _rules(config, network)
+    plan = _plan(config, rules, data)
     problems = {**data.listed.problems, **data.check(plan)}
     # The plan of a run that has begun stays as it is.
     stop_or_skip(problems, config.on_bad_video, begun=bool(config.resume))
@@ -53,7 +54,9 @@ def prepare(config: Config) -> Run:
     )
     run.policy.require_few({})
     _ = run.groups  # or what is wrong with their file
-    require_factors(plan.pairs, FACTORS, _estimated(config), _more_pairs(config, network))
+    require_factors(
+        plan.pairs, FACTORS, rules.factors, _more_pairs(config, network), rules.for_parts
+    )
     return replace(run, checkpoint=fetched(config, network, checkpoint))
 
 
@@ -76,14 +79,10 @@ def find_data(config: Config, network: Network) -> DataSet:
     return DATASETS[config.dataset].find(config.dataset, request)
 
 
-def _estimated(config: Config) -> tuple[int, ...]:
-    return tuple(k for k in range(config.n_factors) if k != config.residual_index)
-
-
-def _plan(config: Config, network: Network, data: DataSet) -> PairPlan:
-    rules = PlanRules(
+def _rules(config: Config, network: Network) -> PlanRules:
+    return PlanRules(
         seed=config.random_seed,
-        factors=_estimated(config),
+        factors=scored_factors(config.n_factors, config.residual_index),
         pairing=config.pairing,
         n_examples=config.n_examples,
         window=network.clip.window,
@@ -91,8 +90,12 @@ def _plan(config: Config, network: Network, data: DataSet) -> PairPlan:
         shuffle_static=config.app_shuffle,
         unstylized_static=config.use_normal_app,
         two_frames=network.clip.rows > 1,
+        parts=config.parts,
         **({"nreps": config.nreps} if config.nreps else {}),
     )
+
+
+def _plan(config: Config, rules: PlanRules, data: DataSet) -> PairPlan:
     if config.resume:
         with advising_a_new_run():
             return replace(data.read_plan(config.resume / "plan.csv", rules), given=False)
@@ -102,12 +105,14 @@ def _plan(config: Config, network: Network, data: DataSet) -> PairPlan:
         plan = data.read_plan(config.pairs, rules)
     except DataError as error:
         raise DataError(f"`pairs`: {error}") from None
-    if config.n_examples not in (None, len(plan.pairs)):
+    scored = sum(pair.factor in rules.factors for pair in plan.pairs)
+    if config.n_examples not in (None, scored):
         raise UserError(
-            f"`n_examples` {config.n_examples}: the plan {config.pairs} has {len(plan.pairs)} "
-            "pairs; leave it out"
+            f"`n_examples` {config.n_examples}: the plan {config.pairs} has {scored} scored pairs; "
+            "leave it out"
         )
-    return plan
+    unwanted = not config.parts and DIFFERENT not in rules.factors
+    return plan.without_factor(DIFFERENT) if unwanted else plan
 
 
 def _more_pairs(config: Config, network: Network) -> str:
@@ -116,9 +121,10 @@ def _more_pairs(config: Config, network: Network) -> str:
         return "start a new run with more of them"
     if config.pairs:
         return "give other `pairs`"
-    if config.pairing == "exhaustive":
+    of_sequences = network.task == SEGMENTATION
+    if config.pairing == "exhaustive" or (of_sequences and config.pairing in ONCE):
         return "give more `styles`, or another `pairing`"
-    return f"give a larger `{'nreps' if network.task == SEGMENTATION else 'n_examples'}`"
+    return f"give a larger `{'nreps' if of_sequences else 'n_examples'}`"
 
 
 def fetched(config: Config, network: Network, checkpoint: str) -> str:

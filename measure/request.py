@@ -18,6 +18,7 @@ from common.tasks import SEGMENTATION
 from config import USUAL_MODEL, Config, changed, require_task
 from datasets.catalogue import DATASETS, USUAL
 from datasets.geometry import ClipOptions
+from datasets.pair_plan import ONCE
 from datasets.stylized_sequences import ENVIRONMENT
 from models import catalogue
 from models.network import Network
@@ -103,7 +104,7 @@ def _values(content: Mapping[str, Any], config: Config) -> dict[str, Any]:
         raise DataError(f"{config.cfg_file}: crop_size {crop!r} is not [height, width]")
     if values.get("nreps", 1) < 1:
         raise DataError(f"{config.cfg_file}: nreps {values['nreps']} is below 1")
-    if config.pairs or config.pairing == "exhaustive":
+    if config.pairs or config.pairing in ONCE:
         values.pop("nreps", None)
     return values
 

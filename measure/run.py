@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.factors import FACTORS
+from common.factors import FACTORS, scored_factors
 from config import Config, as_json
 from datasets.dataset import DataSet
 from datasets.geometry import Geometry
@@ -137,9 +137,11 @@ class Run:
     def record(self) -> dict[str, Any]:
         """All that the results depend on, and that two runs of one folder have in common."""
         config = self.config
+        # Rows of other factors leave the numbers as they are: such runs are made alike.
+        scored = scored_factors(config.n_factors, config.residual_index)
         return {
             **self.identity,
-            "pairing": [config.pairing, len(self.plan.rows)],
+            "pairing": [config.pairing, self.plan.count(scored)],
             "dataset": [self.data.listed.name, *config.styles],
             "factors": [config.n_factors, config.residual_index],
             "thresholds": list(config.joint_encoding_thresh),

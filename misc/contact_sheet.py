@@ -1,4 +1,4 @@
-"""A picture of pairs: what a static and a dynamic pair look like on the data at hand.
+"""A picture of pairs: what those of every factor look like on the data at hand.
 
     python misc/contact_sheet.py --resume dim_outputs/RUN --save pairs.png
     python misc/contact_sheet.py --dataset plain --stylized_data_dir DIR --save pairs.png

@@ -17,9 +17,12 @@ from common.options import script_parser
 from common.process import run_script
 from config import Config
 from datasets.synthetic import make
+from estimation.inference import PARTS
 from misc import contact_sheet
-from results.figures import plot_layerwise
-from results.statistics import CLASS, LAYER, Results, find
+from results.blocks import Results, find
+from results.figures import plot_parts
+from results.statistics import LAYER
+from results.tables import with_interval
 from utils import format_table
 
 INTRODUCTION = """\
@@ -34,9 +37,9 @@ other to name the style it is painted in. Both now see pairs of clips that share
                  appearance reacts alike to both
 
 How alike, over all units of a stage, is the score: about 1 for the same reaction, 0 for an
-unrelated one, below 0 for opposite ones.
+unrelated one, below 0 for opposite ones. With pairs of clips that share neither, the variance of
+the units falls into four parts: static only, dynamic only, both, neither.
 """
-CLASSES = ("dynamic", "static", "joint", "residual")
 EXPECTED = {"demo_motion": "motion", "demo_appearance": "appearance"}
 # None of these videos was seen in training, which used other seeds.
 VIDEOS_SEED, N_VIDEOS, N_EXAMPLES = 2022, 64, 512
@@ -59,8 +62,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     measured = [measure(name, videos, folder) for name in EXPECTED]
     sheet = folder / "pairs.png"
     contact_sheet.main(["--resume", str(measured[0].folder), "--save", str(sheet), "--rows", "2"])
-    figure = plot_layerwise(folder, [outcome.results for outcome in measured], "demo")
-    print("\n" + compare([outcome.results for outcome in measured]))
+    all_results = [outcome.results for outcome in measured]
+    (figure,) = plot_parts(folder, all_results, "demo")
+    print("\n" + compare(all_results))
     print(f"\nthe pairs that the networks saw: {sheet}\nall stages of both networks:     {figure}")
 
 
@@ -83,19 +87,20 @@ def compare(all_results: Sequence[Results]) -> str:
     """The last stage of the networks as a table, and what it says."""
     rows, verdicts = [], []
     for results in all_results:
-        scores = find(list(results.by_stage(LAYER).values())[-1], "score")
+        last = list(results.by_stage(LAYER).values())[-1]
+        scores, parts = find(last, "score"), find(last, "part")
         dynamic, static = scores.part("dynamic"), scores.part("static")
-        units = find(list(results.by_stage(CLASS, results.thresholds[0]).values())[-1], "units")
-        counts = [str(units.part(name)) for name in CLASSES]
+        shown = [with_interval(*ends) for ends in zip(parts.value, parts.lo, parts.hi, strict=True)]
         task = EXPECTED[results.model]
-        rows.append([results.model, task, f"{dynamic:.3f}", f"{static:.3f}", *counts])
+        rows.append([results.model, task, f"{dynamic:.3f}", f"{static:.3f}", *shown[:3]])
         more, less = ("dynamic", "static") if dynamic > static else ("static", "dynamic")
         verdicts.append(
             f"The network trained on {task} encodes more {more} than {less} information."
         )
     head = ["network", "trained on", "dynamic score", "static score"]
-    head += [f"{name} units" for name in CLASSES]
-    return "\n".join(["The last stage of each:", format_table(head, rows), "", *verdicts])
+    head += [name.replace("_", " ") for name in PARTS[:3]]
+    title = f"The last stage of each ({all_results[0].how_certain})"
+    return "\n".join([f"{title}:", format_table(head, rows), "", *verdicts])
 
 
 if __name__ == "__main__":

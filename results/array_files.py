@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -33,24 +34,50 @@ def open_array(path: Path) -> np.ndarray | None:
         return None
 
 
-def write_rows(path: Path, rows: Sequence[int], values: np.ndarray) -> None:
+def read_rows(path: Path, rows: np.ndarray) -> np.ndarray:
+    """Rows of the array in a file, [len(rows), ...].
+
+    Not through a memory map, whose pages would count as memory that is taken.
+
+    Raises DataError for a file that is shorter than it was.
+    """
+    with path.open("rb") as file:
+        shape, dtype = _header(file)
+        start, found = file.tell(), np.empty((len(rows), *shape[1:]), dtype)
+        for first, last in _runs(rows):
+            file.seek(start + int(rows[first]) * found[:1].nbytes)
+            wanted = found[first:last]
+            if file.readinto(wanted.data) < wanted.nbytes:
+                raise DataError(f"{path} was cut off while it was read")
+    return found
+
+
+def write_rows(path: Path, rows: Sequence[int] | np.ndarray, values: np.ndarray) -> None:
     """Write values [len(rows), ...] into rows of the array in a file.
 
     Not through a memory map: with that, a file that was cut off meanwhile ends the process.
     """
-    if not len(rows):
-        return
     with path.open("r+b") as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0
-        (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+        _header(file)
         start, size = file.tell(), values[:1].nbytes
         # Neighbours at once: a process that is killed leaves all or none of them.
-        first = 0
-        for last in (*np.flatnonzero(np.diff(rows) != 1), len(rows) - 1):
-            file.seek(start + rows[first] * size)
-            file.write(values[first : last + 1].tobytes())
-            first = last + 1
+        for first, last in _runs(rows):
+            file.seek(start + int(rows[first]) * size)
+            file.write(values[first:last].tobytes())
+
+
+def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of the array in a file, which stands at the array's first byte then."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0
+    shape, _, dtype = (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+    return shape, dtype
+
+
+def _runs(rows: Sequence[int] | np.ndarray) -> Iterator[tuple[int, int]]:
+    """The first place, and that behind the last, of every run of neighbours."""
+    ends = [*np.flatnonzero(np.diff(rows) != 1) + 1, len(rows)] if len(rows) else []
+    yield from zip([0, *ends[:-1]], ends, strict=True) if ends else ()
 
 
 def write_zeros(path: Path, shape: tuple[int, int]) -> None:

@@ -15,5 +15,6 @@ COLOURS = {
 # Of anything else.
 OTHER = "#555555"
 MARKERS = {"dynamic": "o", "static": "s", "different": "^", "same": "D"}
+MARKERS |= {"joint": "D", "residual": "v"}
 # Of lines behind the data, and of intervals on bars.
 GREY, DARK = "#888888", "#333333"

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, compress
 from pathlib import Path
 
 import numpy as np
 
 from common.factors import DYNAMIC, FACTORS, STATIC
+from results.blocks import Block, Results, classes, classified, find
 from results.chains import by_stream
 from results.panels import Grid, Panel, Series
 from results.plotting import save_figure
-from results.statistics import CLASS, LAYER, UNIT, Block, Results, classes, classified
+from results.statistics import CLASS, LAYER, UNIT, Plot
+
+# The factors and classes whose colours parts of the variance have.
+_LIKE = {"dynamic_only": "dynamic", "static_only": "static", "both": "joint", "neither": "residual"}
 
 
 def plot_layerwise(folder: Path, all_results: Sequence[Results], name: str = "layerwise") -> Path:
     """Plot the statistics of every stage, a row of panels per network; returns the PNG's path."""
     return save_figure(folder / name, layerwise_grid(all_results))
+
+
+def plot_parts(folder: Path, all_results: Sequence[Results], name: str = "parts") -> list[Path]:
+    """Plot the parts of the variance by stage, a row of panels per network; returns the PNG's
+    path, or nothing where no network has parts."""
+    grid = parts_grid(all_results)
+    return [save_figure(folder / name, grid)] if grid else []
 
 
 def plot_joint_encoding(folder: Path, results: Results, name: str = "joint_encoding") -> Path:
@@ -29,6 +41,8 @@ def plot_joint_encoding(folder: Path, results: Results, name: str = "joint_encod
 def layerwise_grid(all_results: Sequence[Results]) -> Grid:
     """A row per network and a column per statistic, with the same limits for all networks."""
     rows = [_plotted(results.by_stage(LAYER)) for results in all_results]
+    known = [any(map(_is_known, chain(*column))) for column in zip(*rows, strict=True)]
+    rows = [list(compress(row, known)) for row in rows]
     limits = [_limits(list(chain(*column))) for column in zip(*rows, strict=True)]
     return [
         [
@@ -39,15 +53,73 @@ def layerwise_grid(all_results: Sequence[Results]) -> Grid:
     ]
 
 
+def parts_grid(all_results: Sequence[Results]) -> Grid:
+    """A row per network: the parts of the variance as bars, which add up to 1, and one by one with
+    their intervals; no row for a network without them."""
+    rows = [
+        [find(blocks, "part") for blocks in results.by_stage(LAYER).values()]
+        for results in all_results
+    ]
+    known = [any(map(_is_known, blocks)) for blocks in rows]
+    shown = list(compress(rows, known))
+    if not shown:
+        return []
+    limits = _limits(list(chain(*shown)), Plot("lines", reach=(0.0, 1.0)))
+    return [
+        _parts_row(results, blocks, limits)
+        for results, blocks in zip(compress(all_results, known), shown, strict=True)
+    ]
+
+
+def _parts_row(
+    results: Results, blocks: Sequence[Block], limits: tuple[float, float]
+) -> list[Panel | None]:
+    places = stage_places(results)
+    bars, lines = (
+        _stage_panel(title, blocks, span, places, Plot(kind, "part of the variance"))
+        for title, span, kind in (
+            (results.title, (0.0, 1.0), "stacked"),
+            (results.how_certain, limits, "lines"),
+        )
+    )
+    return [replace(bars, series=_adding_up(bars.series)), lines]
+
+
+def _adding_up(parts: Sequence[Series]) -> list[Series]:
+    """Bars that fill 0 to 1: of parts below 0, as noise makes them, nothing can be seen."""
+    values = np.maximum(np.array([part.values for part in parts]), 0.0)
+    with np.errstate(invalid="ignore"):
+        values = values / values.sum(0)
+    return [replace(part, values=v, lo=(), hi=()) for part, v in zip(parts, values, strict=True)]
+
+
 def joint_encoding_grid(results: Results) -> Grid:
     """The classes of units by stage, and the units of the last stage, at the first threshold."""
     threshold = results.thresholds[0]
     title = f"{results.title}\nclasses of units, scores above {threshold:g}"
-    plotted = _plotted(results.by_stage(CLASS, threshold))
-    places = stage_places(results)
-    panels = [_stage_panel(title, blocks, _limits(blocks), places) for blocks in plotted]
+    by_stage = results.by_stage(CLASS, threshold)
+    counted, certain = (
+        _stage_panel(title, blocks, _limits(blocks), stage_places(results))
+        for blocks in (
+            [find(blocks, name) for blocks in by_stage.values()]
+            for name in ("percent", "certain_percent")
+        )
+    )
     scores = classified(list(results.by_stage(UNIT).values())[-1])
-    return [[*panels, _unit_panel(scores, threshold)]]
+    return [[_with_doubt(counted, certain), _unit_panel(scores, threshold)]]
+
+
+def _with_doubt(counted: Panel, certain: Panel) -> Panel:
+    """Bars whose part that is not certain is pale; as they are where nothing is known of that."""
+    known = {series.label: np.asarray(series.values) for series in certain.series}
+    if np.isnan(list(known.values())).all():
+        return counted
+    series = []
+    for every in counted.series:
+        sure = known[every.label]
+        rest = np.asarray(every.values) - sure
+        series += [replace(every, values=sure), replace(every, values=rest, pale=True)]
+    return replace(counted, series=series)
 
 
 def _plotted(by_stage: Mapping[str, Sequence[Block]]) -> list[list[Block]]:
@@ -56,13 +128,17 @@ def _plotted(by_stage: Mapping[str, Sequence[Block]]) -> list[list[Block]]:
     return [list(blocks) for blocks in columns if blocks[0].statistic.plot.kind]
 
 
-def _limits(blocks: Sequence[Block]) -> tuple[float, float]:
+def _is_known(block: Block) -> bool:
+    return bool(np.isfinite(block.value).any())
+
+
+def _limits(blocks: Sequence[Block], plot: Plot | None = None) -> tuple[float, float]:
     """Of the y axis, around all values and intervals. Lines have a margin, so that no marker is
     cut; bars stand on their axis and have one where they go beyond what is shown at least."""
     numbers = [array[b.shown] for b in blocks for array in (b.value, b.lo, b.hi)]
     values = np.concatenate(numbers)
     values = values[np.isfinite(values)]
-    plot = blocks[0].statistic.plot
+    plot = plot or blocks[0].statistic.plot
     least, most = plot.reach
     low, high = float(values.min(initial=least)), float(values.max(initial=most))
     margin = 0.05 * (high - low)
@@ -71,10 +147,15 @@ def _limits(blocks: Sequence[Block]) -> tuple[float, float]:
 
 
 def _stage_panel(
-    title: str, blocks: Sequence[Block], limits: tuple[float, float], places: Sequence[str]
+    title: str,
+    blocks: Sequence[Block],
+    limits: tuple[float, float],
+    places: Sequence[str],
+    plot: Plot | None = None,
 ) -> Panel:
     """A statistic along the stages, in its parts; dead units only where there are any."""
     statistic, parts = blocks[0].statistic, blocks[0].parts
+    plot = plot or statistic.plot
     at_stage = {block.stage: np.array([block.value, block.lo, block.hi]) for block in blocks}
     prefix = common_prefix(list(at_stage))
     gap = np.full((3, len(parts)), np.nan)
@@ -82,12 +163,12 @@ def _stage_panel(
     shown = [k for k in blocks[0].shown if parts[k] != "dead" or np.nansum(numbers[:, 0, k])]
     return Panel(
         title=title,
-        kind=statistic.plot.kind,
+        kind=plot.kind,
         xlabel=f"stage in {prefix[:-1]}" if prefix else "stage",
-        ylabel=statistic.plot.label,
+        ylabel=plot.label,
         positions=range(len(places)),
         series=[
-            Series(parts[k] or statistic.name, *numbers[:, : 3 if statistic.bounds else 1, k].T)
+            _series(parts[k] or statistic.name, numbers[:, :, k].T, statistic.has_interval)
             for k in shown
         ],
         ticks=[(at, stage.removeprefix(prefix)) for at, stage in enumerate(places) if stage],
@@ -96,20 +177,33 @@ def _stage_panel(
     )
 
 
+def _series(name: str, numbers: np.ndarray, has_interval: bool) -> Series:
+    """A part with its values and the ends of their intervals, [3, places]."""
+    value, lo, hi = numbers
+    label, like = name.replace("_", " "), _LIKE.get(name, name)
+    if has_interval and np.isfinite(numbers[1:]).any():
+        return Series(label, value, lo, hi, like=like)
+    return Series(label, value, like=like)
+
+
 def _unit_panel(scores: Block, threshold: float) -> Panel:
     """The units of a stage by their dynamic and static scores, in the colours of their classes."""
     dynamic, static = (scores.part(FACTORS[k]) for k in (DYNAMIC, STATIC))
+    found = classes(scores, threshold)
+    sure = np.ones(len(dynamic), dtype=bool) if found.certain is None else found.certain
     low = float(np.nan_to_num([dynamic, static]).min(initial=0.0))
+    doubtful = "" if sure.all() else f"\n(pale: undecided, {np.count_nonzero(~sure)})"
     return Panel(
-        title=f"stage {scores.stage}, {len(dynamic)} units",
+        title=f"stage {scores.stage}, {len(dynamic)} units{doubtful}",
         kind="scatter",
         xlabel="dynamic score of a unit",
         ylabel="static score of a unit",
         positions=[],
         series=[
-            Series(name, static[units], positions=dynamic[units])
-            for name, units in classes(scores, threshold).items()
+            Series(name, static[shown], positions=dynamic[shown], pale=pale)
+            for name, units in found.units.items()
             if name != "dead"
+            for pale, shown in ((True, units[~sure[units]]), (False, units[sure[units]]))
         ],
         limits=(low - 0.05, 1.05),
         references=[("x", threshold), ("y", threshold)],

@@ -26,6 +26,7 @@ class Series:
     hi: upper ends, in the same way.
     positions: by default those of the panel.
     like: the factor or class whose colour it has; by default its label.
+    pale: whether its colour is lighter, as of what is in doubt; it is not in the legend then.
     """
 
     label: str
@@ -34,6 +35,7 @@ class Series:
     hi: Numbers = ()
     positions: Numbers = ()
     like: str = ""
+    pale: bool = False
 
     @property
     def colour(self) -> str:
@@ -91,6 +93,7 @@ def labels(grid: Grid) -> dict[str, Series]:
     """One series of each label in a figure, for its legend: in the order of the colours."""
     every = [series for row in grid for panel in row if panel for series in panel.series]
     known = list(COLOURS)
+    every = [series for series in every if not series.pale]
     every.sort(key=lambda s: known.index(s.label) if s.label in known else len(known))
     return {series.label: series for series in every}
 

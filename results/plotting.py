@@ -37,6 +37,8 @@ _STYLE: dict[Any, Any] = {
 _WIDTH, _NARROW = 6.6, 3.6
 _LINE, _CHARACTER = 0.14, 0.065
 _NAME = 42
+# How much of its colour is left to what is in doubt.
+_PALE = 0.35
 
 
 def save_figure(path: Path, grid: Grid) -> Path:
@@ -169,6 +171,9 @@ def _plot_lines(axes: Axes, panel: Panel) -> None:
             label=series.label,
         )
         _plot_intervals(axes, panel.positions, series, series.colour)
+        if len(series.lo):
+            ends = np.asarray(series.lo, float), np.asarray(series.hi, float)
+            axes.fill_between(panel.positions, *ends, color=series.colour, alpha=0.15, linewidth=0)
 
 
 def _plot_intervals(axes: Axes, at: Numbers, series: Series, colour: str) -> None:
@@ -190,7 +195,8 @@ def _plot_stacked(axes: Axes, panel: Panel) -> None:
     bars = axes.barh if panel.horizontal else axes.bar
     for series in panel.series:
         values = np.nan_to_num(series.values)
-        bars(panel.positions, values, 0.7, base, label=series.label, color=series.colour)
+        alpha, label = (_PALE, "") if series.pale else (1.0, series.label)
+        bars(panel.positions, values, 0.7, base, label=label, color=series.colour, alpha=alpha)
         base += values
 
 
@@ -213,8 +219,8 @@ def _plot_scatter(axes: Axes, panel: Panel) -> None:
             series.values,
             size,
             series.colour,
-            label=series.label,
-            alpha=0.7,
+            label="" if series.pale else series.label,
+            alpha=_PALE if series.pale else 0.7,
             linewidths=0,
         )
     axes.set_aspect("equal")

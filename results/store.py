@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard
 from urllib.parse import quote
@@ -20,13 +21,14 @@ import numpy as np
 from common.files import atomic_path, partial_prefix, read_csv, read_json, write_csv, write_json
 from common.parts import in_words
 from estimation.estimator import require_finite
-from results.array_files import checksum, open_array, write_rows, write_zeros
+from results.array_files import checksum, open_array, read_rows, write_rows, write_zeros
 from utils import DataError, UserError, counted
 
 CHECKSUMS, IDENTITY, CLIPS = "checksums.npy", "identity.json", "clips.csv"
 # What stores had in place of checksums until there were some: bool [clips].
 _DONE = "done.npy"
 _TO_DO = -1
+_CHUNK = 1024
 # Columns of clips.csv that say which files a clip was read from.
 _FILE_COLUMNS = ("files", "bytes")
 
@@ -40,7 +42,7 @@ class FeatureStore:
     def __init__(self, folder: Path, stages: Sequence[str], clips: Sequence[str]):
         """The store in `folder`, whose damaged clips count as not computed."""
         self.folder, self.stages, self.clips = folder, tuple(stages), list(clips)
-        self._maps: dict[str, np.ndarray] = {}
+        self._sound: set[str] = set()
         recorded = _read_done(folder)
         self._sums = self._read_checksums()
         for column, stage in enumerate(self.stages):
@@ -174,7 +176,7 @@ class FeatureStore:
             self._sums[rows, column] = [
                 checksum(stage, row, value) for row, value in zip(rows, values, strict=True)
             ]
-            self._maps.pop(stage, None)
+            self._sound.discard(stage)
         # Last: a clip is done when all of it is there.
         write_rows(self.folder / CHECKSUMS, rows, self._sums[rows])
 
@@ -188,7 +190,22 @@ class FeatureStore:
 
         Raises DataError for features that are not those that were written.
         """
-        if stage not in self._maps:
+        self._require_sound(stage)
+        array = open_array(self.path(stage))
+        assert array is not None
+        return array
+
+    def reader(self, stage: str) -> Callable[[np.ndarray], np.ndarray]:
+        """Rows to features of a stage, float32 [rows, C], which are read when they are asked for.
+
+        Raises DataError for features that are not those that were written.
+        """
+        self._require_sound(stage)
+        return partial(read_rows, self.path(stage))
+
+    def _require_sound(self, stage: str) -> None:
+        """Raise DataError for features of a stage that are not those that were written."""
+        if stage not in self._sound:
             damaged = self._damaged(stage)
             if damaged.any():
                 row = int(damaged.argmax())
@@ -197,14 +214,6 @@ class FeatureStore:
                     f"{counted(int(damaged.sum()), 'clip')}, such as {self.clips[row]}, "
                     f"{self._fault(stage, row)}; resumed, the run computes them again"
                 )
-        return self._maps[stage]
-
-    def reader(self, stage: str) -> Callable[[np.ndarray], np.ndarray]:
-        """Rows to features of a stage, float32 [rows, C], which are read when they are asked for.
-
-        Raises DataError for features that are not those that were written.
-        """
-        return self.features(stage).__getitem__
 
     def _read_checksums(self) -> np.ndarray:
         """The checksums, int64 [clips, stages]; all to do where they cannot be read."""
@@ -239,19 +248,18 @@ class FeatureStore:
             (self.folder / _DONE).unlink(missing_ok=True)
 
     def _damaged(self, stage: str) -> np.ndarray:
-        """Which clips have other features of a stage than those written, bool [clips].
-
-        A sound array is kept as a memory map.
-        """
-        sums = self._sums[:, self.stages.index(stage)]
-        array = open_array(self.path(stage))
+        """Which clips have other features of a stage than those written, bool [clips]."""
+        sums, path = self._sums[:, self.stages.index(stage)], self.path(stage)
+        array = open_array(path)
         if not _is_sound(array) or array.shape[:1] != sums.shape:
             return sums >= 0
         damaged = np.zeros(len(sums), dtype=bool)
-        for row in map(int, np.flatnonzero(sums >= 0)):
-            damaged[row] = checksum(stage, row, array[row]) != sums[row]
+        done = np.flatnonzero(sums >= 0)
+        for rows in np.array_split(done, len(done) // _CHUNK + 1):
+            for row, values in zip(rows.tolist(), read_rows(path, rows), strict=True):
+                damaged[row] = checksum(stage, row, values) != sums[row]
         if not damaged.any():
-            self._maps[stage] = array
+            self._sound.add(stage)
         return damaged
 
     def _fault(self, stage: str, row: int) -> str:

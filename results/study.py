@@ -24,7 +24,8 @@ from common.files import clear_partials, open_csv, read_json
 from common.parts import in_words
 from common.tasks import RECOGNITION, SEGMENTATION
 from results import final_files, joint_files
-from results.statistics import LAYER, UNIT, Results, classified, find
+from results.blocks import Results, classified, find
+from results.statistics import LAYER, UNIT
 from utils import DataError, UserError, file_name
 
 # What runs of different seeds may differ in: thresholds do not enter the files of `final`.

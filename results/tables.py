@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.files import open_csv
-from results.statistics import CLASS, LAYER, UNIT, Block, Results, classes, classified, find
+from results.blocks import Block, Results, classes, classified, find
+from results.statistics import CLASS, LAYER, UNIT
 from utils import format_table
 
 # Some rows of a CSV file, as columns; what is the same in all of them is repeated without end.
@@ -41,7 +42,7 @@ def write_columns(path: Path, groups: Iterator[Columns]) -> None:
 def layerwise_columns(results: Results) -> Iterator[Columns]:
     """A row per stage and factor."""
     for stage, blocks in results.by_stage(LAYER).items():
-        factors = max((b.parts for b in blocks if b.statistic.in_rows), key=len)
+        factors = find(blocks, "score").parts
         yield {**_key(results, stage), "factor": factors, **_wide(blocks, factors)}
 
 
@@ -55,15 +56,22 @@ def unit_columns(results: Results) -> Iterator[Columns]:
             **_cells(scores, scores.value),
             **{f"class_at_{t}": unit_classes(scores, t) for t in results.thresholds},
             **_wide(blocks),
+            **{f"certain_at_{t}": _certain(scores, t) for t in results.thresholds},
         }
 
 
 def unit_classes(scores: Block, threshold: float) -> list[str]:
     """The joint-encoding class of every unit, in order, from the block of unit scores."""
     names = np.full(scores.value.shape[1], "", dtype=object)
-    for name, units in classes(scores, threshold).items():
+    for name, units in classes(scores, threshold).units.items():
         names[units] = name
     return names.tolist()
+
+
+def _certain(scores: Block, threshold: float) -> Iterable[Any]:
+    """Whether the class of every unit is certain; nothing where there are no intervals."""
+    certain = classes(scores, threshold).certain
+    return repeat("") if certain is None else certain.tolist()
 
 
 def joint_columns(results: Results) -> Iterator[Columns]:
@@ -72,7 +80,8 @@ def joint_columns(results: Results) -> Iterator[Columns]:
         for stage, blocks in results.by_stage(CLASS, threshold).items():
             names = find(blocks, "units").parts
             columns = _wide(blocks, names)
-            columns["percent"] = [round(percent, 2) for percent in columns["percent"]]
+            for name in ("percent", "certain_percent", "undecided_percent"):
+                columns[name] = [round(percent, 2) for percent in islice(columns[name], len(names))]
             at = {"threshold": repeat(threshold), "class": names}
             yield {**_key(results, stage), **at, **columns}
 
@@ -82,16 +91,15 @@ def estimate_columns(results: Results) -> Iterator[Columns]:
     for block in results.table:
         at = "" if block.threshold is None else f"_at_{block.threshold}"
         for k, part in enumerate(block.parts):
-            value, lo, hi = (np.atleast_1d(array[k]) for array in (block.value, block.lo, block.hi))
+            columns = {"value": block.value, "lo": block.lo, "hi": block.hi}
+            columns["corrected"] = block.corrected
             yield {
                 **_key(results, block.stage),
                 "level": repeat(block.statistic.level + at),
-                "unit": range(len(value)) if block.statistic.level == UNIT else [""],
+                "unit": range(block.value.shape[1]) if block.value.ndim > 1 else [""],
                 "statistic": repeat(block.statistic.name),
                 "factor": repeat(part),
-                "value": value.tolist(),
-                "lo": lo.tolist(),
-                "hi": hi.tolist(),
+                **{name: np.atleast_1d(array[k]).tolist() for name, array in columns.items()},
             }
 
 
@@ -113,8 +121,9 @@ def _wide(blocks: Sequence[Block], rows: Sequence[str] = ()) -> dict[str, Iterab
     for block in blocks:
         columns |= _cells(block, block.value, rows)
     for block in blocks:
-        if block.statistic.bounds:
-            columns |= _cells(block, block.lo, rows, "_lo") | _cells(block, block.hi, rows, "_hi")
+        if block.statistic.has_interval:
+            for end in ("lo", "hi", "corrected"):
+                columns |= _cells(block, getattr(block, end), rows, f"_{end}")
     return columns
 
 
@@ -143,6 +152,14 @@ def layerwise_table(results: Results) -> str:
     return _text(rows)
 
 
+def parts_table(results: Results) -> str:
+    """The parts of the variance of the stages as text."""
+    by_stage = results.by_stage(LAYER)
+    return _text(
+        [{"stage": stage, **_screen(blocks, "parts")} for stage, blocks in by_stage.items()]
+    )
+
+
 def joint_table(results: Results, threshold: float) -> str:
     """Percent of units in each joint-encoding class, by stage, as text."""
     by_stage = results.by_stage(CLASS, threshold)
@@ -153,17 +170,39 @@ def _text(rows: Sequence[Mapping[str, str]]) -> str:
     return format_table(list(rows[0]), [list(row.values()) for row in rows])
 
 
-def _screen(blocks: Sequence[Block]) -> dict[str, str]:
-    """Head and text of every number that is shown."""
+def _screen(blocks: Sequence[Block], table: str = "") -> dict[str, str]:
+    """Head and text of every number that is shown in a table."""
     return {
-        block.statistic.head.format(block.parts[k]): _number(block, k)
+        block.statistic.head.format(block.parts[k].replace("_", " ")): _number(block, k)
         for block in blocks
-        if block.statistic.head
+        if block.statistic.head and block.statistic.table == table
         for k in block.shown
     }
 
 
 def _number(block: Block, k: int) -> str:
-    """A number, and its interval if there is one."""
-    value, lo, hi = (f"{x[k]:{block.statistic.form}}" for x in (block.value, block.lo, block.hi))
-    return f"{value} [{lo}, {hi}]" if block.statistic.bounds else value
+    """A number, and its interval if that is shown."""
+    form = block.statistic.form
+    if math.isnan(block.value[k]):
+        return "-"
+    if form:
+        return f"{block.value[k]:{form}}"
+    return with_interval(block.value[k], block.lo[k], block.hi[k])
+
+
+def with_interval(value: float, lo: float, hi: float) -> str:
+    """A number and its interval, with the digits that the interval earns: the last one is not finer
+    than a tenth of half its width, nor than a third of that where it begins with 4 or more.
+
+    >>> with_interval(0.43217, 0.31, 0.55), with_interval(0.43217, 0.4301, 0.4342)
+    ('0.43 [0.31, 0.55]', '0.432 [0.430, 0.434]')
+    >>> with_interval(0.43217, math.nan, math.nan)
+    '0.432'
+    """
+    if math.isnan(lo) or math.isnan(hi):
+        return f"{value:.3f}"
+    half = (hi - lo) / 2
+    digits = min(3, max(1, -math.floor(math.log10(half / 3.5)))) if half > 0 else 3
+    # Adding 0 turns -0 into 0.
+    number, low, high = (f"{round(x, digits) + 0.0:.{digits}f}" for x in (value, lo, hi))
+    return f"{number} [{low}, {high}]"

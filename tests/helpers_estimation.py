@@ -8,7 +8,7 @@ import numpy as np
 
 from estimation.design import Design
 from estimation.stage import Rules, estimate_stage
-from results.statistics import Results
+from results.blocks import Results
 from tests.helpers import read_npz
 
 CASES = ("corr8", "corr256", "four_res2", "four_nores", "degenerate", "offset1e4")

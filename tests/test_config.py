@@ -33,6 +33,7 @@ def test_defaults_are_those_of_the_study():
     assert (config.n_factors, config.residual_index) == (3, 2)
     assert config.joint_encoding_thresh == (0.5,)
     assert (config.app_shuffle, config.use_normal_app, config.m_same) == (True, False, True)
+    assert (config.pairing, config.parts) == ("anchored", True)
     assert (config.path, config.fuse) == ("fast", True)
     # None: as the JSON configuration says, if there is one; else the network's, or the task's.
     assert (config.model, config.dataset, config.nreps, config.trained_on) == (None,) * 4

@@ -43,7 +43,7 @@ class TestOneLine:
         [
             ("dataset", "StylizedActivityNet"),
             ("path", "slow"),
-            ("pairing", "exhaustive"),
+            ("pairing", "crossed, exhaustive"),
             ("on_bad_video", "skip"),
             ("start", "middle"),
         ],
@@ -156,6 +156,11 @@ class TestRefusals:
             ),
             pytest.param(
                 "--model matnet --pairing exhaustive --nreps 2", "leave out `nreps`", id="passes"
+            ),
+            pytest.param(
+                "--model matnet --pairing crossed --nreps 2",
+                "`pairing` crossed shows every sequence once: leave out `nreps`",
+                id="passes, crossed",
             ),
             # Given pairs would win, and the other option be ignored without a word. The number of
             # pairs is compared when the plan is read.

@@ -58,7 +58,10 @@ class TestResume:
 
     @pytest.mark.parametrize(
         "argv",
-        ["--pairs other.csv", "--n_examples 99", "--pairing sampled", "--m_same False"],
+        [
+            *("--pairs other.csv", "--n_examples 99", "--pairing sampled", "--m_same False"),
+            "--parts False",
+        ],
     )
     def test_what_the_saved_plan_overrules_is_refused(self, folder, argv):
         with pytest.raises(UserError, match=argv.split()[0].removeprefix("--")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 import main
+from common.factors import FACTORS
 from config import Config
 from datasets.video_clips import permutation, subsample
 from main import Outcome
@@ -71,8 +73,8 @@ class TestFolder:
         keys = ("video", "style", "start", "shuffle")
         listed = [tuple(clip[k] for k in keys) for clip in clips]
         planned = {tuple(row[f"{k}_{side}"] for k in keys) for row in plan for side in "ab"}
-        assert len(plan) == 20
-        assert len(listed) == len(planned) < 40
+        assert len(plan) == 20 + 10  # with a different pair of every draw
+        assert len(listed) == len(planned) < 60
         assert set(listed) == planned
 
     def test_random_weights_are_marked_in_every_result(self, run):
@@ -81,13 +83,17 @@ class TestFolder:
         assert "random weights" in run.results.title
 
 
-def oracle(folder: Path, stage: str) -> dict[str, dict]:
+def oracle(
+    folder: Path, stage: str, scored: Sequence[str] = ("dynamic", "static")
+) -> dict[str, dict]:
     """Scores of a stage from the files of a run, value by value, by the formulas of the study."""
     keys = ("video", "style", "start", "shuffle")
     clips = [tuple(c[k] for k in keys) for c in read_rows(folder / "features" / "clips.csv")]
     x = np.load(folder / "features" / f"{stage}.npy").astype(float)
     members = defaultdict(lambda: ([], []))
     for row in read_rows(folder / "plan.csv"):
+        if row["factor"] not in scored:
+            continue
         for side, values in zip("ab", members[row["factor"]], strict=True):
             values.append(x[clips.index(tuple(row[f"{k}_{side}"] for k in keys))])
     everything = [v for a, b in members.values() for v in a + b]
@@ -229,19 +235,16 @@ class TestInvariance:
 def test_each_distinct_clip_is_computed_once(data, tmp_path, monkeypatch):
     forwards = Forwards(monkeypatch)
     features(data, tmp_path, stg="all", batch_size=4)
-    assert forwards.sizes == [
-        4,
-        4,
-        4,
-        3,
-    ]  # 5 videos: an anchor, its other style and its shuffle each
+    # 5 videos: an anchor and its other style, in order and shuffled.
+    assert forwards.sizes == [4, 4, 4, 4, 4]
 
 
 def test_summary_names_what_was_measured_and_where_it_is(data, tmp_path, capsys):
     chosen = options(data, tmp_path, stg="4,5", run_name="shown", joint_encoding=True)
     main.main(as_argv(chosen))
     shown = capsys.readouterr().out
-    for words in ("demo_motion", "random", "10 pairs (5 dynamic, 5 static)", "15 distinct clips"):
+    counts = "15 pairs (5 dynamic, 5 static, 5 different), 20 distinct clips"
+    for words in ("demo_motion", "random", counts):
         assert words in shown
     for words in ("dynamic score", "static %", "joint encoding, unit scores above 0.5"):
         assert words in shown
@@ -259,16 +262,18 @@ def test_summary_names_what_was_measured_and_where_it_is(data, tmp_path, capsys)
     ("path", "units"), [("slow", 80), ("fast", 8), ("cat", 88)], ids=["slow", "fast", "both"]
 )
 def test_slowfast_pathways(data, tmp_path, path, units):
-    chosen = {"model": "slowfast_r50_4x16", "stg": "1", "path": path}
-    found = features(data, tmp_path, **chosen, n_examples=4)
+    few = {"n_examples": 4, "parts": False}
+    chosen = {"model": "slowfast_r50_4x16", "stg": "1", "path": path, **few}
+    found = features(data, tmp_path, **chosen)
     assert found["1"].shape == (6, units)
     if path != "fast":
-        apart = features(data, tmp_path, **chosen, n_examples=4, fuse=False, run_name="apart")
+        apart = features(data, tmp_path, **chosen, fuse=False, run_name="apart")
         assert apart["1"].shape == (6, units - 16)
         assert_close(apart["1"][:, :64], found["1"][:, :64], 1e-5)
 
 
-def test_factors_of_the_plan_follow_the_residual(data, tmp_path):
+@pytest.mark.parametrize("parts", [True, False])
+def test_factors_of_the_plan_follow_the_residual(data, tmp_path, parts):
     for n_factors, residual, expected in [
         (3, 2, {0, 1}),
         (4, -1, {0, 1, 2, 3}),
@@ -276,8 +281,27 @@ def test_factors_of_the_plan_follow_the_residual(data, tmp_path):
         (4, 3, {0, 1, 2}),
         (2, -1, {0, 1}),
     ]:
-        chosen = options(data, tmp_path, n_factors=n_factors, residual_index=residual)
-        assert {pair.factor for pair in prepare(Config(**chosen)).plan.pairs} == expected
+        chosen = options(data, tmp_path, n_factors=n_factors, residual_index=residual, parts=parts)
+        found = {pair.factor for pair in prepare(Config(**chosen)).plan.pairs}
+        assert found == (expected | {2} if parts else expected)
+
+
+@pytest.mark.parametrize("pairing", ["anchored", "crossed", "exhaustive"])
+def test_published_numbers_are_those_without_different_pairs(data, tmp_path, pairing):
+    found = [
+        main.measure(Config(**options(data, tmp_path, stg="all", pairing=pairing, parts=parts)))
+        for parts in (True, False)
+    ]
+    assert [o.folder.name[-1] for o in found] == ["1", "2"]  # two runs, not one that goes on
+    with_parts, without = (o.results.estimates for o in found)
+    for stage, estimate in without.items():
+        own = with_parts[stage]
+        for name in ("scores", "shares", "unit_scores"):
+            np.testing.assert_array_equal(getattr(own, name), getattr(estimate, name))
+        assert (own.dims, own.n_pairs) == (estimate.dims, estimate.n_pairs)
+        assert own.total_variance == estimate.total_variance
+    for name in ("layerwise.csv", "units.csv", "joint_encoding.csv", "estimates.csv"):
+        assert len({(o.folder / name).read_bytes() for o in found}) == 1
 
 
 def test_four_factors(data, tmp_path):
@@ -285,7 +309,7 @@ def test_four_factors(data, tmp_path):
     outcome = main.measure(Config(**chosen))
     rows = read_rows(outcome.folder / "layerwise.csv")
     assert [row["factor"] for row in rows] == ["dynamic", "static", "different", "same"]
-    slow = oracle(outcome.folder, "5")
+    slow = oracle(outcome.folder, "5", FACTORS)
     for row in rows:
         assert float(row["score"]) == pytest.approx(slow[row["factor"]]["score"], abs=1e-9)
     # A clip and itself: each unit's score is 1.

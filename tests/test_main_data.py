@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,13 +145,31 @@ class TestGivenPlan:
         chosen = options(data, tmp_path, pairs=plan)
         said = prepare(load_config(as_argv({**chosen, "n_examples": 10})))
         assert said.plan == prepare(load_config(as_argv(chosen))).plan
-        assert len(said.plan.pairs) == 10
+        assert Counter(pair.factor for pair in said.plan.pairs) == {0: 5, 1: 5, 2: 5}
 
     @pytest.mark.parametrize("n", [9, 11])
     def test_another_number_of_pairs_is_refused(self, data, tmp_path, plan, n):
-        words = rf"`n_examples` {n}: the plan .*plan\.csv has 10 pairs; leave it out"
+        words = rf"`n_examples` {n}: the plan .*plan\.csv has 10 scored pairs; leave it out"
         with pytest.raises(UserError, match=words):
             prepare(load_config(as_argv(options(data, tmp_path, pairs=plan, n_examples=n))))
+
+    def test_its_different_pairs_may_be_left_out(self, data, tmp_path, plan):
+        run = prepare(Config(**options(data, tmp_path, pairs=plan, parts=False)))
+        sampled = prepare(Config(**options(data, tmp_path, parts=False))).plan
+        assert run.plan.pairs == sampled.pairs
+        assert (len(run.plan.pairs), len(run.rows), run.plan.given) == (10, 15, True)
+
+    def test_its_different_pairs_stay_where_they_are_scored(self, data, tmp_path, plan):
+        scored = {"n_factors": 4, "residual_index": 3}
+        run = prepare(Config(**options(data, tmp_path, pairs=plan, parts=False, **scored)))
+        assert Counter(pair.factor for pair in run.plan.pairs) == {0: 5, 1: 5, 2: 5}
+
+    def test_plan_without_different_pairs_is_taken_as_it_is(self, data, tmp_path):
+        old = prepare(Config(**options(data, tmp_path, parts=False))).plan
+        old.write(tmp_path / "old.csv")
+        run = prepare(Config(**options(data, tmp_path, pairs=tmp_path / "old.csv")))
+        assert run.plan.pairs == old.pairs
+        assert run.identity["plan"] == old.digest
 
 
 class TestSyntheticSet:

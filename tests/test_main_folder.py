@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -54,13 +55,13 @@ class TestSecondStart:
     def test_interrupted_run_goes_on(self, data, tmp_path, monkeypatch, capsys, run_name):
         config = Config(**chosen(data, tmp_path, run_name=run_name))
         folder = tmp_path / (run_name or USUAL)
-        words = "8 of 15 clips are kept; finish with the same command, or python main.py --resume "
+        words = "8 of 20 clips are kept; finish with the same command, or python main.py --resume "
         assert interrupt(config, 2) == f"{words}{folder}"
         capsys.readouterr()
         forwards = Forwards(monkeypatch)
         assert main.measure(config).folder == folder
-        assert forwards.sizes == [4, 3]
-        assert "resuming: 8 of 15 clips are done" in capsys.readouterr().out
+        assert forwards.sizes == [4, 4, 4]
+        assert "resuming: 8 of 20 clips are done" in capsys.readouterr().out
         whole = main.measure(Config(**chosen(data, tmp_path, run_name="whole"))).folder
         for name in TABLES:
             assert (folder / name).read_bytes() == (whole / name).read_bytes()
@@ -113,6 +114,8 @@ OTHER = [
     {"stg": "5"},
     {"model": "demo_appearance", "name": "demo_motion"},
     {"n_examples": 8},
+    {"parts": False},
+    {"pairing": "crossed"},
     {"n_factors": 4, "residual_index": -1},
     {"joint_encoding_thresh": "0.3"},
     {"image_size": 40},
@@ -150,6 +153,22 @@ class TestOtherRuns:
             for stg in ("5", "4", "5", "4,5", "4")
         ]
         assert names == [f"{USUAL}{number}" for number in ("-2", "-3", "-2", "", "-3")]
+
+    def test_run_of_a_version_without_different_pairs_is_none_with_them(
+        self, data, tmp_path, request
+    ):
+        argv = chosen(data, tmp_path, run_name="mine", stg="5")
+        old = main.measure(Config(**argv, parts=False)).folder
+        record = json.loads((old / "config.json").read_text())
+        del record["options"]["parts"]
+        (old / "config.json").write_text(json.dumps(record))
+        before = contents(old)
+        with pytest.raises(UserError, match="mine exists, was made with other values of `parts`,"):
+            main.measure(Config(**argv))
+        assert contents(old) == before
+        request.getfixturevalue("no_network")
+        assert main.measure(Config(**argv, parts=False)).folder == old
+        main.main(["--resume", str(old)])
 
     def test_another_seed_has_a_name_of_its_own(self, data, finished):
         run = prepare(Config(**chosen(data, finished, random_seed=2)))

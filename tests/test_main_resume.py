@@ -57,7 +57,7 @@ def test_resume_alone_computes_the_rest_and_gives_the_same_numbers(
     folder = interrupted(k)
     forwards = Forwards(monkeypatch)
     main.main(["--resume", str(folder)])
-    assert forwards.sizes == [4, 4, 4, 3][k:]
+    assert forwards.sizes == [4, 4, 4, 4, 4][k:]
     whole = main.measure(Config(**options(data, tmp_path, stg="all", batch_size=4, run_name="ok")))
     for name in TABLES:
         assert (folder / name).read_bytes() == (whole.folder / name).read_bytes()
@@ -69,7 +69,7 @@ def test_resume_alone_computes_the_rest_and_gives_the_same_numbers(
 def test_interruption_says_how_to_go_on(data, tmp_path, monkeypatch):
     Forwards(monkeypatch, interrupt_after=2)
     config = Config(**options(data, tmp_path, batch_size=4, run_name="broken"))
-    with pytest.raises(KeyboardInterrupt, match=r"8 of 15 clips .*--resume .*broken"):
+    with pytest.raises(KeyboardInterrupt, match=r"8 of 20 clips .*--resume .*broken"):
         main.measure(config)
 
 
@@ -83,11 +83,11 @@ def test_other_batch_size_and_workers_may_finish_a_run(interrupted, monkeypatch)
     folder = interrupted(1)
     forwards = Forwards(monkeypatch)
     main.main(["--resume", str(folder), "--batch_size", "16", "--num_workers", "1"])
-    assert forwards.sizes == [11]
+    assert forwards.sizes == [16]
 
 
 def test_finished_run_is_estimated_anew_without_the_network(interrupted, request):
-    folder = interrupted(4)
+    folder = interrupted(5)
     main.main(["--resume", str(folder)])
     before = (folder / "layerwise.csv").read_bytes()
     request.getfixturevalue("no_network")
@@ -96,7 +96,7 @@ def test_finished_run_is_estimated_anew_without_the_network(interrupted, request
     assert {"class_at_0.1", "class_at_0.2"} < set(read_rows(folder / "units.csv")[0])
 
 
-@pytest.mark.parametrize("done", [1, 4], ids=["unfinished", "finished"])
+@pytest.mark.parametrize("done", [1, 5], ids=["unfinished", "finished"])
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -110,7 +110,7 @@ def test_finished_run_is_estimated_anew_without_the_network(interrupted, request
 )
 def test_option_that_changes_features_is_refused(interrupted, request, option, value, done):
     folder = interrupted(done)
-    assert helpers_runs.done(folder).sum() == min(4 * done, 15)
+    assert helpers_runs.done(folder).sum() == 4 * done
     store = {path.name: path.read_bytes() for path in (folder / "features").iterdir()}
     request.getfixturevalue("no_network")
     words = r"broken holds features that were made with (an)?other \w+.*Start a new run: leave out"
@@ -120,7 +120,8 @@ def test_option_that_changes_features_is_refused(interrupted, request, option, v
 
 
 def test_slowfast_path_is_part_of_what_was_computed(interrupted):
-    folder = interrupted(1, model="slowfast_r50_4x16", n_examples=4, path="slow")
+    few = {"n_examples": 4, "parts": False}
+    folder = interrupted(1, model="slowfast_r50_4x16", path="slow", **few)
     for option, value in (("--path", "cat"), ("--fuse", "False")):
         with pytest.raises(UserError, match="made with another pathway"):
             main.main(["--resume", str(folder), "--stg", "all", option, value])
@@ -146,7 +147,7 @@ class TestChangedFrames:
         frame.write_bytes(content)
 
     @pytest.mark.parametrize("thorough", [False, True])
-    @pytest.mark.parametrize("done", [1, 4], ids=["unfinished", "finished"])
+    @pytest.mark.parametrize("done", [1, 5], ids=["unfinished", "finished"])
     def test_run_is_not_mixed(self, data, tmp_path, interrupted, thorough, done):
         copy = Path(shutil.copytree(data, tmp_path / "copy"))
         folder = interrupted(done, stylized_data_dir=copy, thorough=thorough, start="first")
@@ -292,15 +293,17 @@ class TestChangedFile:
             main.main(["--resume", str(tmp_path / "runs" / "run"), "--checkpoint", "random"])
 
 
-@pytest.mark.parametrize("done", [1, 4], ids=["unfinished", "finished"])
+@pytest.mark.parametrize("done", [1, 5], ids=["unfinished", "finished"])
 def test_run_of_an_older_version_goes_on(interrupted, data, tmp_path, monkeypatch, done):
-    chosen = {"model": "slowfast_r50_4x16", "path": "slow", "stg": "5"}
+    # That version sampled no pairs that are not scored.
+    chosen = {"model": "slowfast_r50_4x16", "path": "slow", "stg": "5", "parts": False}
     folder = interrupted(done, **chosen)
     record = json.loads((folder / "config.json").read_text())
     identity = json.loads((folder / "features" / "identity.json").read_text())
     # As that version wrote it: a crop is a number, the last stage is the default, and there is
     # nothing of segmentation.
-    for name in ("cfg_file", "name", "trained_on", "original_data_root", "start", "nreps"):
+    newer = ("cfg_file", "name", "trained_on", "original_data_root", "start", "nreps", "parts")
+    for name in newer:
         del record["options"][name]
     record["options"] |= {"image_size": 32, "stg": None}
     del identity["form"]
@@ -311,7 +314,7 @@ def test_run_of_an_older_version_goes_on(interrupted, data, tmp_path, monkeypatc
 
     forwards = Forwards(monkeypatch)
     main.main(["--resume", str(folder)])
-    assert sum(forwards.sizes) == 15 - min(4 * done, 15)
+    assert sum(forwards.sizes) == max(15 - 4 * done, 0)
     whole = main.measure(Config(**options(data, tmp_path, run_name="whole", **chosen)))
     assert read_rows(folder / "layerwise.csv")[0]["path"] == "slow"
     for name in TABLES:

@@ -20,7 +20,7 @@ from datasets.flow_plan import (
     read_sequence_pairs,
     sample_sequence_pairs,
 )
-from datasets.pair_plan import Pair, PairPlan, PlanRules, distinct_clips
+from datasets.pair_plan import PAIRINGS, Pair, PairPlan, PlanRules, distinct_clips
 from tests.datasets.helpers_davis import SEQUENCES, toy
 from utils import DataError, UserError
 
@@ -94,9 +94,10 @@ class TestSampled:
         assert abs(totals[DYNAMIC] - totals[STATIC]) <= 1
 
 
+@pytest.mark.parametrize("pairing", ["crossed", "exhaustive"])
 @pytest.mark.parametrize("styles", ["12", "1234"])
-def test_exhaustive_is_every_pair_of_styles_and_every_jitter(styles):
-    found = sample_sequence_pairs(toy(styles=styles), rules(pairing="exhaustive"))
+def test_every_pair_of_styles_and_every_jitter(styles, pairing):
+    found = sample_sequence_pairs(toy(styles=styles), rules(pairing=pairing))
     for name in SEQUENCES:
         own = [p for p in found if p.video == name]
         dynamic = [(p.style_a, p.style_b) for p in own if p.factor == DYNAMIC and is_dynamic(p)]
@@ -106,8 +107,48 @@ def test_exhaustive_is_every_pair_of_styles_and_every_jitter(styles):
         assert len(dynamic) + len(static) == len(own)
 
 
+class TestParts:
+    """Different pairs beside the scored ones."""
+
+    @pytest.mark.parametrize("seed", [0, 1, 7])
+    @pytest.mark.parametrize("pairing", PAIRINGS)
+    @pytest.mark.parametrize("nreps", [1, 3])
+    def test_scored_pairs_stay_as_they_are(self, seed, pairing, nreps):
+        given = {"seed": seed, "pairing": pairing, "nreps": nreps}
+        found, without = (sample_sequence_pairs(toy(), rules(**given, parts=p)) for p in (1, 0))
+        assert [pair for pair in found if pair.factor != DIFFERENT] == without
+        assert (len(found) > len(without)) is (pairing != "sampled")
+
+    def test_anchored(self):
+        # The scored pairs as recorded once, with what follows from them.
+        found = sample_sequence_pairs(toy({"a": 3, "b": 4}), rules(seed=1, nreps=1, parts=True))
+        assert found == [
+            SequencePair(DYNAMIC, "a", "2", 0, "1", 0, 0),
+            SequencePair(STATIC, "a", "2", 0, "2", 2, 0),
+            SequencePair(DIFFERENT, "a", "2", 0, "1", 2, 0),
+            SequencePair(DYNAMIC, "b", "3", 0, "1", 0, -9),
+            SequencePair(STATIC, "b", "3", 0, "3", 2, -9),
+            SequencePair(DIFFERENT, "b", "3", 0, "1", 2, -9),
+        ]
+        # Of every frame two styles, with the flow as it is and jittered.
+        assert len(distinct_clips(all_pairs(found, toy({"a": 3, "b": 4}), True))) == 4 * (3 + 4)
+
+    @pytest.mark.parametrize("pairing", ["crossed", "exhaustive"])
+    def test_all_styles(self, pairing):
+        data = toy({"a": 2}, styles="12")
+        found = sample_sequence_pairs(data, rules(seed=4, pairing=pairing, parts=True))
+        assert found == [
+            SequencePair(DYNAMIC, "a", "1", 0, "2", 0, 1),
+            SequencePair(STATIC, "a", "1", 0, "1", 5, 1),
+            SequencePair(STATIC, "a", "2", 0, "2", 5, 1),
+            SequencePair(DIFFERENT, "a", "1", 0, "2", 5, 1),
+            SequencePair(DIFFERENT, "a", "2", 0, "1", 5, 1),
+        ]
+        assert len(distinct_clips(all_pairs(found, data, False))) == 4 * 2
+
+
 class TestDeterminism:
-    @pytest.mark.parametrize("pairing", ["anchored", "sampled", "exhaustive"])
+    @pytest.mark.parametrize("pairing", PAIRINGS)
     def test_same_seed_same_plan_other_seed_other_plan(self, pairing):
         first, again, other = (
             sample_sequence_pairs(toy(), rules(seed=seed, pairing=pairing)) for seed in (3, 3, 4)
@@ -145,6 +186,7 @@ class TestDeterminism:
         ("1", {}, "needs two styles, `styles` gives 1 for toy: 1"),
         ("", {}, "gives 0 for toy: none"),
         ("123", {"pairing": "exhaustive", "factors": (0, 1, 2)}, "goes with 3 factors"),
+        ("123", {"pairing": "crossed", "factors": (0, 1, 3)}, "crossed goes with 3 factors"),
     ],
 )
 def test_rules_that_cannot_be_met_are_refused(styles, options, words):
@@ -194,9 +236,10 @@ class TestFiles:
         write(tmp_path / "plan.csv", sample_sequence_pairs(toy(), rules()))
         return (tmp_path / "plan.csv").read_text().splitlines()
 
-    @pytest.mark.parametrize("pairing", ["anchored", "sampled", "exhaustive"])
-    def test_round_trip(self, tmp_path, pairing):
-        found = sample_sequence_pairs(toy(), rules(pairing=pairing))
+    @pytest.mark.parametrize("pairing", PAIRINGS)
+    @pytest.mark.parametrize("parts", [True, False])
+    def test_round_trip(self, tmp_path, pairing, parts):
+        found = sample_sequence_pairs(toy(), rules(pairing=pairing, parts=parts))
         write(tmp_path / "plan.csv", found)
         assert read_sequence_pairs(tmp_path / "plan.csv", toy()) == found
 

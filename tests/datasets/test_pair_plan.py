@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from common.factors import DIFFERENT, DYNAMIC, FACTORS, SAME, STATIC
-from datasets.pair_plan import Pair, PairPlan, PlanRow, distinct_clips, plan_rows, require_factors
+from datasets.pair_plan import (
+    Pair,
+    PairPlan,
+    PlanRow,
+    PlanRules,
+    distinct_clips,
+    plan_rows,
+    require_factors,
+)
 from datasets.video_plan import Clip, plan_row
 from utils import DataError
 
@@ -58,6 +66,16 @@ class TestPlan:
             assert (left.numbered, left.given) == ("visit", True)
         assert plan(PAIRS).without(["a", "b"]).pairs == []
 
+    def test_without_a_factor_drops_its_rows(self):
+        left = plan(PAIRS, numbered="visit", given=True).without_factor(DYNAMIC)
+        assert (left.pairs, left.numbered, left.given) == (PAIRS[2:], "visit", True)
+        assert plan(PAIRS).without_factor(DIFFERENT).pairs == PAIRS
+
+    def test_count_is_that_of_rows_with_a_pair_of_the_factors(self):
+        whole = PairPlan((PlanRow({}, tuple(PAIRS)), PlanRow({}, (PAIRS[2],)), PlanRow({}, ())))
+        found = [whole.count(factors) for factors in ((DYNAMIC,), (DYNAMIC, STATIC), (DIFFERENT,))]
+        assert found == [1, 2, 0]
+
     def test_file_has_the_cells_of_every_row_and_its_number(self, tmp_path):
         rows = tuple(PlanRow({"factor": "dynamic", "note": n}, ()) for n in ("x", "y, z"))
         PairPlan(rows, numbered="visit").write(tmp_path / "plan.csv")
@@ -98,6 +116,40 @@ class TestRequireFactors:
         pairs = pairs_of({DYNAMIC: 2, STATIC: 2, factor: 2})
         with pytest.raises(DataError, match=rf"factors {FACTORS[factor]}, .*`n_factors` 4"):
             require_factors(pairs, FACTORS, (0, 1), "give more")
+
+    @pytest.mark.parametrize("n", [0, 1, 5])
+    def test_pairs_for_parts_are_neither_refused_nor_needed(self, n):
+        pairs = pairs_of({DYNAMIC: 2, STATIC: 2, DIFFERENT: n})
+        require_factors(pairs, FACTORS, (0, 1), "give more", (DIFFERENT,))
+        more = [*pairs, *pairs_of({SAME: 1})]
+        with pytest.raises(DataError, match="factors same, which"):
+            require_factors(more, FACTORS, (0, 1), "give more", (DIFFERENT,))
+
+
+class TestForParts:
+    """Which factors have pairs that are not scored."""
+
+    @pytest.mark.parametrize("factors", [(0, 1), (0, 1, 3)])
+    @pytest.mark.parametrize("pairing", ["anchored", "crossed", "exhaustive"])
+    def test_different_ones_if_they_are_asked_for(self, factors, pairing):
+        assert PlanRules(1, factors, pairing, parts=True).for_parts == (DIFFERENT,)
+        assert PlanRules(1, factors, pairing).for_parts == ()
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"pairing": "sampled"},
+            {"factors": (0, 1, 2)},
+            {"factors": (0, 1, 2, 3)},
+            {"factors": (1, 3)},
+            {"same_video": False},
+            {"shuffle_static": False},
+            {"unstylized_static": True},
+        ],
+        ids=str,
+    )
+    def test_none_where_they_do_not_go_with_the_others(self, options):
+        assert PlanRules(**{"seed": 1, "parts": True, **options}).for_parts == ()
 
 
 def test_rows_of_a_file_with_their_lines(tmp_path: Path):

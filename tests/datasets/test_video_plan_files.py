@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.factors import DYNAMIC, STATIC
-from datasets.pair_plan import Pair, PairPlan, PlanRules
+from datasets.pair_plan import PAIRINGS, Pair, PairPlan, PlanRules
 from datasets.video_clips import permutation
 from datasets.video_plan import Clip, plan_row, read_plan, sample_pairs
 from datasets.videos import UNSTYLIZED, Video
@@ -25,9 +25,10 @@ def rows(tmp_path) -> list[str]:
     return (tmp_path / "plan.csv").read_text().splitlines()
 
 
-@pytest.mark.parametrize("pairing", ["anchored", "sampled", "exhaustive"])
-def test_round_trip(tmp_path, pairing):
-    pairs = sample_pairs(toy(), PlanRules(seed=3, pairing=pairing))
+@pytest.mark.parametrize("pairing", PAIRINGS)
+@pytest.mark.parametrize("parts", [True, False])
+def test_round_trip(tmp_path, pairing, parts):
+    pairs = sample_pairs(toy(), PlanRules(seed=3, pairing=pairing, parts=parts))
     write_plan(tmp_path / "plan.csv", pairs)
     assert read_plan(tmp_path / "plan.csv", toy()) == pairs
 

@@ -83,7 +83,7 @@ def test_error_in_a_forward(data, tmp_path, monkeypatch, error, kind, words):
     stop = ended_by(monkeypatch, error, data, tmp_path)
     assert isinstance(stop, kind)
     assert re.search(words, str(stop))
-    assert notes(stop).startswith("8 of 15 clips are kept; finish with the same command, or ")
+    assert notes(stop).startswith("8 of 20 clips are kept; finish with the same command, or ")
     # What is advised works.
     main.main(["--resume", str(tmp_path / "demo_motion_plain_seed1")])
 
@@ -101,7 +101,7 @@ def test_full_disk_while_features_are_written(data, tmp_path, monkeypatch):
     monkeypatch.setattr(stores, "write_rows", after(14, stores.write_rows, full))
     with pytest.raises(OSError, match="No space left") as stop:
         main.measure(Config(**options(data, tmp_path, batch_size=4)))
-    assert "8 of 15 clips are kept" in notes(stop.value)
+    assert "8 of 20 clips are kept" in notes(stop.value)
     monkeypatch.undo()
     main.measure(Config(**options(data, tmp_path, batch_size=4)))
 
@@ -111,7 +111,7 @@ def test_full_disk_while_tables_are_written(data, tmp_path, monkeypatch):
     monkeypatch.setattr(folders, "write_tables", after(0, folders.write_tables, full))
     with pytest.raises(WriteError, match="No space left") as stop:
         main.measure(Config(**options(data, tmp_path)))
-    assert "15 of 15 clips are kept; finish with the same command" in notes(stop.value)
+    assert "20 of 20 clips are kept; finish with the same command" in notes(stop.value)
 
 
 @needs_fork
@@ -126,7 +126,7 @@ def test_killed_reader(data, tmp_path, monkeypatch):
     monkeypatch.setattr(video_clips, "read_frame", deadly)
     with pytest.raises(ReaderError, match=r"by signal 9 while it read video dance \(style") as stop:
         main.measure(Config(**options(data, tmp_path, batch_size=1, num_workers=1)))
-    assert re.match(r"\d+ of 15 clips are kept", notes(stop.value))
+    assert re.match(r"\d+ of 20 clips are kept", notes(stop.value))
 
 
 class TestProcess:

@@ -70,6 +70,28 @@ class TestEstimateStages:
         one, other = (self.estimate(store, pairs)["1"] for pairs in (self.PAIRS, self.PAIRS[::-1]))
         np.testing.assert_allclose(one.unit_scores, other.unit_scores)
 
+    @pytest.mark.parametrize(("n_factors", "residual"), [(3, 2), (2, -1)])
+    def test_pairs_that_are_not_scored_enter_no_number(self, store, n_factors, residual):
+        # With three factors the id of different pairs is that of the residual, with two there is
+        # no such factor.
+        rules = Rules(n_factors, residual)
+        more = [*self.PAIRS, pair(DIFFERENT, 0, 5), pair(DIFFERENT, 1, 4), pair(DIFFERENT, 2, 4)]
+        found, without = (
+            estimate_stages(store, pairs, ROWS, rules) for pairs in (more, self.PAIRS)
+        )
+        for stage, estimate in without.items():
+            for name in ("scores", "shares", "unit_scores"):
+                own = getattr(found[stage], name)
+                np.testing.assert_array_equal(own, getattr(estimate, name))
+            for name in ("dims", "dims_percent", "n_pairs", "total_variance", "factors"):
+                assert getattr(found[stage], name) == getattr(estimate, name)
+
+    def test_scored_different_pairs_do(self, store):
+        pairs = [*self.PAIRS, pair(DIFFERENT, 0, 5), pair(DIFFERENT, 1, 4)]
+        found = estimate_stages(store, pairs, ROWS, Rules(4, 3))
+        assert found["1"].n_pairs == (3, 2, 2, 0)
+        assert found["1"].total_variance != self.estimate(store, self.PAIRS)["1"].total_variance
+
     def test_missing_factor_names_the_stage(self, store):
         with pytest.raises(DataError, match=r"stage 1: factor 1 \(static\) has 0 pairs"):
             self.estimate(store, [p for p in self.PAIRS if p.factor == DYNAMIC])

@@ -71,6 +71,7 @@ class TestCommandLine:
         ("argv", "words"),
         [
             ("--pairing exhaustive --nreps 2", "shows every sequence once: leave out `nreps`"),
+            ("--pairing crossed --nreps 2", "crossed shows every sequence once: leave out `nreps`"),
             # The option that was given is named, not another one.
             ("--pairs plan.csv --nreps 2", r"plan\.csv holds the pairs already: .* `nreps`"),
             ("--pairs plan.csv --pairing sampled", r"holds the pairs already: .* `pairing`$"),
@@ -145,7 +146,10 @@ class TestResolved:
         config = said(cfg_file=written(nreps="5", split=3), nreps=2, subset="train")
         assert (config.nreps, config.subset) == (2, "train")
 
-    @pytest.mark.parametrize("given", [{"pairs": Path("p.csv")}, {"pairing": "exhaustive"}])
+    @pytest.mark.parametrize(
+        "given",
+        [{"pairs": Path("p.csv")}, {"pairing": "exhaustive"}, {"pairing": "crossed"}],
+    )
     def test_passes_over_the_sequences_are_those_of_the_configuration_unless_pointless(
         self, written, given
     ):

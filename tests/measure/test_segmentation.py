@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,9 @@ def test_numbers_are_those_of_the_estimator_on_all_pairs(trees, tmp_path, model)
     table = {(r["stage"], r["factor"]): r for r in read_rows(place(out, name) / "layerwise.csv")}
     for stage, (a, b, factor) in expanded(plan, module).items():
         assert len(a) == network.clip.frames * len(plan.plan.pairs)
-        expected = estimate_pairs(a, b, factor)
+        assert Counter(factor.tolist()) == dict.fromkeys((0, 1, 2), len(a) // 3)
+        scored = factor < 2
+        expected = estimate_pairs(a[scored], b[scored], factor[scored])
         dims, percents = list(expected.dims), list(expected.dims_percent)
         lines.append(f"Stage: {stage} , Dimensions: {dims} {percents}")
         for index, what in enumerate(("dynamic", "static")):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from common.factors import DIFFERENT, DYNAMIC, SAME, STATIC
+from common.factors import DIFFERENT, DYNAMIC, FACTORS, SAME, STATIC
 from config import Config
 from datasets.davis import BACKWARD, FORWARD
 from datasets.stylized_sequences import ENVIRONMENT
@@ -38,11 +38,11 @@ def with_content(config: Config, **content) -> Config:
 def test_every_frame_with_flow_is_measured(trees, model, shown):
     plan = planned(trees, model=model)
     frames = sum(n - shown for n in SEQUENCES.values())
-    # Two passes over the sequences, with a dynamic and a static pair of each.
-    assert len(plan.plan.rows) == 2 * 2 * len(SEQUENCES)
+    # Two passes over the sequences, with a dynamic, a static and a different pair of each.
+    assert len(plan.plan.rows) == 2 * 3 * len(SEQUENCES)
     pairs = plan.plan.pairs
-    assert len(pairs) == 4 * frames
-    assert Counter(pair.factor for pair in pairs) == {DYNAMIC: 2 * frames, STATIC: 2 * frames}
+    factors = (DYNAMIC, STATIC, DIFFERENT)
+    assert Counter(pair.factor for pair in pairs) == dict.fromkeys(factors, 2 * frames)
     rows = [row for own in plan.rows.values() for row in own]
     assert rows == list(range(shown * len(plan.rows)))
     assert {len(own) for own in plan.rows.values()} == {shown}
@@ -51,9 +51,9 @@ def test_every_frame_with_flow_is_measured(trees, model, shown):
     assert plan.geometry.size == (10, 16)
     text = plan.describe()
     assert f"clips: {shown} frame{'s' * (shown == 2)} and flow, 10x16 pixels\n" in text
-    counts = f"{len(pairs)} pairs ({2 * frames} dynamic, {2 * frames} static)"
+    counts = f"{len(pairs)} pairs ({', '.join(f'{2 * frames} {FACTORS[k]}' for k in factors)})"
     assert f"videos: 3 of 3 (StylizedDAVIS); {counts}, {len(plan.rows)} distinct clips\n" in text
-    assert "sequences: each of 12 pairs of sequences gives a pair per frame" in text
+    assert "sequences: each of 18 pairs of sequences gives a pair per frame" in text
 
 
 def test_nothing_but_the_network_need_be_configured(trees, monkeypatch):
@@ -62,7 +62,7 @@ def test_nothing_but_the_network_need_be_configured(trees, monkeypatch):
     plan = prepare(Config(model="tiny", checkpoint="random", nreps=2, styles=STYLES, **places))
     assert plan.identity == planned(trees).identity
     usual = prepare(Config(model="tiny", checkpoint="random", styles=STYLES, **places))
-    assert len(usual.plan.rows) == 5 * 2 * len(SEQUENCES)  # five passes, as in the study
+    assert len(usual.plan.rows) == 5 * 3 * len(SEQUENCES)  # five passes, as in the study
     assert usual.data.listed.flows == (FORWARD,)
 
 
@@ -89,8 +89,10 @@ def test_store_has_a_row_for_every_frame_of_a_clip(tmp_path):
     ],
 )
 def test_factors_of_the_plan_follow_the_residual(trees, n_factors, residual, expected):
-    plan = planned(trees, n_factors=n_factors, residual_index=residual)
-    assert {pair.factor for pair in plan.plan.pairs} == expected
+    given = {"n_factors": n_factors, "residual_index": residual}
+    for parts, found in ((False, expected), (True, expected | {DIFFERENT})):
+        plan = planned(trees, **given, parts=parts)
+        assert {pair.factor for pair in plan.plan.pairs} == found
 
 
 @pytest.mark.parametrize(
@@ -162,6 +164,8 @@ class TestRecord:
             ({"nreps": 3}, "pairing"),
             ({"pairing": "sampled"}, "pairing"),
             ({"pairing": "exhaustive"}, "plan"),
+            ({"pairing": "crossed"}, "pairing"),
+            ({"parts": False}, "plan"),
             ({"styles": ("1", "2")}, "plan"),
             ({"styles": ("1", "2")}, "dataset"),
             ({"n_factors": 2, "residual_index": -1}, "factors"),
@@ -171,6 +175,21 @@ class TestRecord:
     def test_names_what_changes_the_results(self, trees, options, key):
         record, other = planned(trees).record, planned(trees, **options).record
         assert record[key] != other[key]
+
+    @pytest.mark.parametrize(
+        ("pairing", "rows"),
+        [
+            pytest.param("anchored", 12, id="anchored: two passes, three sequences, two pairs"),
+            pytest.param("crossed", 18, id="crossed: three sequences, three pairs and jitters"),
+        ],
+    )
+    def test_pairs_that_are_not_scored_leave_the_pairing_as_it_was(self, trees, pairing, rows):
+        # So that seeds of versions without them are still made alike.
+        record, before = (
+            planned(trees, pairing=pairing, parts=parts).record for parts in (True, False)
+        )
+        assert record["pairing"] == before["pairing"] == [pairing, rows]
+        assert {k for k, v in record.items() if v != before[k]} == {"plan"}
 
     @pytest.mark.parametrize("key", ["random", "plan", "network"])
     def test_features_depend_on_it(self, trees, key):
@@ -215,6 +234,8 @@ class TestRefusals:
             ({"stylized_data_dir": Path("none")}, "missing style folders: none"),
             ({"styles": ("1",)}, "needs two styles"),
             ({"pairing": "exhaustive", "n_factors": 4}, "exhaustive goes with 3 factors"),
+            ({"pairing": "crossed", "n_factors": 4}, "crossed goes with 3 factors"),
+            ({"pairing": "crossed", "nreps": 2}, "crossed shows every sequence once"),
             ({"pairs": Path("none.csv")}, r"`pairs`: none\.csv does not exist"),
             ({"device": "cuda:99"}, "`device` cuda:99 is not on this machine"),
         ],

@@ -98,6 +98,7 @@ class TestStartedAgain:
             ({"image_size": (12, 16)}, "other clips .*"),
             ({"nreps": 3}, r"other pairs \(plan\), another pairing"),
             ({"pairing": "sampled"}, r"other pairs \(plan\), another pairing"),
+            ({"parts": False}, r"other pairs \(plan\)"),
             ({"styles": ("1", "2")}, r"other pairs \(plan\), another data set or other styles"),
             ({"n_factors": 2, "residual_index": -1}, "other factors"),
             ({"joint_encoding_thresh": (0.3,)}, "other thresholds .*"),

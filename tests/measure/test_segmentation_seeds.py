@@ -36,6 +36,12 @@ class TestSeedsOfOnePlace:
         run(dataclasses.replace(config, random_seed=2, joint_encoding_thresh=(0.3,)))
         assert len(list((tmp_path / "out/final").rglob("*.txt"))) == 2
 
+    def test_seeds_of_a_version_without_different_pairs_are_of_the_same_kind(self, trees, tmp_path):
+        config = quick(trees, tmp_path / "out", parts=False)
+        run(config)
+        run(dataclasses.replace(config, random_seed=2, parts=True))
+        assert len(list((tmp_path / "out/final").rglob("*.txt"))) == 2
+
     @pytest.mark.parametrize(
         ("options", "words"),
         [

@@ -301,7 +301,7 @@ class TestSheet:
         save = tmp_path / "pairs.png"
         for replaced in ("", " (replaced)"):
             main([*as_argv(chosen), "--rows", "2", "--save", str(save)])
-            assert capsys.readouterr().out == f"4 pairs: {save}{replaced}\n"
+            assert capsys.readouterr().out == f"6 pairs: {save}{replaced}\n"
         with Image.open(save) as image:
             assert image.format == "PNG"
             assert image.width in (901, 902)  # 8.2 inches of 110 pixels
@@ -315,7 +315,7 @@ class TestSheet:
         saved = {**options(data), "stylized_data_dir": str(data), "checkpoint": "gone.pyth"}
         (folder / "config.json").write_text(json.dumps({"options": saved}))
         main(["--resume", str(folder), "--save", str(tmp_path / "pairs.png")])
-        assert "6 pairs: " in capsys.readouterr().out
+        assert "9 pairs: " in capsys.readouterr().out
 
     def test_what_cannot_be_written_is_refused_first(self, data, tmp_path):
         with pytest.raises(UserError, match=r"`save` .* cannot be written"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from estimation.estimator import CLASSES
+from results.blocks import Results
 from results.figures import (
     common_prefix,
     joint_encoding_grid,
@@ -14,7 +15,6 @@ from results.figures import (
     plot_layerwise,
 )
 from results.plotting import plot_figure
-from results.statistics import Results
 from tests.helpers_estimation import estimate_pairs, make_results
 
 

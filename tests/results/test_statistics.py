@@ -8,6 +8,7 @@ import pytest
 
 from estimation.estimator import CLASSES
 from results import statistics as module
+from results.blocks import classes, find
 from results.figures import layerwise_grid
 from results.statistics import (
     CLASS,
@@ -18,8 +19,6 @@ from results.statistics import (
     Statistic,
     by_factor,
     by_scored_factor,
-    classes,
-    find,
     whole,
 )
 from results.tables import layerwise_table, write_tables

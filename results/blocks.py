@@ -1,0 +1,220 @@
+"""The numbers of a run by stage, as the statistics of `results.statistics` have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from common.factors import DYNAMIC, FACTORS, STATIC
+from estimation.estimator import Estimate, certain_units, joint_encoding
+from estimation.inference import Inference
+from estimation.intervals import FEW_VIDEOS, LEAST_VIDEOS, Interval
+from results import statistics
+from results.statistics import CLASS, LAYER, UNIT, Classes, Statistic
+from utils import counted
+
+
+@dataclass(frozen=True)
+class Block:
+    """The numbers of a statistic at a stage.
+
+    statistic: what the numbers are.
+    stage: that they are about.
+    parts: the names of the P parts.
+    value: float64 or int64 [P], or [P, C] at the level `UNIT`; NaN where undefined.
+    lo: lower ends of the intervals, like `value`; NaN where there are none.
+    hi: upper ends, in the same way.
+    corrected: the values without the bias of few videos, in the same way.
+    threshold: of the classes, at the level `CLASS`.
+    """
+
+    statistic: Statistic
+    stage: str
+    parts: tuple[str, ...]
+    value: np.ndarray
+    lo: np.ndarray
+    hi: np.ndarray
+    corrected: np.ndarray
+    threshold: float | None = None
+
+    @classmethod
+    def of(
+        cls, statistic: Statistic, stage: str, source: Any, threshold: float | None = None
+    ) -> Block:
+        """The block of a statistic, from what it is computed from."""
+        found = statistic.values(source)
+        known = found if isinstance(found, Interval) else Interval.unknown(np.asarray(found))
+        numbers = (known.value, known.lo, known.hi, known.corrected)
+        return cls(statistic, stage, tuple(statistic.parts(source)), *numbers, threshold)
+
+    def part(self, name: str) -> np.ndarray:
+        """The value of a part, [] or [C]."""
+        return self.value[self.parts.index(name)]
+
+    @property
+    def shown(self) -> list[int]:
+        """The positions of the parts that screen and figures show."""
+        keep = self.statistic.residual
+        return [k for k, part in enumerate(self.parts) if keep or part != "residual"]
+
+
+@dataclass(frozen=True)
+class Results:
+    """The estimates of one network on one data set, stage by stage.
+
+    model: what the network is called.
+    pathway: of a two-pathway network, else empty.
+    dataset: name of the data set.
+    weights: "random" or the start of the checkpoint's SHA-256.
+    estimates: by stage, in order.
+    thresholds: of joint encoding; the first one is that of figures.
+    chains: the stages in the order of figures; a line joins those of a chain. By default a chain is
+        a stream ("layer3,app_stream").
+    """
+
+    model: str
+    pathway: str
+    dataset: str
+    weights: str
+    estimates: Mapping[str, Estimate]
+    thresholds: Sequence[float]
+    chains: Sequence[Sequence[str]] = ()
+
+    @property
+    def title(self) -> str:
+        """Network and data set in a few words, untrained ones marked."""
+        untrained = " (random weights)" if self.weights == "random" else ""
+        pathway = f" ({self.pathway})" if self.pathway else ""
+        return f"{_display_name(self.model)}{pathway}{untrained} on {self.dataset}"
+
+    @property
+    def inference(self) -> Inference | None:
+        """Of the first stage: videos and confidence are those of all."""
+        (first, *_) = self.estimates.values()
+        return first.inference
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether there are different pairs, and with them parts of the variance."""
+        return self.inference is not None and "different" in self.inference.factors
+
+    @property
+    def how_certain(self) -> str:
+        """Number of videos and the intervals' confidence; empty without intervals."""
+        known = self.inference
+        if known is None or known.n_videos < LEAST_VIDEOS:
+            return ""
+        return f"{known.n_videos} videos, {100 * known.confidence:g} % intervals"
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader must know of the intervals, and which numbers there are not."""
+        shown = [b for b in self.table if b.statistic.level == LAYER and b.statistic.head]
+        outside = any(((b.value < b.lo) | (b.value > b.hi)).any() for b in shown)
+        return [*remarks(self.inference), *[_OUTSIDE] * outside]
+
+    @cached_property
+    def table(self) -> tuple[Block, ...]:
+        """The numbers of every statistic, stage by stage."""
+        return tuple(
+            block
+            for stage, estimate in self.estimates.items()
+            for block in _blocks(stage, estimate, self.thresholds)
+        )
+
+    def by_stage(self, level: str, threshold: float | None = None) -> dict[str, list[Block]]:
+        """The blocks of a level at every stage, those of classes at a threshold."""
+        found: dict[str, list[Block]] = {stage: [] for stage in self.estimates}
+        for block in self.table:
+            if (block.statistic.level, block.threshold) == (level, threshold):
+                found[block.stage].append(block)
+        return found
+
+
+_OUTSIDE = (
+    "some numbers lie outside their intervals: these lie about the number without the bias of few "
+    "videos (columns that end in _corrected)"
+)
+
+
+def remarks(inference: Inference | None) -> list[str]:
+    """What a reader must know of intervals, and which numbers there are not, in sentences."""
+    if inference is None:
+        return [
+            "no intervals, adjusted scores or parts: they need pairs whose two clips show one video"
+        ]
+    found, videos = [], inference.n_videos
+    if videos < LEAST_VIDEOS:
+        found.append(
+            f"no intervals: they come from leaving out one video at a time, and there are "
+            f"{counted(videos, 'video')}; give {LEAST_VIDEOS} or more"
+        )
+    elif videos < FEW_VIDEOS:
+        found.append(
+            f"intervals from {videos} videos are wide, and below {FEW_VIDEOS} may be too narrow "
+            "all the same: they say how much these videos differ, not how all do"
+        )
+    undefined = [
+        name
+        for name, value in zip(inference.factors, inference.adjusted.value, strict=True)
+        if np.isnan(value)
+    ]
+    if undefined:
+        found.append(
+            f"no adjusted score ({', '.join(undefined)}): chance needs pairs of another video in "
+            "another style"
+        )
+    elif "different" not in inference.factors:
+        found.append(
+            "no parts of the variance: the plan has no different pairs; a new run with `pairing` "
+            "anchored or crossed has them"
+        )
+    return found
+
+
+def find(blocks: Sequence[Block], name: str) -> Block:
+    """The first of some blocks that holds the statistic of this name."""
+    return next(block for block in blocks if block.statistic.name == name)
+
+
+def classified(blocks: Sequence[Block]) -> Block:
+    """The block that classes of units come from, of those of the units of a stage."""
+    return next(block for block in blocks if block.statistic.of_classes)
+
+
+def classes(unit_score: Block, threshold: float) -> Classes:
+    """The classes of units, from the block of unit scores of a stage."""
+    names = [FACTORS[k] for k in (DYNAMIC, STATIC)]
+    value, lo, hi = (
+        np.stack([array[unit_score.parts.index(name)] for name in names])
+        for array in (unit_score.value, unit_score.lo, unit_score.hi)
+    )
+    certain = None if np.isnan(lo).all() else certain_units(value, lo, hi, threshold)
+    return Classes(joint_encoding(value, threshold), certain)
+
+
+def _blocks(stage: str, estimate: Estimate, thresholds: Sequence[float]) -> Iterator[Block]:
+    of_level = {
+        level: [s for s in statistics.STATISTICS if s.level == level]
+        for level in (LAYER, UNIT, CLASS)
+    }
+    yield from (Block.of(statistic, stage, estimate) for statistic in of_level[LAYER])
+    units = [Block.of(statistic, stage, estimate) for statistic in of_level[UNIT]]
+    yield from units
+    for threshold in thresholds:
+        source = classes(classified(units), threshold)
+        yield from (Block.of(s, stage, source, threshold) for s in of_level[CLASS])
+
+
+def _display_name(model: str) -> str:
+    """A network of a user's file by the file and the function, others as they are called.
+
+    >>> _display_name("nets/my_net.py:build"), _display_name("torchvision:r3d_18")
+    ('my_net.build', 'torchvision:r3d_18')
+    """
+    file, colon, function = model.partition(".py:")
+    return f"{file.rsplit('/', 1)[-1]}.{function}" if colon else model
