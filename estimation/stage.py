@@ -39,6 +39,8 @@ class Rules:
     confidence: float = 0.95
 
 
+# Styles that are left out in one reading of the features: each takes memory of its own.
+_AT_ONCE = 6
 # As in the study.
 USUAL = Rules()
 
@@ -130,22 +132,33 @@ class _Stage:
         self.design, self.rules = design, rules
         self.features = Features.of(read, design)
         styles = range(design.n_styles) if design.is_known and design.n_styles > 2 else ()
-        self.selections = [Selection.of(design, style) for style in (None, *styles)]
-        units = len(self.features.reference)
-        self.totals = [
-            {f: Totals(m if design.is_known else None, units) for f, m in s.members.items()}
-            for s in self.selections
-        ]
-        for videos, sums in self.features.sums(design, self.selections, extremes=True):
-            for totals, by_factor in zip(self.totals, sums, strict=True):
-                for factor, own in by_factor.items():
-                    totals[factor].add(videos, own)
-        self.moments = _moments(self.totals[0])
+        totals = self._totals([None, *styles])
+        self.totals = next(totals)
+        self.moments = _moments(self.totals)
+        self.left_out = [adjusted_numbers(_moments(left)) for left in totals]
         self.published = self._published(self.moments)
+
+    def _totals(self, left_out: Sequence[int | None]) -> Iterator[dict[int, Totals]]:
+        """The sums over the pairs that do not show a style, for each of some; None for all."""
+        for i in range(0, len(left_out), _AT_ONCE):
+            selections = [Selection.of(self.design, style) for style in left_out[i : i + _AT_ONCE]]
+            units = len(self.features.reference)
+            found = [
+                {
+                    f: Totals(m if self.design.is_known else None, units)
+                    for f, m in s.members.items()
+                }
+                for s in selections
+            ]
+            for videos, sums in self.features.sums(self.design, selections, extremes=True):
+                for totals, by_factor in zip(found, sums, strict=True):
+                    for factor, own in by_factor.items():
+                        totals[factor].add(videos, own)
+            yield from found
 
     def _published(self, moments: Mapping[int, Moments]) -> Scores:
         kept = [f for f in moments if not _for_parts_alone(f, self.design, self.rules)]
-        sums = [self.totals[0][f].sums for f in kept]
+        sums = [self.totals[f].sums for f in kept]
         low = np.min([s.low for s in sums if s], axis=0)
         high = np.max([s.high for s in sums if s], axis=0)
         return published_scores(
@@ -165,14 +178,13 @@ class _Stage:
         factors = adjusted_factors(self.design.factors)
         scored = [factors.index(factor) for factor in (DYNAMIC, STATIC)]
         p = p_values(intervals["adjusted_units"], self.design.n_videos)[scored]
-        ranges = [adjusted_numbers(_moments(totals)) for totals in self.totals[1:]]
         return Inference(
             n_videos=self.design.n_videos,
             confidence=self.rules.confidence,
             factors=tuple(FACTORS[f] for f in factors),
             **intervals,
-            adjusted_range=ends([r.adjusted[0] for r in ranges], (len(factors),)),
-            parts_range=ends([r.parts[0] for r in ranges], (len(PARTS),)),
+            adjusted_range=ends([r.adjusted[0] for r in self.left_out], (len(factors),)),
+            parts_range=ends([r.parts[0] for r in self.left_out], (len(PARTS),)),
             p_units=p,
             q_units=false_discovery_rates(p, "bh"),
             q_by_units=false_discovery_rates(p, "by"),
@@ -180,8 +192,8 @@ class _Stage:
 
     def _replicates(self) -> Iterator[tuple[str, np.ndarray]]:
         """Every number without each video of a range, range by range."""
-        for videos, (sums,) in self.features.sums(self.design, self.selections[:1]):
-            left = {f: self.totals[0][f].moments_without(videos, own) for f, own in sums.items()}
+        for videos, (sums,) in self.features.sums(self.design, [Selection.of(self.design)]):
+            left = {f: self.totals[f].moments_without(videos, own) for f, own in sums.items()}
             yield from self._numbers(left).items()
 
     def _numbers(self, moments: Mapping[int, Moments]) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ Read = Callable[[np.ndarray], np.ndarray]
 ByFactor = dict[int, "Sums"]
 
 # Numbers in the features of a chunk: the memory that is taken is a few hundred bytes for each.
-_CHUNK = 1 << 19
+_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True)
