@@ -2,7 +2,7 @@
 
 plan.csv, config.json         before anything is computed
 features/                     the feature store
-estimates.csv, layerwise.csv, units.csv, joint_encoding.csv, three figures   at the end
+estimates.csv, layerwise.csv, units.csv, joint_encoding.csv, the figures   at the end
 skipped_videos.csv            only if a video was left out
 """
 
@@ -162,7 +162,9 @@ def note_resumption(folder: Path, config: Config) -> None:
 def save_results(folder: Path, results: Results, bad_videos: Mapping[str, str]) -> list[Path]:
     """Write tables and figures; returns the paths of the figures."""
     write_tables(folder, results)
-    (folder / "skipped_videos.csv").unlink(missing_ok=True)  # of an earlier start
+    of_earlier_start = ["skipped_videos.csv", *["parts.png", "parts.pdf"] * (not results.has_parts)]
+    for name in of_earlier_start:
+        (folder / name).unlink(missing_ok=True)
     if bad_videos:
         rows = [{"video": video, "reason": reason} for video, reason in bad_videos.items()]
         write_csv(folder / "skipped_videos.csv", rows)

@@ -99,8 +99,9 @@ class Results:
 
     @property
     def has_parts(self) -> bool:
-        """Whether there are different pairs, and with them parts of the variance."""
-        return self.inference is not None and "different" in self.inference.factors
+        """Whether there are parts of the variance at any stage: they need different pairs."""
+        known = [e.inference.parts.value for e in self.estimates.values() if e.inference]
+        return bool(np.isfinite(known).any())
 
     @property
     def how_certain(self) -> str:
@@ -150,8 +151,8 @@ def remarks(inference: Inference | None) -> list[str]:
     found, videos = [], inference.n_videos
     if videos < LEAST_VIDEOS:
         found.append(
-            f"no intervals: they come from leaving out one video at a time, and there are "
-            f"{counted(videos, 'video')}; give {LEAST_VIDEOS} or more"
+            f"no intervals: they come from leaving out one video at a time, of {LEAST_VIDEOS} or "
+            f"more, and these pairs show {counted(videos, 'video')}"
         )
     elif videos < FEW_VIDEOS:
         found.append(
@@ -165,8 +166,8 @@ def remarks(inference: Inference | None) -> list[str]:
     ]
     if undefined:
         found.append(
-            f"no adjusted score ({', '.join(undefined)}): chance needs pairs of another video in "
-            "another style"
+            f"no adjusted score ({', '.join(undefined)}), and with it no parts of the variance: "
+            "chance needs pairs of another video in another style"
         )
     elif "different" not in inference.factors:
         found.append(
