@@ -2,7 +2,7 @@
 
 plan.csv, config.json         before anything is computed
 features/                     the feature store
-estimates.csv, layerwise.csv, units.csv, joint_encoding.csv, three figures   at the end
+estimates.csv, layerwise.csv, units.csv, joint_encoding.csv, the figures   at the end
 skipped_videos.csv            only if a video was left out
 """
 
@@ -185,7 +185,9 @@ def _note(folder: Path, what: str, options: Mapping[str, Any]) -> None:
 def save_results(folder: Path, results: Results, bad_videos: Mapping[str, str]) -> list[Path]:
     """Write tables and figures; returns the paths of the figures."""
     write_tables(folder, results)
-    (folder / SKIPPED).unlink(missing_ok=True)  # of an earlier start
+    of_earlier_start = [SKIPPED, *["parts.png", "parts.pdf"] * (not results.has_parts)]
+    for name in of_earlier_start:
+        (folder / name).unlink(missing_ok=True)
     if bad_videos:
         rows = [{"video": video, "reason": reason} for video, reason in bad_videos.items()]
         write_csv(folder / SKIPPED, rows)

@@ -104,8 +104,9 @@ class Results:
 
     @property
     def has_parts(self) -> bool:
-        """Whether there are different pairs, and with them parts of the variance."""
-        return self.inference is not None and "different" in self.inference.factors
+        """Whether there are parts of the variance at any stage: they need different pairs."""
+        known = [e.inference.parts.value for e in self.estimates.values() if e.inference]
+        return bool(np.isfinite(known).any())
 
     @property
     def how_certain(self) -> str:
@@ -160,8 +161,8 @@ def remarks(inference: Inference | None) -> list[str]:
     ]
     if undefined:
         found.append(
-            f"no adjusted score ({', '.join(undefined)}): chance needs pairs of another video in "
-            "another style"
+            f"no adjusted score ({', '.join(undefined)}), and with it no parts of the variance: "
+            "chance needs pairs of another video in another style"
         )
     elif "different" not in inference.factors:
         found.append(
@@ -175,8 +176,8 @@ def few_videos(n_videos: int) -> list[str]:
     """What must be known of the intervals of so few videos, in sentences; nothing of enough."""
     if n_videos < LEAST_VIDEOS:
         return [
-            f"no intervals: they come from leaving out one video at a time, and there are "
-            f"{counted(n_videos, 'video')}; give {LEAST_VIDEOS} or more"
+            f"no intervals: they come from leaving out one video at a time, of {LEAST_VIDEOS} or "
+            f"more, and these pairs show {counted(n_videos, 'video')}"
         ]
     if n_videos < FEW_VIDEOS:
         return [
