@@ -53,7 +53,7 @@ def _layerwise_row(
     results: Results, row: Sequence[Sequence[Block]], limits: Sequence[tuple[float, float]]
 ) -> list[Panel | None]:
     """A panel per statistic; none for one that is undefined for this network."""
-    titles = [results.title, results.how_certain.removeprefix(", ")]
+    titles = [results.title, results.how_certain]
     places = stage_places(results)
     return [
         _stage_panel(title, blocks, span, places) if any(map(_is_known, blocks)) else None
@@ -115,7 +115,7 @@ def joint_encoding_grid(results: Results) -> Grid:
     )
     bars = _with_doubt(counted, certain)
     if any(np.any(series.values) for series in bars.series if series.pale):
-        bars = replace(bars, title=f"{title}\n(pale: undecided{results.how_certain})")
+        bars = replace(bars, title=f"{title}\n(pale: undecided, {results.how_certain})")
     scores = classified(list(results.by_stage(UNIT).values())[-1])
     return [[bars, _unit_panel(scores, threshold)]]
 

@@ -189,7 +189,7 @@ def test_dead_units_have_nulls(files):
 @pytest.mark.parametrize(
     ("videos", "said"),
     [
-        (2, "\nno intervals: they come from leaving out one video at a time, and there are 2 v"),
+        (2, "\nno intervals: they come from leaving out one video at a time, of 3 or more"),
         (5, "\nintervals from 5 videos are wide"),
         (8, ""),
     ],

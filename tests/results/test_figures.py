@@ -251,7 +251,7 @@ def test_parts_are_bars_and_lines(case):
             assert all(
                 low < number < high for number in np.asarray(numbers)[at * bool(len(numbers))]
             )
-    titles = [results.title, results.how_certain.removeprefix(", ")]
+    titles = [results.title, results.how_certain]
     assert [bars.title, lines.title] == titles
 
 

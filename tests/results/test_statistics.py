@@ -196,7 +196,7 @@ def test_title(fields, title):
 
 @pytest.mark.parametrize(
     ("videos", "text"),
-    [(0, ""), (2, ""), (3, ", 3 videos, 80 % intervals"), (8, ", 8 videos, 80 % intervals")],
+    [(0, ""), (2, ""), (3, "3 videos, 80 % intervals"), (8, "8 videos, 80 % intervals")],
 )
 def test_how_certain_the_numbers_are_is_said_where_there_are_intervals(videos, text):
     assert make_results({"5": 4}, videos=videos, confidence=0.8).how_certain == text
