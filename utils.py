@@ -118,8 +118,18 @@ def _bars_lock() -> threading.RLock:
     return threading.RLock()
 
 
-def progress(items: Iterable, what: str, unit: str, total: int | None = None, done: int = 0):
-    """`items` with a progress bar (rate and time left) on a terminal; piped, a line a minute."""
+def progress(
+    items: Iterable,
+    what: str,
+    unit: str,
+    total: int | None = None,
+    done: int = 0,
+    delay: float = 0.0,
+):
+    """`items` with a progress bar (rate and time left) on a terminal; piped, a line a minute.
+
+    delay: seconds until the bar is shown.
+    """
     from tqdm import tqdm
 
     # No lock that other processes share, which one that is killed would leave locked, and no thread
@@ -127,7 +137,7 @@ def progress(items: Iterable, what: str, unit: str, total: int | None = None, do
     tqdm.set_lock(_bars_lock())
     tqdm.monitor_interval = 0
     piped = not sys.stderr.isatty()
-    often = dict.fromkeys(("mininterval", "maxinterval", "delay"), LINE_EVERY)
+    seldom = dict.fromkeys(("mininterval", "maxinterval", "delay"), LINE_EVERY)
     return tqdm(
         items,
         desc=what,
@@ -138,7 +148,7 @@ def progress(items: Iterable, what: str, unit: str, total: int | None = None, do
         ascii=piped,
         ncols=80 if piped else None,
         file=_Lines() if piped else None,
-        **({**often, "leave": False} if piped else {}),
+        **({**seldom, "leave": False} if piped else {"delay": delay, "leave": not delay}),
     )
 
 

@@ -95,8 +95,9 @@ class Design:
         The pairs are sorted by video.
         """
         ends = np.searchsorted(self.video, np.arange(self.n_videos + 1))
-        shown = np.unique(np.stack([np.tile(self.video, 2), np.append(self.a, self.b)]), axis=1)[0]
-        rows = np.searchsorted(shown, np.arange(self.n_videos + 1))  # before each video
+        n_rows = int(max(self.a.max(initial=0), self.b.max(initial=0))) + 1
+        shown = np.unique(np.tile(self.video * n_rows, 2) + np.append(self.a, self.b))
+        rows = np.searchsorted(shown, np.arange(self.n_videos + 1) * n_rows)  # before each video
         first = 0
         while first < self.n_videos:
             last = int(np.searchsorted(rows, rows[first] + most, side="right")) - 1

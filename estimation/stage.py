@@ -39,13 +39,15 @@ class Rules:
     confidence: float = 0.95
 
 
+# Styles that are left out in one reading of the features: each takes memory of its own.
+_AT_ONCE = 6
 # As in the study.
 USUAL = Rules()
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")  # undefined numbers are NaN
 def estimate_stage(read: Read, design: Design, rules: Rules = USUAL) -> Estimate:
-    """The estimate of one stage from its features, which are read twice, in chunks.
+    """The estimate of one stage from its features, which are read in chunks.
 
     read: rows, int64 [n], to features [n, C].
     design: pairs of rows. Different pairs at the residual index enter the parts alone where videos
@@ -90,6 +92,11 @@ def estimate_stage(read: Read, design: Design, rules: Rules = USUAL) -> Estimate
     )
 
 
+def readings(design: Design) -> int:
+    """How often the features of a stage are read: once more where there are intervals."""
+    return 2 if design.is_known and design.n_videos >= LEAST_VIDEOS else 1
+
+
 def _check_factors(design: Design, names: Sequence[str], rules: Rules) -> None:
     for factor in design.factors:
         if not 0 <= factor < len(names) and not _for_parts_alone(factor, design, rules):
@@ -125,22 +132,33 @@ class _Stage:
         self.design, self.rules = design, rules
         self.features = Features.of(read, design)
         styles = range(design.n_styles) if design.is_known and design.n_styles > 2 else ()
-        self.selections = [Selection.of(design, style) for style in (None, *styles)]
-        units = len(self.features.reference)
-        self.totals = [
-            {f: Totals(m if design.is_known else None, units) for f, m in s.members.items()}
-            for s in self.selections
-        ]
-        for videos, sums in self.features.sums(design, self.selections, extremes=True):
-            for totals, by_factor in zip(self.totals, sums, strict=True):
-                for factor, own in by_factor.items():
-                    totals[factor].add(videos, own)
-        self.moments = _moments(self.totals[0])
+        totals = self._totals([None, *styles])
+        self.totals = next(totals)
+        self.moments = _moments(self.totals)
+        self.left_out = [adjusted_numbers(_moments(left)) for left in totals]
         self.published = self._published(self.moments)
+
+    def _totals(self, left_out: Sequence[int | None]) -> Iterator[dict[int, Totals]]:
+        """The sums over the pairs that do not show a style, for each of some; None for all."""
+        for i in range(0, len(left_out), _AT_ONCE):
+            selections = [Selection.of(self.design, style) for style in left_out[i : i + _AT_ONCE]]
+            units = len(self.features.reference)
+            found = [
+                {
+                    f: Totals(m if self.design.is_known else None, units)
+                    for f, m in s.members.items()
+                }
+                for s in selections
+            ]
+            for videos, sums in self.features.sums(self.design, selections, extremes=True):
+                for totals, by_factor in zip(found, sums, strict=True):
+                    for factor, own in by_factor.items():
+                        totals[factor].add(videos, own)
+            yield from found
 
     def _published(self, moments: Mapping[int, Moments]) -> Scores:
         kept = [f for f in moments if not _for_parts_alone(f, self.design, self.rules)]
-        sums = [self.totals[0][f].sums for f in kept]
+        sums = [self.totals[f].sums for f in kept]
         low = np.min([s.low for s in sums if s], axis=0)
         high = np.max([s.high for s in sums if s], axis=0)
         return published_scores(
@@ -153,21 +171,20 @@ class _Stage:
     def inference(self) -> Inference:
         """What stands beside the published numbers."""
         found = {name: Jackknife(x[0]) for name, x in self._numbers(self.moments).items()}
-        if self.design.n_videos >= LEAST_VIDEOS:
+        if readings(self.design) > 1:
             for name, replicates in self._replicates():
                 found[name].add(replicates)
         intervals = {name: x.interval(self.rules.confidence) for name, x in found.items()}
         factors = adjusted_factors(self.design.factors)
         scored = [factors.index(factor) for factor in (DYNAMIC, STATIC)]
         p = p_values(intervals["adjusted_units"], self.design.n_videos)[scored]
-        ranges = [adjusted_numbers(_moments(totals)) for totals in self.totals[1:]]
         return Inference(
             n_videos=self.design.n_videos,
             confidence=self.rules.confidence,
             factors=tuple(FACTORS[f] for f in factors),
             **intervals,
-            adjusted_range=ends([r.adjusted[0] for r in ranges], (len(factors),)),
-            parts_range=ends([r.parts[0] for r in ranges], (len(PARTS),)),
+            adjusted_range=ends([r.adjusted[0] for r in self.left_out], (len(factors),)),
+            parts_range=ends([r.parts[0] for r in self.left_out], (len(PARTS),)),
             p_units=p,
             q_units=false_discovery_rates(p, "bh"),
             q_by_units=false_discovery_rates(p, "by"),
@@ -175,8 +192,8 @@ class _Stage:
 
     def _replicates(self) -> Iterator[tuple[str, np.ndarray]]:
         """Every number without each video of a range, range by range."""
-        for videos, (sums,) in self.features.sums(self.design, self.selections[:1]):
-            left = {f: self.totals[0][f].moments_without(videos, own) for f, own in sums.items()}
+        for videos, (sums,) in self.features.sums(self.design, [Selection.of(self.design)]):
+            left = {f: self.totals[f].moments_without(videos, own) for f, own in sums.items()}
             yield from self._numbers(left).items()
 
     def _numbers(self, moments: Mapping[int, Moments]) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ Read = Callable[[np.ndarray], np.ndarray]
 ByFactor = dict[int, "Sums"]
 
 # Numbers in the features of a chunk: the memory that is taken is a few hundred bytes for each.
-_CHUNK = 1 << 19
+_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,9 @@ class Features:
         rows, places = np.unique(np.concatenate([pairs.a, pairs.b]), return_inverse=True)
         a, b = places.reshape(2, -1)
         raw = np.asarray(self.read(rows))
-        x = raw.astype(np.float64) - self.reference  # [n, C]
+        x = raw.astype(np.float64)  # [n, C]
+        x -= self.reference
+        squared = np.square(x)
         found = []
         for selection in selections:
             kept = selection.kept(pairs)
@@ -141,7 +143,7 @@ class Features:
             for factor, members in selection.members.items():
                 own = np.flatnonzero(kept & (pairs.factor == factor))
                 matched = _Matched(pairs.where(own), a[own], b[own], videos, factor, members)
-                by_factor[factor] = matched.sums(x, raw if extremes else None)
+                by_factor[factor] = matched.sums(x, squared, raw if extremes else None)
             found.append(by_factor)
         return found
 
@@ -168,30 +170,34 @@ class _Matched:
     factor: int
     members: tuple[Members, Members]
 
-    def sums(self, x: np.ndarray, raw: np.ndarray | None) -> Sums:
-        """The sums of features x [n, C]; their extremes where they are given raw."""
+    def sums(self, x: np.ndarray, squared: np.ndarray, raw: np.ndarray | None) -> Sums:
+        """The sums of features x and their squares [n, C]; their extremes where given raw."""
         n_videos, (n, units) = self.videos.stop - self.videos.start, x.shape
         video, both = self.pairs.video - self.videos.start, np.concatenate([self.a, self.b])
-        times = np.bincount(both, minlength=n)[:, None]
-        of_row = np.zeros(n, dtype=np.int64)
-        of_row[both] = np.tile(video, 2)
-        of_video = summing(of_row, n_videos)
-        partners = incidence(self.a, self.b, (n, n)) @ x  # [n, C]
+        of_video = incidence(np.tile(video, 2), both, (n_videos, n))
         low, high = np.full(units, np.inf), np.full(units, -np.inf)
         if raw is not None and len(both):
-            shown = raw[times[:, 0] > 0]
+            shown = raw[np.unique(both)]
             low, high = shown.min(0).astype(np.float64), shown.max(0).astype(np.float64)
         first, second = self._by_role(x, video)
         return Sums(
             n=np.bincount(video, minlength=n_videos)[:, None].astype(np.float64),
-            squares=of_video @ (times * x * x),
-            products=of_video @ (partners * x),
-            total=of_video @ (times * x),
+            squares=of_video @ squared,
+            products=self._products(x, video),
+            total=of_video @ x,
             first=first,
             second=second,
             low=low,
             high=high,
         )
+
+    def _products(self, x: np.ndarray, video: np.ndarray) -> np.ndarray:
+        """The sums of the products of both members by video; each first member is multiplied with
+        the sum of its partners."""
+        first, pair, place = np.unique(self.a, return_index=True, return_inverse=True)
+        partners = incidence(place, self.b, (len(first), len(x))) @ x
+        partners *= x[first]
+        return np.asarray(summing(video[pair], self.videos.stop - self.videos.start) @ partners)
 
     def _by_role(self, x: np.ndarray, video: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The sums of the members of each role by cell."""

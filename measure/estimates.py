@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from common.factors import DIFFERENT, scored_factors
 from datasets.pair_plan import Pair
 from estimation.design import Design
 from estimation.estimator import Estimate
-from estimation.stage import Rules, estimate_stage
+from estimation.stage import Rules, estimate_stage, readings
+from estimation.sums import Read
 from results.store import FeatureStore
-from utils import DataError
+from utils import DataError, progress
 
 # Stages that are estimated at a time: each takes a few hundred megabytes.
 _AT_ONCE = 4
@@ -40,22 +42,43 @@ def estimate_stages(
     Raises DataError if a factor has no pairs (see `estimation.stage.estimate_stage`).
     """
     design = design_of(pairs, rows, rules, groups or {})
+    total = len(store.stages) * readings(design) * len(np.unique([design.a, design.b]))
+    with (
+        progress((), "estimates", "clip", total=total, delay=3) as bar,
+        ThreadPoolExecutor(_AT_ONCE) as pool,
+    ):
+        own = partial(_estimate, store, design, rules, _Count(bar.update))
+        found = dict(zip(store.stages, pool.map(own, store.stages), strict=True))
     # Of several rows a clip, pairs of clips count.
-    counts = Counter(pair.factor for pair in pairs)
-    own = partial(_estimate, store, design, rules, counts)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return dict(zip(store.stages, pool.map(own, store.stages), strict=True))
+    clips = Counter(pair.factor for pair in pairs)
+    return {
+        stage: replace(e, n_pairs=tuple(clips[k] if n else 0 for k, n in enumerate(e.n_pairs)))
+        for stage, e in found.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Count:
+    """What was read by any thread, for a bar."""
+
+    update: Callable[[int], Any]
+    lock: Lock = field(default_factory=Lock)
+
+    def of(self, read: Read, rows: np.ndarray) -> np.ndarray:
+        """The features of some rows."""
+        features = read(rows)
+        with self.lock:
+            self.update(len(rows))
+        return features
 
 
 def _estimate(
-    store: FeatureStore, design: Design, rules: Rules, counts: Mapping[int, int], stage: str
+    store: FeatureStore, design: Design, rules: Rules, count: _Count, stage: str
 ) -> Estimate:
     try:
-        found = estimate_stage(store.reader(stage), design, rules)
+        return estimate_stage(partial(count.of, store.reader(stage)), design, rules)
     except DataError as error:
         raise DataError(f"stage {stage}: {error}") from None
-    n_pairs = (counts.get(k, 0) if n else 0 for k, n in enumerate(found.n_pairs))
-    return replace(found, n_pairs=tuple(n_pairs))
 
 
 def design_of(

@@ -72,6 +72,7 @@ DESIGNS = {
     "unbalanced": lambda rng: unbalanced(rng, [5, 0, 3, 9, 1, 2, 7], 3),
     "unbalanced, two styles": lambda rng: unbalanced(rng, [5, 0, 3, 9, 1, 2, 7], 2),
     "unbalanced, five styles": lambda rng: unbalanced(rng, [5, 0, 3, 9, 1, 2, 7], 5),
+    "more styles than are left out at once": lambda rng: anchored(rng, 12, 9),
     "one video dominates": lambda rng: unbalanced(rng, [40, 1, 1, 1, 1, 1, 1], 4),
     "every video another number of pairs": lambda rng: unbalanced(rng, range(1, 14), 4),
     "one style": lambda rng: [(f, v, 0, 0) for f in range(3) for v in range(4)],

@@ -74,10 +74,10 @@ class TestEstimateStages:
     def test_pairs_that_are_not_scored_enter_no_number(self, store, n_factors, residual):
         # With three factors the id of different pairs is that of the residual, with two there is
         # no such factor.
-        factors = {"n_factors": n_factors, "residual_index": residual}
+        rules = Rules(n_factors, residual)
         more = [*self.PAIRS, pair(DIFFERENT, 0, 5), pair(DIFFERENT, 1, 4), pair(DIFFERENT, 2, 4)]
         found, without = (
-            estimate_stages(store, pairs, ROWS, **factors) for pairs in (more, self.PAIRS)
+            estimate_stages(store, pairs, ROWS, rules) for pairs in (more, self.PAIRS)
         )
         for stage, estimate in without.items():
             for name in ("scores", "shares", "unit_scores"):
@@ -88,7 +88,7 @@ class TestEstimateStages:
 
     def test_scored_different_pairs_do(self, store):
         pairs = [*self.PAIRS, pair(DIFFERENT, 0, 5), pair(DIFFERENT, 1, 4)]
-        found = estimate_stages(store, pairs, ROWS, n_factors=4, residual_index=3)
+        found = estimate_stages(store, pairs, ROWS, Rules(4, 3))
         assert found["1"].n_pairs == (3, 2, 2, 0)
         assert found["1"].total_variance != self.estimate(store, self.PAIRS)["1"].total_variance
 

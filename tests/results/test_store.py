@@ -192,13 +192,17 @@ def test_estimate_of_a_store_is_that_of_its_array(filled, n_pairs, rng):
 
 
 @pytest.mark.parametrize("is_known", [False, True])
-def test_memory_of_estimates_does_not_grow_with_the_number_of_pairs(filled, is_known, rng):
-    """But for the pairs themselves: a few integers each."""
-    n_pairs = 40_000
-    columns = [*rng.integers(0, 30, size=(2, n_pairs)), np.arange(n_pairs) % 2]
-    shown = rng.integers(0, (3, 4, 4), size=(n_pairs, 3)).T
-    design = Design.shown(*columns, *shown) if is_known else Design.of(*columns)
-    few = design.where(slice(4000))
-    estimate_stage(filled.reader("5"), few)  # imports and caches, once
-    memory = [peak_memory(lambda d=d: estimate_stage(filled.reader("5"), d)) for d in (few, design)]
-    assert memory[1] - memory[0] < 300 * n_pairs
+def test_memory_of_estimates_does_not_grow_with_the_pairs_features(tmp_path, is_known, rng):
+    """A pair costs a few integers, whereas its features have 2048 bytes."""
+    store = FeatureStore.create(tmp_path / "s", ("5",), [{"clip": i} for i in range(30)], {})
+    store.write(range(30), {"5": rng.normal(size=(30, 256)).astype(np.float32)})
+    n_pairs = 20_000
+    video, *columns = rng.integers(0, (3, 10, 10, 4, 4), size=(n_pairs, 5)).T
+    a, b = (10 * video + clip for clip in columns[:2])
+    factor = np.arange(n_pairs) % 2
+    shown = Design.shown(a, b, factor, video, *columns[2:])
+    design = shown if is_known else Design.of(a, b, factor)
+    few = design.where(slice(2000))
+    estimate_stage(store.reader("5"), few)  # imports and caches, once
+    memory = [peak_memory(lambda d=d: estimate_stage(store.reader("5"), d)) for d in (few, design)]
+    assert memory[1] - memory[0] < 250 * (n_pairs - 2000)
