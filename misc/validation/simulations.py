@@ -33,6 +33,10 @@ STYLES, VIDEOS = (2, 3, 4, 8), (8, 12, 24, 50, 100, 200)
 # Videos where the number of styles varies, and of the data sets whose styles are drawn anew.
 USUAL_STYLES, USUAL_VIDEOS = 4, 24
 MANY_VIDEOS = 100
+# Videos for other kinds of effects and of layers.
+FEW_AND_MORE = (8, 24, 100)
+# Scatter of the units of a layer: alike in variance, or few of them with most of it.
+LAYERS = {"even": 0.0, "uneven": 0.5}
 
 # ---- Bias and coverage.
 
@@ -42,6 +46,7 @@ class Condition(NamedTuple):
 
     pairing: str
     effects: str
+    layer: str
     styles: int
     videos: int
 
@@ -50,12 +55,13 @@ def conditions() -> Iterator[Condition]:
     """All kinds of data sets: videos in the usual number of styles, then styles."""
     for pairing in PAIRINGS:
         for n_videos in VIDEOS:
-            yield Condition(pairing, "normal", USUAL_STYLES, n_videos)
+            yield Condition(pairing, "normal", "even", USUAL_STYLES, n_videos)
         for n_styles in STYLES:
             if n_styles != USUAL_STYLES:
-                yield Condition(pairing, "normal", n_styles, USUAL_VIDEOS)
-        for n_videos in (VIDEOS[0], USUAL_VIDEOS):
-            yield Condition(pairing, "skewed", USUAL_STYLES, n_videos)
+                yield Condition(pairing, "normal", "even", n_styles, USUAL_VIDEOS)
+        for n_videos in FEW_AND_MORE:
+            yield Condition(pairing, "normal", "uneven", USUAL_STYLES, n_videos)
+            yield Condition(pairing, "skewed", "even", USUAL_STYLES, n_videos)
 
 
 def estimated(world: World, rng: np.random.Generator, given: Condition) -> dict[str, np.ndarray]:
@@ -82,7 +88,8 @@ def simulated(seed: int, n_sets: int, given: Condition, new_styles: bool = False
 
     new_styles: whether each has styles of its own; the truth is then over styles.
     """
-    units = World.drawn(np.random.default_rng([seed]), given.styles)
+    drawn = np.random.default_rng([seed])
+    units = World.drawn(drawn, given.styles, scatter=LAYERS[given.layer])
     world = units.with_new_styles(np.random.default_rng([seed, given.styles]), given.styles)
     found: dict[str, list[np.ndarray]] = {name: [] for name in STATISTICS}
     for index in range(n_sets):
@@ -112,15 +119,16 @@ def _compared(given: Condition, name: str, truth: np.ndarray, found: np.ndarray)
             "truth": _rounded(truth[places]),
             "value": _rounded(value[:, places]),
             "corrected": _rounded(corrected[:, places]),
-            "spread": _rounded(corrected[:, places].std(0)),
+            "spread": _rounded(np.nanstd(corrected[:, places], 0)),
             "width": _rounded((hi - lo)[:, places]),
             "coverage": _rounded(covered[:, places]),
+            "undefined": _rounded(np.isnan(lo[:, places])),
         }
 
 
 def _rounded(values: np.ndarray) -> float:
-    """The mean, rounded for reading."""
-    return round(float(values.mean()), 4)
+    """The mean of what is defined, rounded for reading."""
+    return round(float(np.nanmean(values)), 4)
 
 
 def answer(settings: Settings) -> Answer:
@@ -137,7 +145,7 @@ def answer(settings: Settings) -> Answer:
         for row in simulated(
             settings.seed,
             settings.n_sets,
-            Condition("crossed", "normal", n_styles, MANY_VIDEOS),
+            Condition("crossed", "normal", "even", n_styles, MANY_VIDEOS),
             new_styles=True,
         )
     ]
@@ -155,7 +163,8 @@ def _lines(rows: Sequence[Row]) -> list[str]:
         lines.append(
             f"{pairing}: intervals of layers cover the truth in {mean:.1%} of data sets on "
             f"average, at least {lowest['coverage']:.1%} ({lowest['statistic']}, "
-            f"{lowest['videos']} videos, {lowest['styles']} styles, {lowest['effects']} effects)"
+            f"{lowest['videos']} videos, {lowest['styles']} styles, {lowest['effects']} effects, "
+            f"{lowest['layer']} layer)"
         )
     return lines
 
@@ -169,6 +178,7 @@ COLOUR = {"published score": "residual", "adjusted score": "different", "parts":
 def _coverage_panels(rows: Sequence[Row]) -> Iterator[Panel]:
     for pairing in PAIRINGS:
         own = {"level": "layer", "pairing": pairing, "styles": USUAL_STYLES, "effects": "normal"}
+        own["layer"] = "even"
         named = [
             ("published score", ("published_dynamic", "published_static")),
             ("adjusted score", ("adjusted_dynamic", "adjusted_static")),

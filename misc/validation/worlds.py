@@ -52,10 +52,16 @@ class World:
     style_variance: np.ndarray
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator, n_styles: int, n_units: int = UNITS) -> World:
-        """Units of many kinds: the shares of their variance are drawn, and so are the styles."""
+    def drawn(
+        cls, rng: np.random.Generator, n_styles: int, n_units: int = UNITS, scatter: float = 0.0
+    ) -> World:
+        """Units of many kinds: the shares of their variance are drawn, and so are the styles.
+
+        scatter: of the logarithm of their standard deviations, 1 on average: where it is large,
+        few units make up the layer.
+        """
         both, dynamic, own, style, neither = rng.dirichlet([1.0] * 5, n_units).T
-        scale = rng.lognormal(0, 0.5, n_units) ** 2
+        scale = rng.lognormal(0, scatter, n_units) ** 2
         return cls(
             both=both * scale,
             dynamic=dynamic * scale,

@@ -231,6 +231,7 @@ def test_script_writes_tables_and_a_figure(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(simulations, "STYLES", (2, 4))
     monkeypatch.setattr(simulations, "USUAL_VIDEOS", 12)
     monkeypatch.setattr(simulations, "MANY_VIDEOS", 12)
+    monkeypatch.setattr(simulations, "FEW_AND_MORE", (8,))
     validate.main(["--save", str(tmp_path), "--only", "simulations", "--n_sets", "3"])
     names = {path.name for path in tmp_path.iterdir()}
     tables = {"simulations_coverage.csv", "simulations_styles.csv"}
@@ -243,7 +244,7 @@ def test_script_writes_tables_and_a_figure(tmp_path, monkeypatch, capsys):
 
 
 def test_same_seed_same_simulations():
-    given = simulations.Condition("anchored", "skewed", 3, 8)
+    given = simulations.Condition("anchored", "skewed", "uneven", 3, 8)
     one, again, other = (simulations.simulated(seed, 2, given) for seed in (1, 1, 2))
     assert one == again
     assert one != other
