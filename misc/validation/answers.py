@@ -126,11 +126,9 @@ def series_of(label: str, rows: Sequence[Row], like: str = "") -> Series:
 def parts_panel(
     title: str,
     groups: Sequence[tuple[str, Sequence[Row]]],
-    kind: str = "bars",
-    xlabel: str = "",
     limits: tuple[float, float] | None = None,
 ) -> Panel:
-    """The four parts in named groups, side by side with their intervals, or as lines.
+    """The four parts in named groups, side by side with their intervals.
 
     groups: a name, and the rows that hold its parts.
     """
@@ -138,8 +136,8 @@ def parts_panel(
     series = [series_of(part, [picked(rows, part)[0] for _, rows in groups]) for part in PARTS]
     return Panel(
         title=title,
-        kind=kind,
-        xlabel=xlabel,
+        kind="bars",
+        xlabel="",
         ylabel="part of the variance",
         positions=at,
         series=series,
