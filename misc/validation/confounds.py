@@ -161,7 +161,7 @@ def _moved_panel(moved: Sequence[Row], network: str) -> Panel:
             for part, own in zip(PARTS, rows, strict=True)
         ],
         ticks=[(k, f"{row['confound']} {row['level']}") for k, row in enumerate(rows[0])],
-        limits=(-0.6, 0.6),
+        limits=(-0.4, 0.4),
         references=[("y", 0.0)],
     )
 
