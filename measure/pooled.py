@@ -84,7 +84,8 @@ def _reader(readers: Sequence[Read], starts: np.ndarray) -> Callable[[np.ndarray
 
 def require_alike(runs: Sequence[FinishedRun]) -> None:
     """Raise UserError unless runs are of one network, measured alike, with pairs of their own."""
-    first, plans = runs[0], {}
+    first = runs[0]
+    plans: dict[str, FinishedRun] = {}
     for run in runs:
         other = [key for key in _ALIKE if run.record.get(key) != first.record.get(key)]
         if other:
