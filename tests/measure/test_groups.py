@@ -32,8 +32,8 @@ def test_a_video_may_be_named_twice_with_one_group(tmp_path):
         ("video,source\na,x\n", "found video, source"),
         ("video,group\na,\n", "line 2: a video or a group is missing"),
         ("video,group\na,x\n,x\n", "line 3: a video or a group is missing"),
-        ("video,group\na,x\nb,x\na,y\n", "line 4: a is in group x already, and now in y"),
-        ("video,group\nd,x\n", "names none of the 3 videos; its first is d, theirs a"),
+        ("video,group\na,x\nb,x\na,y\n", "line 4: 'a' is in group 'x' already, and now in 'y'"),
+        ("video,group\nd,x\n", "names none of the 3 videos; its first is 'd', theirs 'a'"),
         ("video,group\na\n", "line 2: 1 cell, expected 2"),
     ],
 )
