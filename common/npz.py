@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import math
+import mmap
 import shutil
 import struct
 import tempfile
@@ -86,6 +87,19 @@ def mapped_npz(path: Path, scratch: Path | None = None) -> Iterator[dict[str, np
             if len(arrays) < len(members):
                 raise ValueError("two arrays have one name")
         yield arrays
+
+
+def release(*arrays: np.ndarray) -> None:
+    """Let go of what was read of maps: it counts as memory of the process as long as it is kept.
+
+    Without effect on other arrays, and where the system has no way to do it.
+    """
+    for array in arrays:
+        owner: Any = array
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            owner.madvise(mmap.MADV_DONTNEED)
 
 
 @contextlib.contextmanager

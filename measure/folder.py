@@ -2,7 +2,7 @@
 
 plan.csv, config.json         before anything is computed
 features/                     the feature store
-estimates.csv, layerwise.csv, units.csv, joint_encoding.csv, three figures   at the end
+estimates.csv, layerwise.csv, units.csv, joint_encoding.csv, the figures   at the end
 skipped_videos.csv            only if a video was left out
 """
 
@@ -12,7 +12,8 @@ import contextlib
 import itertools
 import platform
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +28,7 @@ from results.store import FeatureStore
 from results.tables import joint_table, layerwise_table, parts_table, write_tables
 from utils import DataError, UserError, as_options, file_name
 
-RECORD = "config.json"
+RECORD, SKIPPED = "config.json", "skipped_videos.csv"
 # Options that do not change what a run is.
 _FREE = (
     *("save_dir", "run_name", "resume", "weights_dir", "joint_encoding", "on_bad_video"),
@@ -132,6 +133,7 @@ def make_folder(folder: Path, run: Run, loaded: Mapping[str, Any]) -> None:
         "options": as_json(run.config),
         **loaded,
         **run.record,
+        "chains": run.chains,
         "bad_videos": run.bad_videos,
         "versions": versions,
     }
@@ -149,28 +151,95 @@ def make_folder(folder: Path, run: Run, loaded: Mapping[str, Any]) -> None:
         raise UserError(f"`save_dir`: {folder} cannot be made: {error}") from None
 
 
+def recorded_bad_videos(folder: Path) -> dict[str, str]:
+    """The videos that a run left out before it began: its plan does not hold them.
+
+    Raises DataError if its record is damaged.
+    """
+    found = read_json(folder / RECORD).get("bad_videos", {})
+    if not isinstance(found, dict) or not all(isinstance(why, str) for why in found.values()):
+        raise DataError(f"{folder / RECORD} is damaged: 'bad_videos' is {found!r:.60}")
+    return found
+
+
 def note_resumption(folder: Path, config: Config) -> None:
     """Add to the record of a run that it was resumed, with which options."""
+    _note(folder, "resumed", as_json(config))
+
+
+def note_estimation(folder: Path, config: Config, only: Sequence[str]) -> None:
+    """Add to the record of a run that it was estimated anew, with which of the options `only`."""
+    options = as_json(config)
+    _note(folder, "estimated", {name: options[name] for name in only})
+
+
+def _note(folder: Path, what: str, options: Mapping[str, Any]) -> None:
     record = read_json(folder / RECORD)
     when = datetime.now().isoformat(timespec="seconds")
-    before = record.get("resumed", [])
-    now = {"when": when, "options": as_json(config)}
-    record["resumed"] = [*(before if isinstance(before, list) else ()), now]
+    before = record.get(what, [])
+    now = {"when": when, "options": options}
+    record[what] = [*(before if isinstance(before, list) else ()), now]
     write_json(folder / RECORD, record)
 
 
 def save_results(folder: Path, results: Results, bad_videos: Mapping[str, str]) -> list[Path]:
     """Write tables and figures; returns the paths of the figures."""
     write_tables(folder, results)
-    (folder / "skipped_videos.csv").unlink(missing_ok=True)  # of an earlier start
+    of_earlier_start = [SKIPPED, *["parts.png", "parts.pdf"] * (not results.has_parts)]
+    for name in of_earlier_start:
+        (folder / name).unlink(missing_ok=True)
     if bad_videos:
         rows = [{"video": video, "reason": reason} for video, reason in bad_videos.items()]
-        write_csv(folder / "skipped_videos.csv", rows)
+        write_csv(folder / SKIPPED, rows)
     return [
         *plot_parts(folder, [results]),
         plot_layerwise(folder, [results]),
         plot_joint_encoding(folder, results),
     ]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What was written.
+
+    figures: paths of the figures.
+    replaced: names of the files that were there before.
+    """
+
+    figures: list[Path]
+    replaced: list[str]
+
+
+def require_place(folder: Path, place: Path) -> None:
+    """Raise UserError if the results of the run in `folder` cannot be written to `place`, or if
+    that is the folder of another run, or lies among the features."""
+    if why := why_unwritable(place):
+        raise UserError(f"`save`: nothing can be written to {place}: {why}; give another folder")
+    if (place / RECORD).exists() and place.resolve() != folder.resolve():
+        raise UserError(f"`save` {place} is the folder of another run: give another one")
+    if (folder / "features").resolve() in (place.resolve(), *place.resolve().parents):
+        raise UserError(f"`save` {place} lies among the features of the run: give another folder")
+
+
+def save_anew(place: Path, results: Results, bad_videos: Mapping[str, str]) -> Saved:
+    """Write tables and figures, in place of those that are there: all of them, or none.
+
+    Raises UserError if they cannot be written.
+    """
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place, prefix=partial_prefix()) as name:
+            figures = save_results(Path(name), results, bad_videos)
+            written = sorted(path.name for path in Path(name).iterdir())
+            replaced = [file for file in written if (place / file).exists()]
+            if folders := [file for file in replaced if (place / file).is_dir()]:
+                raise UserError(f"{place / folders[0]} is a folder, expected a file or nothing")
+            for file in written:
+                (Path(name) / file).replace(place / file)
+    except OSError as error:
+        why = error.strerror or error
+        raise UserError(f"nothing could be written to {place}, which is as it was: {why}") from None
+    return Saved([place / figure.name for figure in figures], replaced)
 
 
 def summary(results: Results, joint: bool) -> str:

@@ -42,5 +42,5 @@ def read_groups(path: Path, videos: Collection[str]) -> dict[str, str]:
             f"`groups` {path} names none of the {len(videos)} videos; its first is "
             f"{shortened(next(iter(groups)))}, theirs {shortened(next(iter(videos)))}"
         )
-    # A group must not be taken for a video of its name.
-    return {video: f"group {group}" for video, group in groups.items()}
+    # A group must not be taken for a video of its name: none of these has a slash in it.
+    return {video: f"group/{group}" for video, group in groups.items()}

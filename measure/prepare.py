@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from common.factors import DIFFERENT, FACTORS, scored_factors
-from common.files import read_json
 from common.tasks import SEGMENTATION
 from config import Config, check
 from datasets.catalogue import DATASETS
 from datasets.dataset import DataRequest, DataSet
 from datasets.pair_plan import ONCE, PairPlan, PlanRules, require_factors
 from datasets.videos import stop_or_skip
-from measure.folder import RECORD, advising_a_new_run, require_free_name, require_writable
+from measure.folder import (
+    advising_a_new_run,
+    recorded_bad_videos,
+    require_free_name,
+    require_writable,
+)
 from measure.request import find_network, resolved
 from measure.run import Run
 from models.network import AUTO, Network
@@ -50,7 +54,7 @@ def prepare(config: Config) -> Run:
         stages,
         data,
         plan,
-        {**_recorded_bad_videos(config), **problems},
+        {**(recorded_bad_videos(config.resume) if config.resume else {}), **problems},
     )
     run.policy.require_few({})
     _ = run.groups  # or what is wrong with their file
@@ -134,13 +138,3 @@ def fetched(config: Config, network: Network, checkpoint: str) -> str:
     from models.download import default_folder, published_file
 
     return str(published_file(network, config.weights_dir or default_folder()))
-
-
-def _recorded_bad_videos(config: Config) -> dict[str, str]:
-    """The videos that the run to resume left out: its plan no longer holds them."""
-    if not config.resume:
-        return {}
-    found = read_json(config.resume / RECORD).get("bad_videos", {})
-    if not isinstance(found, dict) or not all(isinstance(why, str) for why in found.values()):
-        raise DataError(f"{config.resume / RECORD} is damaged: 'bad_videos' is {found!r:.60}")
-    return found

@@ -17,6 +17,11 @@ from results import statistics
 from results.statistics import CLASS, LAYER, UNIT, Classes, Statistic
 from utils import counted
 
+_OUTSIDE = (
+    "some numbers lie outside their intervals: these lie about the number without the bias of few "
+    "videos (`corrected` in the tables)"
+)
+
 
 @dataclass(frozen=True)
 class Block:
@@ -99,8 +104,9 @@ class Results:
 
     @property
     def has_parts(self) -> bool:
-        """Whether there are different pairs, and with them parts of the variance."""
-        return self.inference is not None and "different" in self.inference.factors
+        """Whether there are parts of the variance at any stage: they need different pairs."""
+        known = [e.inference.parts.value for e in self.estimates.values() if e.inference]
+        return bool(np.isfinite(known).any())
 
     @property
     def how_certain(self) -> str:
@@ -147,17 +153,7 @@ def remarks(inference: Inference | None) -> list[str]:
         return [
             "no intervals, adjusted scores or parts: they need pairs whose two clips show one video"
         ]
-    found, videos = [], inference.n_videos
-    if videos < LEAST_VIDEOS:
-        found.append(
-            f"no intervals: they come from leaving out one video at a time, and there are "
-            f"{counted(videos, 'video')}; give {LEAST_VIDEOS} or more"
-        )
-    elif videos < FEW_VIDEOS:
-        found.append(
-            f"intervals from {videos} videos are wide, and below {FEW_VIDEOS} may be too narrow "
-            "all the same: they say how much these videos differ, not how all do"
-        )
+    found = few_videos(inference.n_videos)
     undefined = [
         name
         for name, value in zip(inference.factors, inference.adjusted.value, strict=True)
@@ -165,8 +161,8 @@ def remarks(inference: Inference | None) -> list[str]:
     ]
     if undefined:
         found.append(
-            f"no adjusted score ({', '.join(undefined)}): chance needs pairs of another video in "
-            "another style"
+            f"no adjusted score ({', '.join(undefined)}), and with it no parts of the variance: "
+            "chance needs pairs of another video in another style"
         )
     elif "different" not in inference.factors:
         found.append(
@@ -174,6 +170,21 @@ def remarks(inference: Inference | None) -> list[str]:
             "anchored or crossed has them"
         )
     return found
+
+
+def few_videos(n_videos: int) -> list[str]:
+    """What must be known of the intervals of so few videos, in sentences; nothing of enough."""
+    if n_videos < LEAST_VIDEOS:
+        return [
+            f"no intervals: they come from leaving out one video at a time, of {LEAST_VIDEOS} or "
+            f"more, and these pairs show {counted(n_videos, 'video')}"
+        ]
+    if n_videos < FEW_VIDEOS:
+        return [
+            f"intervals from {n_videos} videos are wide, and below {FEW_VIDEOS} may be too narrow "
+            "all the same: they say how much these videos differ, not how all do"
+        ]
+    return []
 
 
 def find(blocks: Sequence[Block], name: str) -> Block:

@@ -45,11 +45,19 @@ def layerwise_grid(all_results: Sequence[Results]) -> Grid:
     rows = [list(compress(row, known)) for row in rows]
     limits = [_limits(list(chain(*column))) for column in zip(*rows, strict=True)]
     return [
-        [
-            _stage_panel(results.title if k == 0 else "", blocks, limits[k], stage_places(results))
-            for k, blocks in enumerate(row)
-        ]
-        for results, row in zip(all_results, rows, strict=True)
+        _layerwise_row(results, row, limits) for results, row in zip(all_results, rows, strict=True)
+    ]
+
+
+def _layerwise_row(
+    results: Results, row: Sequence[Sequence[Block]], limits: Sequence[tuple[float, float]]
+) -> list[Panel | None]:
+    """A panel per statistic; none for one that is undefined for this network."""
+    titles = [results.title, results.how_certain]
+    places = stage_places(results)
+    return [
+        _stage_panel(title, blocks, span, places) if any(map(_is_known, blocks)) else None
+        for title, blocks, span in zip([*titles, *[""] * len(row)], row, limits, strict=False)
     ]
 
 
@@ -105,8 +113,11 @@ def joint_encoding_grid(results: Results) -> Grid:
             for name in ("percent", "certain_percent")
         )
     )
+    bars = _with_doubt(counted, certain)
+    if any(np.any(series.values) for series in bars.series if series.pale):
+        bars = replace(bars, title=f"{title}\n(pale: undecided, {results.how_certain})")
     scores = classified(list(results.by_stage(UNIT).values())[-1])
-    return [[_with_doubt(counted, certain), _unit_panel(scores, threshold)]]
+    return [[bars, _unit_panel(scores, threshold)]]
 
 
 def _with_doubt(counted: Panel, certain: Panel) -> Panel:

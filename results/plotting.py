@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,11 @@ _LINE, _CHARACTER = 0.14, 0.065
 _NAME = 42
 # How much of its colour is left to what is in doubt.
 _PALE = 0.35
+# More bars of a panel are too narrow for the caps of their intervals.
+_CAPPED = 24
+# Of the distance between two stages: how far the first and the last of some lines stand apart, so
+# that their intervals can be told apart.
+_APART = 0.24
 
 
 def save_figure(path: Path, grid: Grid) -> Path:
@@ -88,7 +94,7 @@ def _body(panel: Panel) -> float:
 
 def _around(panel: Panel, width: float) -> float:
     """Inches of title, label and names above and below a panel's axes."""
-    lines = len(_title(panel, width).split("\n"))
+    lines = len(f"{_title(panel, width)}\n{_xlabel(panel, width)}".split("\n")) - 1
     longest = max((len(name) for _, name in panel.ticks), default=0)
     leaning = {0: 0.0, 30: 0.5, 90: 1.0}[_rotation(panel, width)]
     return 0.45 + _LINE * lines + leaning * _CHARACTER * min(longest, _NAME)
@@ -99,17 +105,27 @@ def _rotation(panel: Panel, width: float) -> int:
     names = [name for _, name in panel.ticks]
     if panel.horizontal or _CHARACTER * sum(len(name) + 1 for name in names) < width - 0.5:
         return 0
-    return 30 if len(names) <= 8 else 90
+    leftward = 0.87 * _CHARACTER * max(map(len, names))
+    return 30 if len(names) <= 8 and leftward < width / 2 else 90
 
 
 def _title(panel: Panel, width: float) -> str:
-    characters = int(width / _CHARACTER)
-    return "\n".join(_wrapped(line, characters) for line in panel.title.split("\n"))
+    square = panel.kind == "scatter"  # in the middle of its width
+    room = (width + _body(panel)) / 2 if square else width
+    lines = panel.title.split("\n")
+    return "\n".join(_wrapped(line, int((room - 0.3) / _CHARACTER)) for line in lines)
+
+
+def _xlabel(panel: Panel, width: float) -> str:
+    return _wrapped(panel.xlabel, int((width - 0.5) / _CHARACTER))
 
 
 def _wrapped(text: str, width: int) -> str:
-    """Text on lines of `width` characters; names of networks may break after an underscore."""
-    return textwrap.fill(text.replace("_", "_ "), width).replace("_ ", "_")
+    """Text on lines of `width` characters; names may break after an underscore, and after a dot
+    that is none of a number."""
+    mark = "\x0b"  # white space that is in no name
+    breakable = re.sub(r"(_|\.(?=[^\W\d]))", rf"\1{mark}", text)
+    return textwrap.fill(breakable, width, replace_whitespace=False).replace(mark, "")
 
 
 def _plot_panel(axes: Axes, panel: Panel | None, width: float) -> None:
@@ -118,7 +134,7 @@ def _plot_panel(axes: Axes, panel: Panel | None, width: float) -> None:
         axes.set_axis_off()
         return
     _KINDS[panel.kind].plot(axes, panel)
-    axes.set(title=_title(panel, width), xlabel=panel.xlabel, ylabel=panel.ylabel)
+    axes.set(title=_title(panel, width), xlabel=_xlabel(panel, width), ylabel=panel.ylabel)
     for axis, value in panel.references:
         line = axes.axhline if axis == "y" else axes.axvline
         line(value, color=GREY, lw=0.6, ls="--", zorder=0)
@@ -162,32 +178,46 @@ def _add_legend(figure: Figure, grid: Grid) -> None:
 
 
 def _plot_lines(axes: Axes, panel: Panel) -> None:
-    for series in panel.series:
+    for series, positions in zip(panel.series, _line_positions(panel), strict=True):
         axes.plot(
-            panel.positions,
+            positions,
             series.values,
             color=series.colour,
             marker=series.marker,
             label=series.label,
         )
-        _plot_intervals(axes, panel.positions, series, series.colour)
+        _plot_intervals(axes, positions, series, series.colour)
         if len(series.lo):
             ends = np.asarray(series.lo, float), np.asarray(series.hi, float)
-            axes.fill_between(panel.positions, *ends, color=series.colour, alpha=0.15, linewidth=0)
+            axes.fill_between(positions, *ends, color=series.colour, alpha=0.15, linewidth=0)
 
 
-def _plot_intervals(axes: Axes, at: Numbers, series: Series, colour: str) -> None:
+def _line_positions(panel: Panel) -> list[np.ndarray]:
+    """Positions of the markers of each series: beside each other where they have intervals."""
+    positions = np.asarray(panel.positions, dtype=float)
+    n = len(panel.series)
+    apart = _APART if panel.ticks and n > 1 and any(len(s.lo) for s in panel.series) else 0.0
+    return [positions + shift for shift in np.linspace(-apart / 2, apart / 2, n)]
+
+
+def _plot_intervals(
+    axes: Axes, at: Numbers, series: Series, colour: str, capped: bool = True
+) -> None:
     if len(series.lo):
         lo, hi = np.asarray(series.lo), np.asarray(series.hi)
+        style: dict[str, Any] = {"ecolor": colour, "elinewidth": 0.8}
+        if not capped:
+            style["capsize"] = 0
         # A value need not lie within its interval, so the bar is that of the interval.
-        axes.errorbar(at, (lo + hi) / 2, (hi - lo) / 2, fmt="none", ecolor=colour, elinewidth=0.8)
+        axes.errorbar(at, (lo + hi) / 2, (hi - lo) / 2, fmt="none", **style)
 
 
 def _plot_bars(axes: Axes, panel: Panel) -> None:
     width = BAR / len(panel.series)
+    capped = len(panel.positions) * len(panel.series) <= _CAPPED
     for series, positions in zip(panel.series, bar_positions(panel), strict=True):
         axes.bar(positions, series.values, width, label=series.label, color=series.colour)
-        _plot_intervals(axes, positions, series, DARK)
+        _plot_intervals(axes, positions, series, DARK, capped)
 
 
 def _plot_stacked(axes: Axes, panel: Panel) -> None:

@@ -37,6 +37,7 @@ class FeatureStore:
     """Features of clips at stages; see the module for the files.
 
     damaged: how many clips had features that were not those written, when it was opened.
+    faults: what was wrong with them, a sentence for each stage.
     """
 
     def __init__(self, folder: Path, stages: Sequence[str], clips: Sequence[str]):
@@ -45,8 +46,13 @@ class FeatureStore:
         self._sound: set[str] = set()
         recorded = _read_done(folder)
         self._sums = self._read_checksums()
-        for column, stage in enumerate(self.stages):
-            self._sums[self._damaged(stage), column] = _TO_DO
+        damaged = [self._damaged(stage) for stage in self.stages]
+        self.faults = [
+            self._in_words(stage, rows)
+            for stage, rows in zip(self.stages, damaged, strict=True)
+            if rows.any()
+        ]
+        self._sums[np.stack(damaged, 1)] = _TO_DO
         before = len(self.clips) if recorded is None else int(recorded.sum())
         self.damaged = before - int(self.done.sum())
 
@@ -100,6 +106,25 @@ class FeatureStore:
         if read_csv(folder / CLIPS) != now:  # of clips to be computed yet
             write_csv(folder / CLIPS, rows)
         return store
+
+    @classmethod
+    def read(cls, folder: Path, stages: Sequence[str]) -> FeatureStore:
+        """The store in `folder` as it is, to be read alone.
+
+        Raises DataError if it cannot be told which clips are computed.
+        """
+        rows, done = read_csv(folder / CLIPS), _read_done(folder)
+        if done is None:
+            raise DataError(
+                f"{folder / CHECKSUMS} is missing or damaged, so that it cannot be told which "
+                "features are whole; resumed, the run computes them again"
+            )
+        if len(done) != len(rows):
+            raise DataError(
+                f"{folder / CLIPS} lists {counted(len(rows), 'clip')}, {CHECKSUMS} beside it has "
+                f"{len(done)}: one of the two is damaged"
+            )
+        return cls(folder, stages, _labels(rows))
 
     @staticmethod
     def differences(folder: Path, identity: Mapping[str, Any]) -> list[str]:
@@ -208,12 +233,16 @@ class FeatureStore:
         if stage not in self._sound:
             damaged = self._damaged(stage)
             if damaged.any():
-                row = int(damaged.argmax())
-                raise DataError(
-                    f"{self.path(stage)} is missing or damaged: the features of "
-                    f"{counted(int(damaged.sum()), 'clip')}, such as {self.clips[row]}, "
-                    f"{self._fault(stage, row)}; resumed, the run computes them again"
-                )
+                raise DataError(self._in_words(stage, damaged))
+
+    def _in_words(self, stage: str, damaged: np.ndarray) -> str:
+        """What is wrong with the features of a stage, where those of some clips are damaged."""
+        row = int(damaged.argmax())
+        return (
+            f"{self.path(stage)} is missing or damaged: the features of "
+            f"{counted(int(damaged.sum()), 'clip')}, such as {self.clips[row]}, "
+            f"{self._fault(stage, row)}; resumed, the run computes them again"
+        )
 
     def _read_checksums(self) -> np.ndarray:
         """The checksums, int64 [clips, stages]; all to do where they cannot be read."""

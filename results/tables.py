@@ -18,6 +18,8 @@ from utils import format_table
 
 # Some rows of a CSV file, as columns; what is the same in all of them is repeated without end.
 Columns = Mapping[str, Iterable[Any]]
+# Of a number on the screen, behind the point, at most.
+_DIGITS = 3
 
 
 def write_tables(folder: Path, results: Results) -> None:
@@ -191,18 +193,22 @@ def _number(block: Block, k: int) -> str:
 
 
 def with_interval(value: float, lo: float, hi: float) -> str:
-    """A number and its interval, with the digits that the interval earns: the last one is not finer
-    than a tenth of half its width, nor than a third of that where it begins with 4 or more.
+    """A number and its interval, with the digits that the interval earns: one to three, so many
+    that half of its width is 3.5 to 35 of the last one.
 
     >>> with_interval(0.43217, 0.31, 0.55), with_interval(0.43217, 0.4301, 0.4342)
     ('0.43 [0.31, 0.55]', '0.432 [0.430, 0.434]')
     >>> with_interval(0.43217, math.nan, math.nan)
     '0.432'
     """
-    if math.isnan(lo) or math.isnan(hi):
-        return f"{value:.3f}"
     half = (hi - lo) / 2
-    digits = min(3, max(1, -math.floor(math.log10(half / 3.5)))) if half > 0 else 3
-    # Adding 0 turns -0 into 0.
-    number, low, high = (f"{round(x, digits) + 0.0:.{digits}f}" for x in (value, lo, hi))
-    return f"{number} [{low}, {high}]"
+    if not math.isfinite(half):
+        return _rounded(value, _DIGITS)
+    digits = next((n for n in range(1, _DIGITS) if half >= 3.5 * 0.1**n), _DIGITS)
+    value_text, *ends = (_rounded(number, digits) for number in (value, lo, hi))
+    return f"{value_text} [{', '.join(ends)}]"
+
+
+def _rounded(number: float, digits: int) -> str:
+    """With so many digits, and no sign before a zero."""
+    return f"{round(number, digits) + 0.0:.{digits}f}"

@@ -6,11 +6,14 @@ from fractions import Fraction
 
 import numpy as np
 
+from common.factors import DIFFERENT, FACTORS, scored_factors
 from estimation.design import Design
 from estimation.stage import Rules, estimate_stage
 from results.blocks import Results
 from tests.helpers import read_npz
+from tests.helpers_inference import crossed, features
 
+SAME = FACTORS.index("same")
 CASES = ("corr8", "corr256", "four_res2", "four_nores", "degenerate", "offset1e4")
 
 
@@ -35,17 +38,47 @@ def random_pairs(rng, n_pairs=24, n_units=6, n_factors=3, residual_index=2):
     return a, b, factor
 
 
+def known_pairs(rng, n_videos, n_styles, n_units, factors):
+    """Every pair of some factors that there can be, of videos and styles that are known."""
+    plan = [pair for pair in crossed(n_videos, n_styles) if pair[0] in factors]
+    if SAME in factors:  # a clip and itself
+        plan += [(SAME, v, s, s) for v in range(n_videos) for s in range(n_styles)]
+    return features(rng, plan, n_units)
+
+
 def make_results(
-    units, *, thresholds=(0.5,), n_factors=3, residual_index=2, dead=(), n_pairs=24, **fields
+    units,
+    *,
+    thresholds=(0.5,),
+    n_factors=3,
+    residual_index=2,
+    dead=(),
+    n_pairs=24,
+    videos=0,
+    styles=3,
+    different=False,
+    confidence=0.95,
+    **fields,
 ):
-    """Results on random pairs, `units` by stage, with some dead units (indices) at every stage."""
+    """Results on random pairs, `units` by stage, with some dead units (indices) at every stage.
+
+    videos, styles: how many there are; without videos nothing is known of what the pairs show.
+    different: whether there are different pairs for the parts of the variance.
+    """
     estimates = {}
-    options = {"n_factors": n_factors, "residual_index": residual_index}
+    rules = Rules(n_factors, residual_index, confidence)
+    scored = scored_factors(n_factors, residual_index)
     for stage, n_units in units.items():
         rng = np.random.default_rng(len(estimates))
+        if videos:
+            factors = {*scored, *[DIFFERENT] * different}
+            pairs = known_pairs(rng, videos, styles, n_units, factors)
+            pairs.x[:, list(dead)] = 0.1
+            estimates[stage] = pairs.estimate(**vars(rules))
+            continue
         a, b, factor = random_pairs(rng, n_pairs, n_units, n_factors, residual_index)
         a[:, list(dead)] = b[:, list(dead)] = 0.1
-        estimates[stage] = estimate_pairs(a, b, factor, **options)
+        estimates[stage] = estimate_pairs(a, b, factor, **vars(rules))
     texts = {"model": "i3d", "pathway": "", "dataset": "ssv2", "weights": "random", **fields}
     return Results(**texts, estimates=estimates, thresholds=thresholds)
 

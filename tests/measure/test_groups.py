@@ -16,12 +16,12 @@ def read(tmp_path, text):
 
 def test_groups_are_no_videos_and_videos_that_are_not_named_stand_for_themselves(tmp_path):
     found = read(tmp_path, "video,group,note\na,b,x\nb,b,\nelsewhere,long film,\n")
-    assert found == {"a": "group b", "b": "group b", "elsewhere": "group long film"}
+    assert found == {"a": "group/b", "b": "group/b", "elsewhere": "group/long film"}
     assert not set(found.values()) & set(VIDEOS)
 
 
 def test_a_video_may_be_named_twice_with_one_group(tmp_path):
-    assert read(tmp_path, "group,video\nx,a\nx,a\n") == {"a": "group x"}
+    assert read(tmp_path, "group,video\nx,a\nx,a\n") == {"a": "group/x"}
 
 
 @pytest.mark.parametrize(

@@ -70,9 +70,65 @@ def test_every_value_is_plotted_within_its_axis(kind):
 @pytest.mark.parametrize("kind", ["lines", "bars"])
 def test_intervals_reach_from_end_to_end(kind):
     (axes,) = plot_figure([[PANELS[kind]]]).axes
-    (bars,) = axes.collections
+    bars, *bands = axes.collections
     ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
     assert ends == [[19.0, 21.0], [31.0, 34.0], [24.5, 25.5]]
+    assert len(bands) == (kind == "lines")
+    for band in bands:  # behind the line, from end to end of every interval
+        (outline,) = band.get_paths()
+        assert {19.0, 31.0, 24.5, 21.0, 34.0, 25.5} == set(outline.vertices[:, 1])
+
+
+def test_lines_with_intervals_stand_beside_each_other_at_every_stage():
+    (axes,) = plot_figure([[PANELS["lines"]]]).axes
+    dynamic, static = (
+        line.get_xdata() for line in axes.lines if line.get_label() in ("dynamic", "static")
+    )
+    assert (dynamic < static).all()
+    np.testing.assert_allclose((dynamic + static) / 2, [0, 1, 2])
+    assert (static - dynamic < 0.3).all()
+    assert axes.collections[0].get_segments()[1][:, 0].tolist() == [dynamic[1]] * 2
+
+
+@pytest.mark.parametrize("kind", ["no intervals", "numbers"])
+def test_other_lines_stand_where_they_are(kind):
+    changed = {"series": TWO[1:] * 2} if kind == "no intervals" else {"ticks": []}
+    (axes,) = plot_figure([[replace(PANELS["lines"], **changed)]]).axes
+    for line in (line for line in axes.lines if line.get_label() in ("dynamic", "static")):
+        assert line.get_xdata().tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("stages", "capped"), [(12, True), (13, False)])
+def test_intervals_have_caps_where_bars_are_wide_enough(stages, capped):
+    at = range(stages)
+    series = [replace(s, values=at, lo=at, hi=at) for s in TWO]
+    panel = replace(PANELS["bars"], positions=at, series=series, ticks=[])
+    (axes,) = plot_figure([[panel]]).axes
+    sizes = {line.get_markersize() for line in axes.lines}
+    assert (max(sizes, default=0) > 0) == capped
+
+
+PALE = Series("dynamic", [10.0, 0.0, 5.0], pale=True)
+
+
+def test_what_is_pale_is_in_its_colour_and_in_no_legend():
+    panel = replace(PANELS["stacked"], series=[DYNAMIC, PALE, TWO[1]])
+    figure = plot_figure([[panel]])
+    (axes,) = figure.axes
+    full, pale, other = axes.containers
+    assert pale[0].get_facecolor()[:3] == full[0].get_facecolor()[:3]
+    assert pale[0].get_alpha() < full[0].get_alpha() == other[0].get_alpha() == 1
+    assert [bar.get_y() for bar in pale] == list(DYNAMIC.values)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["dynamic", "static"]
+
+
+def test_points_that_are_pale_are_in_no_legend():
+    pale = replace(SCATTER.series[0], pale=True)
+    figure = plot_figure([[replace(SCATTER, series=[pale, *SCATTER.series])]])
+    first, second, _ = figure.axes[0].collections
+    assert first.get_alpha() < second.get_alpha()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["joint", "residual"]
 
 
 def test_a_scatter_has_one_scale_and_its_references():
@@ -94,8 +150,9 @@ def test_a_scatter_has_one_scale_and_its_references():
         (["conv1", "layer1", "layer2"], 0),
         ([f"layer{k},app_stream" for k in range(4)], 30),
         ([f"layer{k},app_stream" for k in range(14)], 90),
+        ([f"block{k}.attention.projection.output" for k in range(4)], 90),
     ],
-    ids=["numbers", "short", "long", "many"],
+    ids=["numbers", "short", "long", "many", "very long"],
 )
 def test_names_that_do_not_fit_side_by_side_are_turned(names, rotation):
     at = range(len(names))
@@ -110,6 +167,30 @@ def test_long_titles_are_wrapped_within_their_panel():
     assert narrow.replace("\n", " ") == panel.title
     assert "\n" in narrow
     assert "\n" not in wide
+
+
+@pytest.mark.parametrize("kind", ["lines", "scatter"])
+def test_no_text_is_cut_at_the_edge_of_the_figure(kind):
+    stage = "network.backbone.encoder.layer5.attention.projection_output"
+    last = replace(PANELS["lines"], xlabel=f"stage in {stage}", title=f"stage {stage}, 40 units")
+    if kind == "scatter":
+        last = replace(SCATTER, title=last.title)
+    figure = plot_figure([[PANELS["lines"]] * (2 if kind == "lines" else 1) + [last]])
+    figure.draw_without_rendering()
+    axes = figure.axes[-1]
+    shown = [axes.xaxis.label, axes._left_title]
+    for text in shown:
+        box = text.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert 0 <= box.y0 < box.y1 <= figure.bbox.y1
+    assert shown[-1].get_text().replace("\n", "").replace(" ", "") == f"stage{stage},40units"
+
+
+def test_numbers_are_not_broken():
+    panel = replace(PANELS["lines"], title="scores that are all above " * 2 + "0.555555")
+    title = plot_figure([[panel] * 3]).axes[0].get_title(loc="left")
+    assert "\n" in title
+    assert "0.555555" in title
 
 
 def test_bars_of_a_group_stand_side_by_side():

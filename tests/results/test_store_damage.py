@@ -107,7 +107,7 @@ def test_damaged_clips_are_those_to_compute_again(folder, damage, lost):
 @pytest.mark.parametrize("kind", ["missing", "cut off", "one bit", "NaN"])
 def test_damage_is_found_when_features_are_read(folder, kind):
     store = reopened(folder)
-    store._maps.clear()  # as another process, which has not read them yet
+    store._sound.clear()  # as another process, which has not read them yet
     damage, lost = DAMAGE[kind]
     damage(folder)
     words = "hold NaN or inf" if kind == "NaN" else "are not those that were written"
