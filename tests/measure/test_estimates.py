@@ -70,28 +70,6 @@ class TestEstimateStages:
         one, other = (self.estimate(store, pairs)["1"] for pairs in (self.PAIRS, self.PAIRS[::-1]))
         np.testing.assert_allclose(one.unit_scores, other.unit_scores)
 
-    @pytest.mark.parametrize(("n_factors", "residual"), [(3, 2), (2, -1)])
-    def test_pairs_that_are_not_scored_enter_no_number(self, store, n_factors, residual):
-        # With three factors the id of different pairs is that of the residual, with two there is
-        # no such factor.
-        factors = {"n_factors": n_factors, "residual_index": residual}
-        more = [*self.PAIRS, pair(DIFFERENT, 0, 5), pair(DIFFERENT, 1, 4), pair(DIFFERENT, 2, 4)]
-        found, without = (
-            estimate_stages(store, pairs, ROWS, **factors) for pairs in (more, self.PAIRS)
-        )
-        for stage, estimate in without.items():
-            for name in ("scores", "shares", "unit_scores"):
-                own = getattr(found[stage], name)
-                np.testing.assert_array_equal(own, getattr(estimate, name))
-            for name in ("dims", "dims_percent", "n_pairs", "total_variance", "factors"):
-                assert getattr(found[stage], name) == getattr(estimate, name)
-
-    def test_scored_different_pairs_do(self, store):
-        pairs = [*self.PAIRS, pair(DIFFERENT, 0, 5), pair(DIFFERENT, 1, 4)]
-        found = estimate_stages(store, pairs, ROWS, n_factors=4, residual_index=3)
-        assert found["1"].n_pairs == (3, 2, 2, 0)
-        assert found["1"].total_variance != self.estimate(store, self.PAIRS)["1"].total_variance
-
     def test_missing_factor_names_the_stage(self, store):
         with pytest.raises(DataError, match=r"stage 1: factor 1 \(static\) has 0 pairs"):
             self.estimate(store, [p for p in self.PAIRS if p.factor == DYNAMIC])
@@ -136,20 +114,30 @@ class TestEstimateStages:
         assert np.isnan(found["1"].inference.adjusted.lo).all()
         np.testing.assert_allclose(found["1"].scores, alone["1"].scores)
 
-    def test_different_pairs_for_the_parts_alone(self, store):
-        """Where videos are known they are no part of the published numbers, else left out."""
-        more = [pair(DIFFERENT, 0, 1), pair(DIFFERENT, 4, 5)]
-        for pairs in (list(ONE_VIDEO_EACH), list(self.PAIRS)):
-            for stage, found in self.estimate(store, pairs + more).items():
-                without = self.estimate(store, pairs)[stage]
-                assert found.n_pairs == without.n_pairs
-                assert found.scores.tolist() == without.scores.tolist()
-                assert found.unit_scores[:2].tolist() == without.unit_scores[:2].tolist()
+    @pytest.mark.parametrize(("n_factors", "residual"), [(3, 2), (2, -1)])
+    @pytest.mark.parametrize("known", [True, False], ids=["one video each", "two videos"])
+    def test_pairs_that_are_not_scored_enter_no_published_number(
+        self, store, n_factors, residual, known
+    ):
+        """With three factors the id of different pairs is that of the residual, with two there is
+        no such factor. Where videos are not known they are left out."""
+        pairs = ONE_VIDEO_EACH if known else self.PAIRS
+        more = [*pairs, pair(DIFFERENT, 0, 1), pair(DIFFERENT, 2, 3), pair(DIFFERENT, 4, 5)]
+        rules = Rules(n_factors, residual)
+        found, without = (self.estimate(store, some, rules=rules) for some in (more, pairs))
+        for stage, estimate in without.items():
+            for name in ("scores", "shares", "unit_scores"):
+                own = getattr(found[stage], name)
+                np.testing.assert_array_equal(own, getattr(estimate, name))
+            for name in ("dims", "dims_percent", "n_pairs", "total_variance", "factors"):
+                assert getattr(found[stage], name) == getattr(estimate, name)
+            assert (found[stage].inference is not None) == known
 
     def test_different_pairs_that_are_scored_are_kept(self, store):
         pairs = [*self.PAIRS, pair(DIFFERENT, 0, 1), pair(DIFFERENT, 4, 5)]
         found = self.estimate(store, pairs, rules=Rules(n_factors=3, residual_index=-1))
         assert found["1"].n_pairs == (3, 2, 2)
+        assert found["1"].total_variance != self.estimate(store, self.PAIRS)["1"].total_variance
 
 
 ONE_VIDEO_EACH = [
