@@ -123,8 +123,9 @@ def _differences(run: Exported, path: Path) -> list[str]:
         keys -= set(_OF_A_SEED)
     else:
         keys |= {"videos"}  # of another folder of this seed, if nothing else
-    if there.get("plan") == run.scored_plan:
-        keys -= {"plan"}  # of an older version, or without different pairs: the files are the same
+    if there.get("plan") == run.scored_plan != run.record["plan"]:
+        # Of an older version, or without different pairs: the files are the same.
+        keys -= {"plan", "videos"}
     other = [k for k, v in run.record.items() if k in keys and there.get(k) != v]
     return other or sorted(keys & {"videos"})
 
