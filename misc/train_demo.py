@@ -50,12 +50,14 @@ class Task:
     label: class of a clip from its video and style.
     shuffled: share of clips whose frames are shuffled in training.
     order_matters: whether a shuffled clip belongs to no class, rather than to its own.
+    learning_rate: the highest.
     """
 
     steps: int
     label: Callable[[Video, int], int]
     shuffled: float
     order_matters: bool
+    learning_rate: float = LEARNING_RATE
 
 
 TASKS = {
@@ -97,7 +99,7 @@ def train(network: Network, task: Task, seed: int) -> nn.Module:
     module.get_submodule("head.dropout").eval()
     optimizer = torch.optim.AdamW(module.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, LEARNING_RATE, total_steps=task.steps, pct_start=0.2
+        optimizer, task.learning_rate, total_steps=task.steps, pct_start=0.2
     )
     for step in progress(range(task.steps), network.name, "step"):
         clips, targets = draw_batch(network, task, TRAINING_SEED + seed, step, task.shuffled)
