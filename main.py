@@ -84,6 +84,7 @@ def measure(config: Config) -> Outcome:
         seed=config.random_seed,
         joint=config.joint_encoding,
         record=run.record,
+        scored_plan=run.scored_plan,
     )
     study.require_free(exported)
     print(as_options(run.describe()), flush=True)

@@ -128,8 +128,11 @@ class PairPlan:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all pairs in their order."""
-        text = "\n".join(f"{pair.factor} {pair.a} {pair.b}" for pair in self.pairs)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _digest(self.pairs)
+
+    def digest_of(self, factors: Collection[int]) -> str:
+        """SHA-256 of the pairs of some factors in their order."""
+        return _digest(pair for pair in self.pairs if pair.factor in factors)
 
     def without(self, videos: Collection[str]) -> PairPlan:
         """The plan without the rows that show any of these videos."""
@@ -152,6 +155,11 @@ class PairPlan:
     def write(self, path: Path) -> None:
         """Write the plan as CSV."""
         write_csv(path, [{self.numbered: i, **row.cells} for i, row in enumerate(self.rows)])
+
+
+def _digest(pairs: Iterable[Pair]) -> str:
+    text = "\n".join(f"{pair.factor} {pair.a} {pair.b}" for pair in pairs)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def distinct_clips(pairs: Iterable[Pair]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -93,8 +94,18 @@ def estimate_stage(read: Read, design: Design, rules: Rules = USUAL) -> Estimate
 
 
 def readings(design: Design) -> int:
-    """How often the features of a stage are read: once more where there are intervals."""
-    return 2 if design.is_known and design.n_videos >= LEAST_VIDEOS else 1
+    """How often the features of a stage are read: for some of the styles that are left out at a
+    time, and once more where there are intervals."""
+    return math.ceil(len(_left_out(design)) / _AT_ONCE) + _has_intervals(design)
+
+
+def _has_intervals(design: Design) -> bool:
+    return design.is_known and design.n_videos >= LEAST_VIDEOS
+
+
+def _left_out(design: Design) -> list[int | None]:
+    """The styles that are left out in turn, after None for all pairs."""
+    return [None, *(range(design.n_styles) if design.is_known and design.n_styles > 2 else ())]
 
 
 def _check_factors(design: Design, names: Sequence[str], rules: Rules) -> None:
@@ -126,13 +137,12 @@ def _scored_pairs(factor: int, design: Design, rules: Rules) -> int:
 
 
 class _Stage:
-    """Numbers of a stage, from one reading of its features and, for intervals, another."""
+    """Numbers of a stage, from a few readings of its features (see `readings`)."""
 
     def __init__(self, read: Read, design: Design, rules: Rules):
         self.design, self.rules = design, rules
         self.features = Features.of(read, design)
-        styles = range(design.n_styles) if design.is_known and design.n_styles > 2 else ()
-        totals = self._totals([None, *styles])
+        totals = self._totals(_left_out(design))
         self.totals = next(totals)
         self.moments = _moments(self.totals)
         self.left_out = [adjusted_numbers(_moments(left)) for left in totals]
@@ -171,7 +181,7 @@ class _Stage:
     def inference(self) -> Inference:
         """What stands beside the published numbers."""
         found = {name: Jackknife(x[0]) for name, x in self._numbers(self.moments).items()}
-        if readings(self.design) > 1:
+        if _has_intervals(self.design):
             for name, replicates in self._replicates():
                 found[name].add(replicates)
         intervals = {name: x.interval(self.rules.confidence) for name, x in found.items()}

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,15 +18,25 @@ from estimation.design import Design
 from estimation.estimator import Estimate
 from estimation.stage import Rules, estimate_stage, readings
 from estimation.sums import Read
-from results.store import FeatureStore
 from utils import DataError, progress
 
 # Stages that are estimated at a time: each takes a few hundred megabytes.
 _AT_ONCE = 4
 
 
+class Store(Protocol):
+    """What features are read from; `results.store.FeatureStore` says what its members are."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that there are."""
+
+    def reader(self, stage: str) -> Read:
+        """Rows to features of a stage."""
+
+
 def estimate_stages(
-    store: FeatureStore,
+    store: Store,
     pairs: Sequence[Pair],
     rows: Mapping[Any, Sequence[int]],
     rules: Rules,
@@ -72,9 +82,7 @@ class _Count:
         return features
 
 
-def _estimate(
-    store: FeatureStore, design: Design, rules: Rules, count: _Count, stage: str
-) -> Estimate:
+def _estimate(store: Store, design: Design, rules: Rules, count: _Count, stage: str) -> Estimate:
     try:
         return estimate_stage(partial(count.of, store.reader(stage)), design, rules)
     except DataError as error:

@@ -17,12 +17,8 @@ from common.factors import DIFFERENT, FACTORS, scored_factors
 from common.files import read_csv, read_json
 from config import Config, check
 from datasets.pair_plan import Pair, PairPlan, require_factors
-from estimation.stage import Rules
-from measure.estimates import estimate_stages
 from measure.folder import RECORD, SKIPPED, recorded_bad_videos
-from measure.groups import read_groups
 from measure.stored_clips import StoredClips
-from results.blocks import Results
 from results.store import CLIPS, FeatureStore
 from utils import DataError, UserError, counted
 
@@ -85,32 +81,14 @@ class FinishedRun:
         scored = scored_factors(config.n_factors, config.residual_index)
         for_parts = () if DIFFERENT in scored else (DIFFERENT,)
         more = "give other values of `n_factors` and `residual_index`, or start a new run"
-        require_factors(self._pairs, FACTORS, scored, more, for_parts)
+        require_factors(self.pairs, FACTORS, scored, more, for_parts)
         return config
 
-    def estimated(self, config: Config) -> Results:
-        """The estimates of the run, from its features.
+    def features(self) -> FeatureStore:
+        """The features of all clips, but for videos that the run left out.
 
-        Raises DataError as the file of groups does, and for features that are damaged; UserError if
-        some are not computed yet.
+        Raises DataError where they are damaged, and UserError if some are not computed yet.
         """
-        videos = dict.fromkeys(clip.video for clip in self.plan.clips)
-        groups = read_groups(config.groups, videos) if config.groups else {}
-        rules = Rules(config.n_factors, config.residual_index, config.confidence)
-        estimates = estimate_stages(self._features(), self._pairs, self.rows, rules, groups)
-        record = self.record
-        return Results(
-            model=record["network"],
-            pathway=record["path"],
-            dataset=record["dataset"][0],
-            weights=record["weights"][:12],
-            estimates=estimates,
-            thresholds=config.joint_encoding_thresh,
-            chains=self.chains,
-        )
-
-    def _features(self) -> FeatureStore:
-        """The features of all clips, but for videos that the run left out."""
         store = FeatureStore.read(self.folder / "features", self.record["stages"])
         if store.faults:
             raise DataError(f"{store.faults[0]}. {_finish(self.folder)}")
@@ -125,7 +103,8 @@ class FinishedRun:
         return store
 
     @cached_property
-    def _pairs(self) -> list[Pair]:
+    def pairs(self) -> list[Pair]:
+        """The pairs of all videos that were not left out."""
         return self.plan.without(self.bad_videos).pairs
 
 

@@ -147,6 +147,13 @@ class Run:
             "thresholds": list(config.joint_encoding_thresh),
         }
 
+    @property
+    def scored_plan(self) -> str:
+        """SHA-256 of the scored pairs, all that the published numbers depend on: another run may
+        have these pairs alone."""
+        config = self.config
+        return self.plan.digest_of(scored_factors(config.n_factors, config.residual_index))
+
     def store_rows(self) -> list[dict[str, Any]]:
         """The rows of the feature store, in order."""
         return [row for clip in self.rows for row in self.data.store_rows(clip, self.geometry)]

@@ -8,10 +8,15 @@ conv1, 1 to 4 are layer1 to layer4, 5 is layerf): of files of three factors the 
 of files of four the latter, of the third factor too (Res: pairs that share neither, or the
 residual; the fourth are pairs that share both). Below them, of all factors, the t intervals that n
 files call for, which are wider: 3.182 in place of 1.96, and ddof 1, for four files.
+
+Seeds draw pairs of the same sequences, so both see no more than which pairs were drawn. What other
+sequences would give is told by the intervals at the end: over the sequences, from the runs of these
+seeds, whose folders stand beside the folder of `final`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -23,13 +28,18 @@ import _path
 import numpy as np
 
 from common.factors import DYNAMIC, STATIC
-from common.files import check_output, write_csv
+from common.files import check_output, read_json, write_csv
 from common.options import script_parser
 from common.process import run_script
 from estimation.intervals import mean_of, t_quantile
+from measure.finished import FinishedRun
+from measure.pooled import estimated, require_alike
 from misc.figure_files import print_notes
+from results.blocks import Results, find
 from results.final_files import LAYERS, FinalFolder, StageDims, read_finals
-from utils import DataError, format_table
+from results.statistics import LAYER
+from results.tables import with_interval
+from utils import DataError, UserError, as_options, file_name, format_table
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -51,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for stage in folder.stages:
         print("\n".join(lines(folder, stage)))
     print(interval_table(folder, factors))
+    print(sequence_table(args.folder))
     if args.save:
         write_csv(args.save, interval_rows(folder, factors))
         print(f"saved: {args.save}{replaced}")
@@ -109,9 +120,50 @@ def interval_table(folder: FinalFolder, factors: Sequence[str]) -> str:
         )
     title = (
         f"95 % t intervals over n = {n} files (t quantile {t_quantile(n):.3f}, standard deviation "
-        "with ddof 1) of the percentages in them:"
+        "with ddof 1) of the percentages in them; they see only which pairs the seeds drew:"
     )
     return f"\n{title}\n{format_table(columns, rows)}"
+
+
+def sequence_table(folder: Path) -> str:
+    """The shares with intervals over the sequences as text, of the runs that a folder of `final`
+    was written by; a sentence if they are not all there."""
+    try:
+        results = pooled_seeds(folder)
+    except UserError as error:
+        return f"\nno intervals over the sequences: {as_options(str(error))}"
+    shares = {
+        stage: find(blocks, "share_percent") for stage, blocks in results.by_stage(LAYER).items()
+    }
+    columns = ["stage", *next(iter(shares.values())).parts]
+    rows = [
+        [stage, *map(with_interval, share.value, share.lo, share.hi)]
+        for stage, share in shares.items()
+    ]
+    known = f", {results.how_certain}" if results.how_certain else ""
+    title = f"Shares in percent over the sequences, the seeds pooled{known}:"
+    return "\n".join(["", title, format_table(columns, rows), *map(as_options, results.remarks)])
+
+
+def pooled_seeds(folder: Path) -> Results:
+    """The estimates of the runs that wrote the files of a folder of `final`, their pairs together.
+
+    Raises UserError if they are not all there, or are not finished, or not of one network.
+    """
+    found: dict[str, Path] = {}
+    place = folder.resolve().parent.parent
+    for path in sorted(place.glob("*/config.json")):
+        with contextlib.suppress(DataError, KeyError, TypeError, ValueError):
+            record = read_json(path)
+            seed, model = record["options"]["random_seed"], file_name(record["network"])
+            found[f"{model}_final_{seed:03d}.txt"] = path.parent
+    files = sorted(path.name for path in folder.glob("*.txt"))
+    missing = [name for name in files if name not in found]
+    if missing or not files:
+        raise UserError(f"{place} lacks the run of {', '.join(missing) or folder}")
+    runs = [FinishedRun.read(found[name]) for name in files]
+    require_alike(runs)
+    return estimated(runs, runs[0].config({}))
 
 
 def interval_rows(folder: FinalFolder, factors: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,11 +1,13 @@
-"""A finished run estimated anew from its folder: tables and figures, without network and videos.
+"""Finished runs estimated anew from their folders: tables and figures, without network and videos.
 
     python misc/re_estimate.py dim_outputs/RUN --joint_encoding_thresh 0.3,0.5,0.7
     python misc/re_estimate.py dim_outputs/RUN --groups sources.csv --save elsewhere
+    python misc/re_estimate.py RUN_seed1 RUN_seed2 RUN_seed3 --save pooled
 
-Runs of older versions get what newer ones have: intervals and adjusted scores. Options that are not
-given are those of the run. The study's files (final/, joint_encoding/, MODEL_dim_est.csv) stay as
-they are.
+Several runs of one network that differ in their seed are pooled: the pairs of all of them count,
+and intervals are over the videos. Runs of older versions get what newer ones have: intervals and
+adjusted scores. Options that are not given are those of the (first) run. The study's files (final/,
+joint_encoding/, MODEL_dim_est.csv) stay as they are.
 """
 
 from __future__ import annotations
@@ -23,31 +25,40 @@ from config import add_options
 from measure.finished import OPTIONS, FinishedRun
 from measure.folder import note_estimation, require_place, save_anew, summary
 from measure.lock import held
-from utils import counted
+from measure.pooled import estimated, require_alike
+from utils import UserError, counted
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, read the run, estimate, save."""
     parser = script_parser(__doc__)
-    parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument(
-        "--save", type=Path, help="folder of the tables and figures (default: that of the run)"
+        "runs", type=Path, nargs="+", help="folder of a finished run, or of several"
+    )
+    parser.add_argument(
+        "--save", type=Path, help="folder of the tables and figures (default: that of a single run)"
     )
     add_options(parser, OPTIONS)
     given = vars(parser.parse_args(argv))
-    folder, save = given.pop("run"), given.pop("save")
-    run = FinishedRun.read(folder)
+    folders, save = given.pop("runs"), given.pop("save")
+    if not save and len(folders) > 1:
+        raise UserError("`save` is missing: the folder of what several runs give together")
+    runs = [FinishedRun.read(folder) for folder in folders]
+    require_alike(runs)
+    folder = folders[0]
     place = save or folder
-    require_place(folder, place)
-    config = run.config(given)
+    for one in folders:
+        require_place(one, place)
+    config, *_ = [run.config(given) for run in runs]
     in_place = place.resolve() == folder.resolve()
+    bad_videos = {video: why for run in runs for video, why in run.bad_videos.items()}
     with held(folder) if in_place else contextlib.nullcontext():
-        results = run.estimated(config)
-        saved = save_anew(place, results, run.bad_videos)
+        results = estimated(runs, config)
+        saved = save_anew(place, results, bad_videos)
         if in_place:
             note_estimation(folder, config, OPTIONS)
-    if run.bad_videos:
-        print(f"left out: {counted(len(run.bad_videos), 'video')}, see {place}/skipped_videos.csv")
+    if bad_videos:
+        print(f"left out: {counted(len(bad_videos), 'video')}, see {place}/skipped_videos.csv")
     print(summary(results, config.joint_encoding or "joint_encoding_thresh" in given))
     print(f"tables:  {place}")
     print(f"figures: {', '.join(map(str, saved.figures))}")

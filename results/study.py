@@ -12,6 +12,7 @@ else of a run depends on these files. `results.final_files` and `results.joint_f
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class Exported:
     seed: of the run.
     joint: whether joint encoding was asked for.
     record: all that the results depend on, with "network" and "stages" among it.
+    scored_plan: digest of its scored pairs alone.
     """
 
     task: str
@@ -52,6 +54,7 @@ class Exported:
     seed: int
     joint: bool
     record: Mapping[str, Any]
+    scored_plan: str = ""
 
     @property
     def final(self) -> Path:
@@ -120,6 +123,9 @@ def _differences(run: Exported, path: Path) -> list[str]:
         keys -= set(_OF_A_SEED)
     else:
         keys |= {"videos"}  # of another folder of this seed, if nothing else
+    if there.get("plan") == run.scored_plan != run.record["plan"]:
+        # Of an older version, or without different pairs: the files are the same.
+        keys -= {"plan", "videos"}
     other = [k for k, v in run.record.items() if k in keys and there.get(k) != v]
     return other or sorted(keys & {"videos"})
 
@@ -137,11 +143,22 @@ def _require_own_seed(run: Exported) -> None:
 
 def _require_its_run(run: Exported) -> None:
     present = [path for path in (run.final, *run.joint_files) if path.exists()]
-    if present and not run.folder.exists():
+    if present and not run.folder.exists() and not _has_same_scores(run):
         raise UserError(
             f"{present[0]} exists without its run in {run.folder}, and is not "
             "overwritten: give another `save_dir`, or move it away"
         )
+
+
+def _has_same_scores(run: Exported) -> bool:
+    """Whether another run of this seed has the same scored pairs, and so the same files."""
+    for path in run.save_dir.glob("*/config.json"):
+        with contextlib.suppress(DataError, AttributeError):
+            there = read_json(path)
+            same = there.get("network"), there.get("options", {}).get("random_seed")
+            if same == (run.record["network"], run.seed) and there.get("plan") == run.scored_plan:
+                return True
+    return False
 
 
 def _write_dim_est(path: Path, results: Results) -> None:

@@ -23,6 +23,7 @@ _ESCAPES = {
     ">": r"\textgreater{}",
 }
 _MARKS = {"o": "*", "s": "square*", "^": "triangle*", "D": "diamond*"}
+_MARKS["v"] = "triangle*, mark options={rotate=180}"
 
 # Options of the axes and of the plots of each kind, beside those of all.
 _AXES: dict[str, list[str]] = {

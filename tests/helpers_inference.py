@@ -247,8 +247,3 @@ def assert_inference(inference, expected, value=1e-10, rest=1e-8):
         for index, (one, other) in enumerate(both):
             tolerance = value if index == 0 else rest
             np.testing.assert_allclose(one, other, rtol=0, atol=tolerance, err_msg=name)
-
-
-def cut(interval, index):
-    """Part of an interval."""
-    return Interval(*(getattr(interval, name)[index] for name in COLUMNS))

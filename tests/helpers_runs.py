@@ -29,7 +29,7 @@ def without_figures(monkeypatch) -> None:
     that has this fixture plots none."""
     for name in ("plot_layerwise", "plot_joint_encoding"):
         monkeypatch.setattr(f"measure.folder.{name}", lambda folder, results: folder)
-    monkeypatch.setattr("measure.folder.plot_parts", lambda folder, results: [])
+    monkeypatch.setattr("measure.folder.plot_parts", lambda folder, all_results: [])
 
 
 def write_videos(root: Path, counts: Mapping[str, int], styles: str = "123") -> Path:

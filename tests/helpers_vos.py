@@ -152,8 +152,9 @@ def tiny(monkeypatch):
     table = SimpleNamespace(NETWORKS=tiny_networks())
     monkeypatch.setattr(catalogue, "TABLES", (*catalogue.TABLES, table))
     # Figures have tests of their own, and take most of the time.
-    monkeypatch.setattr("measure.folder.plot_layerwise", lambda folder, results: folder)
-    monkeypatch.setattr("measure.folder.plot_joint_encoding", lambda folder, results: folder)
+    for name in ("plot_layerwise", "plot_joint_encoding"):
+        monkeypatch.setattr(f"measure.folder.{name}", lambda folder, results: folder)
+    monkeypatch.setattr("measure.folder.plot_parts", lambda folder, all_results: [])
     for variable in ("ORIGINAL_DATA_ROOT", "STYLIZED_DATA_ROOT"):
         monkeypatch.delenv(variable, raising=False)
 

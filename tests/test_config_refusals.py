@@ -121,6 +121,13 @@ class TestBounds:
         assert leave.value.code == 2
         assert "above" in capsys.readouterr().err or "max_bad" in argv
 
+    @pytest.mark.parametrize("text", ["0", "1", "-0.5", "95", "nan", "inf", "95%", ""])
+    def test_confidence(self, refused, text):
+        line = refused("--confidence", text)
+        assert f"argument --confidence: {text!r} is not a number between 0 and 1" in line
+        with pytest.raises(UserError, match="`confidence`"):
+            Config(confidence=text)
+
     def test_number_of_thousands_of_digits_is_cut_in_the_message(self, capsys):
         with pytest.raises(SystemExit):
             parse("--random_seed", "9" * 5000)

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from estimation import sums
+from estimation.design import Design
 from estimation.inference import PARTS
+from estimation.stage import estimate_stage, readings
 from tests.helpers import read_npz
 from tests.helpers_estimation import estimate_pairs
 from tests.helpers_inference import (
@@ -15,7 +17,6 @@ from tests.helpers_inference import (
     assert_inference,
     by_definition,
     crossed,
-    cut,
     features,
     flat,
     unbalanced,
@@ -38,10 +39,10 @@ def by_name(inference):
     found = {name: getattr(inference, name) for name in names}
     for k, factor in enumerate(inference.factors):
         for name in ("chance", "adjusted", "adjusted_units"):
-            found[f"{name}/{factor}"] = cut(getattr(inference, name), k)
+            found[f"{name}/{factor}"] = getattr(inference, name)[k]
     for k, part in enumerate(PARTS):
-        found[f"decomposition/{part}"] = cut(inference.parts, k)
-        found[f"decomposition_units/{part}"] = cut(inference.part_units, k)
+        found[f"decomposition/{part}"] = inference.parts[k]
+        found[f"decomposition_units/{part}"] = inference.part_units[k]
     return found
 
 
@@ -164,10 +165,23 @@ def columns(pairs):
 # ---- How they are computed does not matter.
 
 
-@pytest.mark.parametrize("rows", [2, 3, 10, 37, 100])
+@pytest.mark.parametrize(
+    ("n_videos", "n_styles", "expected"), [(2, 2, 1), (3, 2, 2), (5, 4, 2), (5, 5, 2), (5, 6, 3)]
+)
+def test_number_of_readings(n_videos, n_styles, expected, rng):
+    """Styles are left out a few at a time: memory does not grow with their number."""
+    pairs = features(rng, crossed(n_videos, n_styles))
+    design = Design.shown(*columns(pairs))
+    rows = []
+    estimate_stage(lambda own: rows.append(own) or pairs.x[own], design)
+    assert readings(design) == expected
+    assert sum(map(len, rows[1:])) == expected * len(pairs.x)  # after a few for the reference
+
+
+@pytest.mark.parametrize("rows", [2, 10, 37, 100])
 def test_features_in_chunks_give_the_same_numbers(rows, rng, monkeypatch):
     """Chunks of a few rows split the pairs of a single video."""
-    pairs = features(rng, unbalanced(rng, [40, 1, 5, 0, 3, 8], 4))
+    pairs = features(rng, unbalanced(rng, [25, 1, 5, 0, 3, 8], 4))
     whole = pairs.estimate()
     monkeypatch.setattr(sums, "_CHUNK", rows * pairs.x.shape[1])
     chunked = pairs.estimate()
@@ -195,9 +209,9 @@ def test_features_of_any_type(rng):
 
 def test_many_videos_with_different_numbers_of_pairs(rng):
     """Sums by group have to do where there are too many pairs for a computation by definition."""
-    pairs = features(rng, unbalanced(rng, rng.integers(0, 30, 700), 4), n_units=2)
+    pairs = features(rng, unbalanced(rng, rng.integers(0, 30, 200), 4), n_units=2)
     inference = pairs.estimate().inference
-    assert inference.n_videos > 650
+    assert inference.n_videos > 180
     own = pairs.where(pairs.video < 40)
     assert_inference(own.estimate().inference, slowly(own))
     assert all(np.isfinite(flat(inference)[name]).all() for name in INTERVALS)

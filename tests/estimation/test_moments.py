@@ -158,7 +158,7 @@ def test_constants_have_exactly_no_variance_however_they_are_read(value, rows, m
 
 def test_memory_does_not_grow_with_the_number_of_videos(rng, monkeypatch):
     monkeypatch.setattr(sums, "_CHUNK", 1 << 12)
-    few, many = (features(rng, anchored(rng, n, 3), n_units=64) for n in (40, 400))
+    few, many = (features(rng, anchored(rng, n, 3), n_units=64) for n in (30, 200))
     few.estimate()  # imports, once
     assert peak_memory(many.estimate) < 1.5 * peak_memory(few.estimate)
 

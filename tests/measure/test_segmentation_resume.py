@@ -231,8 +231,10 @@ class TestResume:
         before = contents(tmp_path / "out")
         no_network(monkeypatch)
         resume(finished, "--joint_encoding_thresh", "0.3,0.5")
-        head = (finished / "units.csv").read_text().splitlines()[0]
-        assert head.endswith("class_at_0.3,class_at_0.5")
+        head = (finished / "units.csv").read_text().splitlines()[0].split(",")
+        for name in ("class", "certain"):
+            found = [column for column in head if column.startswith(name)]
+            assert found == [f"{name}_at_0.3", f"{name}_at_0.5"]
         after = contents(tmp_path / "out")
         assert after.keys() == before.keys()
         changed = {path.name for path in before if after[path] != before[path]}

@@ -42,6 +42,15 @@ class TestSeedsOfOnePlace:
         run(dataclasses.replace(config, random_seed=2, parts=True))
         assert len(list((tmp_path / "out/final").rglob("*.txt"))) == 2
 
+    def test_a_seed_may_be_measured_again_with_different_pairs(self, trees, tmp_path):
+        config = quick(trees, tmp_path / "out", parts=False)
+        run(config)
+        (final,) = (tmp_path / "out/final").rglob("*.txt")
+        before = final.read_text()
+        run(dataclasses.replace(config, parts=True))
+        assert final.read_text() == before
+        assert len(list((tmp_path / "out").glob("*/config.json"))) == 2
+
     @pytest.mark.parametrize(
         ("options", "words"),
         [

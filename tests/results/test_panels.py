@@ -276,6 +276,15 @@ def test_latex_colours_are_those_of_the_picture():
     assert re.search(r"\\addplot\[dynamic,.*mark=\*", text)
 
 
+@pytest.mark.parametrize("name", [*COLOURS, "anything else"])
+def test_every_marker_has_its_like_in_latex(name):
+    panel = Panel("a", "lines", "", "y", [0, 1], [Series(name, [1.0, 2.0])])
+    text = tikz([[panel]], "legend")
+    assert_balanced(text)
+    turned = "mark=triangle*, mark options={rotate=180}" in text
+    assert turned == (plot_figure([[panel]]).axes[0].lines[0].get_marker() == "v")
+
+
 def test_latex_of_many_panels_has_one_legend():
     grid = [[PANELS["lines"], None], [PANELS["stacked"], PANELS["bars"]]]
     text = tikz(grid, "stages")

@@ -102,7 +102,7 @@ def test_change_later_in_a_run_is_noticed_and_nothing_of_it_is_kept(network, dat
     file = network(added="0.5 * (Net.calls > 4)")  # three at the start, then batches
     with pytest.raises(UserError, match=r"stage .act.: .* others at each forward") as refusal:
         scores(data, tmp_path, f"{file}:one")
-    assert notes(refusal.value).startswith("0 of 15 clips are kept")
+    assert notes(refusal.value).startswith("0 of 20 clips are kept")
     assert not helpers_runs.done(tmp_path / "same_plain_seed1").any()
 
 

@@ -92,7 +92,7 @@ def test_mean_pixel_of_every_channel(colours, written, tmp_path, wanted, given, 
     _, folder, store = computed(config)
     found = np.asarray(store.features("pixels"))
     clips = read_rows(folder / "features" / "clips.csv")
-    assert len(clips) == 6
+    assert len(clips) == 8
     for row, values in zip(clips, found, strict=True):
         video, style = int(row["video"][1:]), int(row["style"])
         shown = range(int(row["start"]), int(row["start"]) + 4)
@@ -129,7 +129,7 @@ def test_folded_frames_need_batches_of_one_clip(colours, written, tmp_path):
     assert not list(tmp_path.glob("my_net*_plain_*"))
     _, _, store = computed(Config(**base, batch_size=1))
     one = np.asarray(store.features("frames"))
-    assert one.shape == (6, 3)
+    assert one.shape == (8, 3)
     assert_close(one, store.features("pixels"), 1e-5)
 
 
