@@ -80,7 +80,12 @@ def test_t_intervals_stand_below(folder, capsys):
         "46.20",
         "2.05",
     ]
-    assert len(lines) == 6
+    assert lines[1].endswith("; they see only which pairs the seeds drew:")
+    assert lines[6:] == [
+        "",
+        f"no intervals over the sequences: {folder.parent.parent} lacks the run of "
+        "m_final_001.txt, m_final_002.txt, m_final_003.txt, m_final_004.txt",
+    ]
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
