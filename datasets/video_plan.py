@@ -59,8 +59,8 @@ def sample_pairs(videos: VideoSet, rules: PlanRules) -> list[Pair]:
     anchored: every drawn video gives one pair of each factor; these share their first clip.
     sampled: every drawn video gives one pair of one random factor, as in the study.
     crossed: every drawn video gives every pair of styles (dynamic) and the shuffle of every style
-    (static), from one window and with one shuffle.
-    exhaustive: the same of every video, once, and every style has a shuffle of its own.
+    (static), from one window.
+    exhaustive: the same of every video, once.
 
     For the parts of the variance (`PlanRules.for_parts`) a draw also gives different pairs: one if
     anchored, its clips those of the others but for a shuffle; else every style with the shuffle of
@@ -241,9 +241,10 @@ def _crossed(videos: VideoSet, rules: PlanRules) -> Iterator[Pair]:
     for index in range(draws):
         rng = np.random.default_rng([rules.seed, _DRAW, index])
         name = _video(videos, rules, index)
-        start, shuffle = _start(videos, name, rules.window, rng), _shuffle_seed(rng)
+        start = _start(videos, name, rules.window, rng)
         clips = [Clip(name, style, start) for style in videos.styles]
-        static = [Pair(STATIC, clip, replace(clip, shuffle=shuffle)) for clip in clips]
+        # A shuffle for every style: one for all would be a single draw of what shuffling does.
+        static = [Pair(STATIC, clip, _shuffled(clip, rng)) for clip in clips]
         yield from _of_all_styles(clips, static, rules)
 
 
