@@ -86,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--n_sets",
         type=integer(2),
-        default=100,
+        default=60,
         help="simulated data sets per condition (default: %(default)s)",
     )
     add("--trained", type=Path, help="folder of trained weights; default: trained/ in --save")
