@@ -74,7 +74,7 @@ def design_of(by_video: Sequence[Sequence[Triple]], n_styles: int) -> Design:
 
 
 class Pairing(NamedTuple):
-    """How pairs are chosen, as `datasets.video_plan` does.
+    """How pairs are chosen: as `datasets.video_plan` does, or crossed with one shuffle a video.
 
     design: from the numbers of videos and styles, and a generator.
     one_shuffle: whether all shuffled clips of a video have one order.
@@ -90,6 +90,6 @@ def _every_pair(n_videos: int, n_styles: int, rng: np.random.Generator) -> Desig
 
 PAIRINGS = {
     "anchored": Pairing(anchored, one_shuffle=True),
-    "crossed": Pairing(_every_pair, one_shuffle=True),
-    "exhaustive": Pairing(_every_pair, one_shuffle=False),
+    "crossed": Pairing(_every_pair, one_shuffle=False),
+    "one shuffle": Pairing(_every_pair, one_shuffle=True),
 }
