@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -154,12 +155,16 @@ def remarks(inference: Inference | None) -> list[str]:
             "no intervals, adjusted scores or parts: they need pairs whose two clips show one video"
         ]
     found = few_videos(inference.n_videos)
-    undefined = [
-        name
-        for name, value in zip(inference.factors, inference.adjusted.value, strict=True)
-        if np.isnan(value)
-    ]
-    if undefined:
+    adjusted = inference.adjusted
+    unknown, unsure = np.isnan(adjusted.value), np.isnan(adjusted.lo)
+    undefined = compress(inference.factors, unknown)
+    without_interval = compress(inference.factors, unsure & ~unknown)
+    if inference.n_videos >= LEAST_VIDEOS and (unsure & ~unknown).any():
+        found.append(
+            f"no interval of the adjusted score ({', '.join(without_interval)}), nor of the parts: "
+            "without one of the videos no pairs of another video in another style are left"
+        )
+    if unknown.any():
         found.append(
             f"no adjusted score ({', '.join(undefined)}), and with it no parts of the variance: "
             "chance needs pairs of another video in another style"

@@ -27,9 +27,18 @@ def videos(tmp_path_factory) -> Path:
 def without_figures(monkeypatch) -> None:
     """Figures have tests of their own, and take most of the time of a small run: a module of tests
     that has this fixture plots none."""
-    for name in ("plot_layerwise", "plot_joint_encoding"):
-        monkeypatch.setattr(f"measure.folder.{name}", lambda folder, results: folder)
-    monkeypatch.setattr("measure.folder.plot_parts", lambda folder, all_results: [])
+    plot_none(monkeypatch)
+
+
+def plot_none(monkeypatch) -> None:
+    """From here on, runs name their figures, and plot none."""
+    plots = {
+        "plot_parts": lambda folder, known: [folder / "parts.png"] * known[0].has_parts,
+        "plot_layerwise": lambda folder, known: folder / "layerwise.png",
+        "plot_joint_encoding": lambda folder, known: folder / "joint_encoding.png",
+    }
+    for name, plot in plots.items():
+        monkeypatch.setattr(f"measure.folder.{name}", plot)
 
 
 def write_videos(root: Path, counts: Mapping[str, int], styles: str = "123") -> Path:

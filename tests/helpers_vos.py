@@ -23,6 +23,7 @@ from models.network import HookPoint, Network, Weights
 from models.tables.two_stream import TWO_STREAM
 from tests.datasets.helpers_davis import STYLES, write_trees
 from tests.helpers import fill
+from tests.helpers_runs import plot_none
 
 TRAININGS = ("davis", "taovos")
 
@@ -151,10 +152,7 @@ def tiny(monkeypatch):
     """Runs know the tiny networks as well, plot no figures, and see no variables."""
     table = SimpleNamespace(NETWORKS=tiny_networks())
     monkeypatch.setattr(catalogue, "TABLES", (*catalogue.TABLES, table))
-    # Figures have tests of their own, and take most of the time.
-    for name in ("plot_layerwise", "plot_joint_encoding"):
-        monkeypatch.setattr(f"measure.folder.{name}", lambda folder, results: folder)
-    monkeypatch.setattr("measure.folder.plot_parts", lambda folder, all_results: [])
+    plot_none(monkeypatch)  # which takes most of the time
     for variable in ("ORIGINAL_DATA_ROOT", "STYLIZED_DATA_ROOT"):
         monkeypatch.delenv(variable, raising=False)
 

@@ -25,6 +25,7 @@ from tests.helpers import assert_close
 from tests.helpers_runs import VIDEOS, Forwards, as_argv, computed, options, read_rows
 
 data = helpers_runs.videos
+without_figures = helpers_runs.without_figures  # but `run`, which is made before
 STAGES = ("1", "2", "3", "4", "5")
 
 
@@ -245,14 +246,20 @@ def test_summary_names_what_was_measured_and_where_it_is(data, tmp_path, capsys)
     counts = "15 pairs (5 dynamic, 5 static, 5 different), 20 distinct clips"
     for words in ("demo_motion", "random", counts):
         assert words in shown
-    for words in ("dynamic score", "static %", "joint encoding, unit scores above 0.5"):
-        assert words in shown
+    tables = ("dynamic score", "static only", "joint encoding, unit scores above 0.5")
+    places = [shown.index(words) for words in tables]
+    assert places == sorted(places)
+    assert "demo_motion (random weights) on plain, 5 videos, 95 % intervals:" in shown
+    assert "intervals from 5 videos are wide" in shown
     assert "`" not in shown  # messages speak of options here, not of fields
     assert f"tables:  {tmp_path / 'shown'}\n" in shown
     # What is shown of classes is also asked for as files in segmentation, and there alone.
     assert [path.name for path in tmp_path.iterdir()] == ["shown"]
     assert "study:" not in shown
-    assert f"{tmp_path / 'shown' / 'layerwise.png'}" in shown
+    figures = [
+        f"{tmp_path / 'shown' / name}.png" for name in ("parts", "layerwise", "joint_encoding")
+    ]
+    assert f"figures: {', '.join(figures)}\n" in shown
     main.main(as_argv(options(data, tmp_path, run_name="second")))
     assert "joint encoding, unit" not in capsys.readouterr().out
 

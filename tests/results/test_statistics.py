@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from common.factors import STATIC
 from estimation.estimator import CLASSES
 from estimation.inference import PARTS, Inference
 from estimation.intervals import Interval
@@ -26,6 +27,7 @@ from results.statistics import (
 )
 from results.tables import layerwise_table, parts_table, write_tables
 from tests.helpers_estimation import make_results
+from tests.helpers_inference import crossed, features
 
 NAN = np.nan
 
@@ -237,6 +239,20 @@ def test_remarks(given, words):
     assert results.has_parts == (
         bool(given) and not {NO_PARTS, ONE} & set(words) and given["videos"] > 1
     )
+
+
+def test_adjusted_scores_that_hang_on_a_single_video_are_explained():
+    """Of three videos, two show their static pairs in one style: without the third one there is no
+    chance level."""
+    plan = [pair for pair in crossed(3, 3) if pair[0] != STATIC]
+    plan += [(STATIC, 0, 0, 0), (STATIC, 1, 0, 0), (STATIC, 2, 1, 1)]
+    estimate = features(np.random.default_rng(1), plan).estimate()
+    results = replace(make_results({"5": 4}), estimates={"5": estimate})
+    assert results.has_parts
+    assert np.isnan(estimate.inference.parts.lo).all()
+    few, text, *_ = results.remarks
+    assert "intervals from 3 videos" in few
+    assert text.startswith("no interval of the adjusted score (static), nor of the parts: without")
 
 
 @pytest.mark.parametrize(("score", "outside"), [(0.6, False), (0.7, False), (0.71, True)])
