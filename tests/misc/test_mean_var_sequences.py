@@ -1,4 +1,4 @@
-"""misc/mean_var_analysis.py: intervals over the sequences, from the runs behind a folder of final."""
+"""misc/mean_var_analysis.py: intervals over the sequences, from the runs that wrote the files."""
 
 from __future__ import annotations
 

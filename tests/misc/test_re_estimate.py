@@ -279,7 +279,7 @@ class TestSeveralRuns:
             main([*seeds, "--save", seeds[0]])
 
     def test_runs_of_two_networks(self, seeds, finished, tmp_path):
-        with pytest.raises(UserError, match="has other weights, other .* can be pooled"):
+        with pytest.raises(UserError, match=r"has other weights, other .* can be pooled"):
             main([seeds[0], str(finished["recognition"]), "--save", str(tmp_path / "anew")])
         assert not (tmp_path / "anew").exists()
 
