@@ -117,6 +117,7 @@ def estimated(run: Run, features: Features) -> Results:
         estimates=estimates,
         thresholds=config.joint_encoding_thresh,
         chains=run.chains,
+        grouped=bool(run.groups),
     )
 
 

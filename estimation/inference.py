@@ -37,7 +37,7 @@ class Inference:
         factor has no pairs.
     part_units: of the units, [4, C].
     adjusted_range: smallest and largest adjusted score of the stage with one style left out,
-        float64 [F, 2]; NaN for fewer than three styles.
+        float64 [F, 2]; NaN for fewer than three styles, and where fewer than two can be left out.
     parts_range: of the parts, float64 [4, 2].
     p_units: p-values that the adjusted scores of units, dynamic and static, are not above chance,
         float64 [2, C].
@@ -149,11 +149,11 @@ def false_discovery_rates(p: np.ndarray, method: str) -> np.ndarray:
 
 def ends(numbers: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     """Smallest and largest of some numbers of a shape that are defined, [..., 2]; NaN for fewer
-    than three of them."""
+    than three numbers, and where fewer than two are defined: one alone shows no range."""
     if len(numbers) < 3:
         return np.full((*shape, 2), np.nan)
     stacked = np.stack(numbers)
     known = ~np.isnan(stacked)
     low = np.where(known, stacked, np.inf).min(0)
     high = np.where(known, stacked, -np.inf).max(0)
-    return np.where(known.any(0)[..., None], np.stack([low, high], -1), np.nan)
+    return np.where((known.sum(0) > 1)[..., None], np.stack([low, high], -1), np.nan)

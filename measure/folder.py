@@ -29,6 +29,7 @@ from results.tables import joint_table, layerwise_table, parts_table, write_tabl
 from utils import DataError, UserError, as_options, file_name
 
 RECORD, SKIPPED = "config.json", "skipped_videos.csv"
+_PARTS = ("parts.png", "parts.pdf")
 # Options that do not change what a run is.
 _FREE = (
     *("save_dir", "run_name", "resume", "weights_dir", "joint_encoding", "on_bad_video"),
@@ -185,7 +186,7 @@ def _note(folder: Path, what: str, options: Mapping[str, Any]) -> None:
 def save_results(folder: Path, results: Results, bad_videos: Mapping[str, str]) -> list[Path]:
     """Write tables and figures; returns the paths of the figures."""
     write_tables(folder, results)
-    of_earlier_start = [SKIPPED, *["parts.png", "parts.pdf"] * (not results.has_parts)]
+    of_earlier_start = [SKIPPED, *_PARTS * (not results.has_parts)]
     for name in of_earlier_start:
         (folder / name).unlink(missing_ok=True)
     if bad_videos:
@@ -204,10 +205,12 @@ class Saved:
 
     figures: paths of the figures.
     replaced: names of the files that were there before.
+    removed: names of those of earlier results that there are no new ones of.
     """
 
     figures: list[Path]
     replaced: list[str]
+    removed: list[str]
 
 
 def require_place(folder: Path, place: Path) -> None:
@@ -234,12 +237,16 @@ def save_anew(place: Path, results: Results, bad_videos: Mapping[str, str]) -> S
             replaced = [file for file in written if (place / file).exists()]
             if folders := [file for file in replaced if (place / file).is_dir()]:
                 raise UserError(f"{place / folders[0]} is a folder, expected a file or nothing")
+            left = {SKIPPED, *_PARTS} - set(written)
+            removed = sorted(file for file in left if (place / file).is_file())
             for file in written:
                 (Path(name) / file).replace(place / file)
+            for file in removed:
+                (place / file).unlink()
     except OSError as error:
         why = error.strerror or error
         raise UserError(f"nothing could be written to {place}, which is as it was: {why}") from None
-    return Saved([place / figure.name for figure in figures], replaced)
+    return Saved([place / figure.name for figure in figures], replaced, removed)
 
 
 def summary(results: Results, joint: bool) -> str:

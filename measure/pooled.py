@@ -128,4 +128,5 @@ def estimated(runs: Sequence[FinishedRun], config: Config) -> Results:
         estimates=estimate_stages(stores, pairs, rows, rules, groups),
         thresholds=config.joint_encoding_thresh,
         chains=runs[0].chains,
+        grouped=bool(groups),
     )

@@ -30,6 +30,7 @@ from estimation.intervals import Interval
 from estimation.stage import Rules, estimate_stage
 from results.blocks import few_videos
 from results.pair_files import open_pairs
+from results.tables import with_interval
 
 _OPTIONS = ("n_factors", "residual_index", "joint_encoding_thresh", "confidence")
 # The factors that units are tested for.
@@ -59,8 +60,8 @@ def summary(result: Estimate) -> list[str]:
     """Lines for the screen: a factor each, and what is to be known of the intervals."""
     found = result.inference
     lines = [
-        f"{name}: score {result.scores[k]:.4f}{_interval(found, k)}, {result.dims[k]} of "
-        f"{result.n_units} units ({result.dims_percent[k]} %), {result.n_pairs[k]} pairs"
+        f"{name}: score {_score(result, k)}, {result.dims[k]} of {result.n_units} units "
+        f"({result.dims_percent[k]} %), {result.n_pairs[k]} pairs"
         for k, name in enumerate(result.factors)
     ]
     if found:
@@ -68,11 +69,12 @@ def summary(result: Estimate) -> list[str]:
     return lines
 
 
-def _interval(found: Inference | None, factor: int) -> str:
-    """The interval of a factor's score, if it has one."""
-    if not found or np.isnan(found.scores.lo[factor]):
-        return ""
-    return f" [{found.scores.lo[factor]:.4f}, {found.scores.hi[factor]:.4f}]"
+def _score(result: Estimate, factor: int) -> str:
+    """The score of a factor, with its interval where it has one; that of the residual has none."""
+    found, value = result.inference, result.scores[factor]
+    if not found or result.factors[factor] == "residual" or np.isnan(found.scores.lo[factor]):
+        return f"{value:.4f}"
+    return with_interval(value, found.scores.lo[factor], found.scores.hi[factor])
 
 
 def as_json(result: Estimate, thresholds: Sequence[float]) -> dict[str, Any]:

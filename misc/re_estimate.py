@@ -64,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"figures: {', '.join(map(str, saved.figures))}")
     if saved.replaced:
         print(f"replaced: {', '.join(saved.replaced)}")
+    if saved.removed:
+        print(f"removed: {', '.join(saved.removed)} (of earlier results)")
 
 
 if __name__ == "__main__":

@@ -18,9 +18,11 @@ from results import statistics
 from results.statistics import CLASS, LAYER, UNIT, Classes, Statistic
 from utils import counted
 
+# Ends of intervals that are no further from a number than this are where it is, but for rounding.
+_ROUNDING = 1e-9
 _OUTSIDE = (
     "some numbers lie outside their intervals: these lie about the number without the bias of few "
-    "videos (`corrected` in the tables)"
+    "videos (columns that end in _corrected)"
 )
 
 
@@ -67,6 +69,12 @@ class Block:
         keep = self.statistic.residual
         return [k for k, part in enumerate(self.parts) if keep or part != "residual"]
 
+    @property
+    def has_outside(self) -> bool:
+        """Whether a number lies outside its interval."""
+        below, above = self.lo - self.value, self.value - self.hi
+        return bool(((below > _ROUNDING) | (above > _ROUNDING)).any())
+
 
 @dataclass(frozen=True)
 class Results:
@@ -80,6 +88,7 @@ class Results:
     thresholds: of joint encoding; the first one is that of figures.
     chains: the stages in the order of figures; a line joins those of a chain. By default a chain is
         a stream ("layer3,app_stream").
+    grouped: whether intervals take groups of videos for one video each.
     """
 
     model: str
@@ -89,6 +98,7 @@ class Results:
     estimates: Mapping[str, Estimate]
     thresholds: Sequence[float]
     chains: Sequence[Sequence[str]] = ()
+    grouped: bool = False
 
     @property
     def title(self) -> str:
@@ -111,17 +121,19 @@ class Results:
 
     @property
     def how_certain(self) -> str:
-        """Number of videos and the intervals' confidence; empty without intervals."""
+        """Number of videos, or of groups of them, and the intervals' confidence; empty without
+        intervals."""
         known = self.inference
         if known is None or known.n_videos < LEAST_VIDEOS:
             return ""
-        return f"{known.n_videos} videos, {100 * known.confidence:g} % intervals"
+        what = "groups of videos" if self.grouped else "videos"
+        return f"{known.n_videos} {what}, {100 * known.confidence:g} % intervals"
 
     @property
     def remarks(self) -> list[str]:
         """What a reader must know of the intervals, and which numbers there are not."""
         shown = [b for b in self.table if b.statistic.level == LAYER and b.statistic.head]
-        outside = any(((b.value < b.lo) | (b.value > b.hi)).any() for b in shown)
+        outside = any(b.has_outside for b in shown)
         return [*remarks(self.inference), *[_OUTSIDE] * outside]
 
     @cached_property
@@ -140,12 +152,6 @@ class Results:
             if (block.statistic.level, block.threshold) == (level, threshold):
                 found[block.stage].append(block)
         return found
-
-
-_OUTSIDE = (
-    "some numbers lie outside their intervals: these lie about the number without the bias of few "
-    "videos (columns that end in _corrected)"
-)
 
 
 def remarks(inference: Inference | None) -> list[str]:
@@ -171,8 +177,8 @@ def remarks(inference: Inference | None) -> list[str]:
         )
     elif "different" not in inference.factors:
         found.append(
-            "no parts of the variance: the plan has no different pairs; a new run with `pairing` "
-            "anchored or crossed has them"
+            "no parts of the variance: the plan has no different pairs; a new run with `parts` "
+            "True has them, unless its `pairing` is sampled"
         )
     return found
 

@@ -210,30 +210,14 @@ class FeatureStore:
         self._sums[rows] = _TO_DO
         write_rows(self.folder / CHECKSUMS, rows, self._sums[rows])
 
-    def features(self, stage: str) -> np.ndarray:
-        """The features of a stage, float32 [clips, C], as a read-only memory map.
-
-        Raises DataError for features that are not those that were written.
-        """
-        self._require_sound(stage)
-        array = open_array(self.path(stage))
-        assert array is not None
-        return array
-
     def reader(self, stage: str) -> Callable[[np.ndarray], np.ndarray]:
         """Rows to features of a stage, float32 [rows, C], which are read when they are asked for.
 
         Raises DataError for features that are not those that were written.
         """
-        self._require_sound(stage)
+        if stage not in self._sound and (damaged := self._damaged(stage)).any():
+            raise DataError(self._in_words(stage, damaged))
         return partial(read_rows, self.path(stage))
-
-    def _require_sound(self, stage: str) -> None:
-        """Raise DataError for features of a stage that are not those that were written."""
-        if stage not in self._sound:
-            damaged = self._damaged(stage)
-            if damaged.any():
-                raise DataError(self._in_words(stage, damaged))
 
     def _in_words(self, stage: str, damaged: np.ndarray) -> str:
         """What is wrong with the features of a stage, where those of some clips are damaged."""

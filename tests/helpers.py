@@ -167,3 +167,8 @@ def at_path(network, path, fuse=True):
 def tiny_inputs(network, clips=2, pixels=32):
     """Input clips for a tiny network."""
     return [clip(name, (clips, 3, frames, pixels, pixels)) for name, frames in network.clip.inputs]
+
+
+def stored(store, stage):
+    """All features of a stage in a feature store, [clips, C]."""
+    return store.reader(stage)(np.arange(len(store.clips)))

@@ -218,7 +218,7 @@ def _range(numbers):
     if len(numbers) >= 3:
         for place in np.ndindex(numbers[0].shape):
             known = [n[place] for n in numbers if not np.isnan(n[place])]
-            if known:
+            if len(known) > 1:
                 ends[place] = min(known), max(known)
     return ends
 

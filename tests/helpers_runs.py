@@ -13,6 +13,7 @@ from measure.features import LoadedNetwork, at_work, compute_features
 from measure.folder import find_folder
 from measure.run import Run
 from tests.datasets.helpers import noise, write_frames
+from tests.helpers import stored
 
 VIDEOS = {"arms": 20, "ball": 18, "chess": 16, "dance": 12, "eggs": 9}
 
@@ -92,7 +93,7 @@ def computed(run: Run) -> tuple[Path, dict[str, np.ndarray]]:
         found = compute_features(run, folder, network)
     assert not found.bad_videos
     assert found.store.done.all()
-    return folder, {stage: np.array(found.store.features(stage)) for stage in found.store.stages}
+    return folder, {stage: stored(found.store, stage) for stage in found.store.stages}
 
 
 def done(folder: Path) -> np.ndarray:

@@ -209,8 +209,16 @@ def test_false_discovery_rates_by_hand():
 
 
 def test_ends_of_fewer_than_three_numbers_and_of_undefined_ones():
-    one, other, third = np.array([1.0, np.nan, 5]), np.array([3.0, np.nan, np.nan]), np.zeros(3)
-    third[1] = np.nan
-    assert np.isnan(ends([one, other], (3,))).all()
-    found = ends([one, other, third], (3,))
-    np.testing.assert_array_equal(found, [[0, 3], [np.nan, np.nan], [0, 5]])
+    one, other = np.array([1.0, np.nan, 5, np.nan]), np.array([3.0, np.nan, np.nan, np.nan])
+    third = np.array([0, np.nan, 0, 0])
+    assert np.isnan(ends([one, other], (4,))).all()
+    found = ends([one, other, third], (4,))
+    np.testing.assert_array_equal(found, [[0, 3], [np.nan] * 2, [0, 5], [np.nan] * 2])
+
+
+def test_two_styles_have_no_range_whatever_static_pairs_show(rng):
+    """Unstylized static pairs (`use_normal_app`): without either style there is no dynamic pair."""
+    plan = [pair for v in range(8) for pair in ((0, v, 0, 1), (1, v, 2, 2))]
+    found = features(rng, plan).estimate().inference
+    assert np.isfinite(found.adjusted.value[0])
+    assert np.isnan(found.adjusted_range).all()

@@ -11,6 +11,7 @@ from datasets.video_plan import Clip
 from estimation.stage import USUAL, Rules
 from measure.estimates import design_of, estimate_stages
 from results.store import FeatureStore
+from tests.helpers import stored
 from utils import DataError
 
 # Two styles of three videos.
@@ -53,7 +54,7 @@ class TestEstimateStages:
 
     def test_equals_the_slow_formula(self, store):
         for stage, estimate in self.estimate(store, self.PAIRS).items():
-            x = np.array(store.features(stage), dtype=np.float64)
+            x = np.array(stored(store, stage), dtype=np.float64)
             members = {f: [p for p in self.PAIRS if p.factor == f] for f in (DYNAMIC, STATIC)}
             rows = [ROWS[clip][0] for p in self.PAIRS for clip in (p.a, p.b)]
             total = sum(np.mean((x[rows] - x[rows].mean(0)) ** 2, 0))

@@ -17,7 +17,7 @@ from measure.left_out import Policy
 from measure.steady import require_steady
 from models.network import HookPoint
 from results.store import FeatureStore
-from tests.helpers import assert_close
+from tests.helpers import assert_close, stored
 from utils import DataError, UserError
 
 CLIPS = [Clip(video, style, 0) for video in "abc" for style in "12"]
@@ -53,8 +53,8 @@ class TestFillStore:
         batches = iter([batch(4, 0), batch(5, 1, 2), batch(3)])
         assert fill_store(store, Doubler(), batches, ROWS, STOP) == {}
         assert store.done.all()
-        assert store.features("1").tolist() == [[row, 2 * row] for row in range(6)]
-        assert store.features("2").tolist() == [[3 * row] for row in range(6)]
+        assert stored(store, "1").tolist() == [[row, 2 * row] for row in range(6)]
+        assert stored(store, "2").tolist() == [[3 * row] for row in range(6)]
 
     def test_a_clip_may_have_several_rows(self, tmp_path):
         # Those of two frames: one after the other, as a network that takes both gives them.
@@ -65,7 +65,7 @@ class TestFillStore:
             for clips, values in (([CLIPS[2], CLIPS[0]], [4.0, 5, 0, 1]), ([CLIPS[1]], [2.0, 3]))
         )
         assert fill_store(store, Doubler(), batches, rows, STOP) == {}
-        assert store.features("2")[:, 0].tolist() == [0, 3, 6, 9, 12, 15]
+        assert stored(store, "2")[:, 0].tolist() == [0, 3, 6, 9, 12, 15]
 
     def test_what_is_done_is_kept_when_a_later_batch_fails(self, tmp_path):
         store = new_store(tmp_path)
@@ -78,7 +78,7 @@ class TestFillStore:
             fill_store(store, Doubler(), batches(), ROWS, STOP)
         again = FeatureStore(tmp_path, ("1", "2"), store.clips)
         assert again.done.tolist() == [True, True, False, False, False, False]
-        assert again.features("2")[:2].tolist() == [[0], [3]]
+        assert stored(again, "2")[:2].tolist() == [[0], [3]]
 
     def test_bad_video_stops_with_its_path(self, tmp_path):
         items = iter([batch(0), BadVideo("b", "b/000003.png: broken"), batch(4)])

@@ -132,6 +132,11 @@ def test_intervals_of_a_run_take_a_group_for_one_video(chosen, file, capsys):
     assert widths(grouped) != widths(plain)
 
 
+def test_the_screen_says_that_groups_are_counted(chosen, file, capsys):
+    main.main(as_argv(chosen(groups=file(GROUPS))))
+    assert ", 4 groups of videos, 95 % intervals:\n" in capsys.readouterr().out
+
+
 def test_a_file_of_groups_that_is_wrong_is_refused_before_anything_is_done(
     chosen, file, tmp_path, no_network
 ):

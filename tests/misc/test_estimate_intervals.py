@@ -12,6 +12,7 @@ import pytest
 
 from common.npz import open_npz
 from misc.estimate import main
+from results.tables import with_interval
 from utils import DataError
 
 ROOT = Path(__file__).parents[2]
@@ -201,8 +202,10 @@ def test_lines_on_the_screen(files, capsys, videos, said):
     assert said in text
     assert ("are wide" in text) == (videos == 5)
     lo, hi = result["intervals"]["scores"][1]
-    interval = "," if videos < 3 else f" [{lo:.4f}, {hi:.4f}],"
-    assert f"static: score {result['scores'][1]:.4f}{interval}" in text
+    score = result["scores"][1]
+    shown = f"{score:.4f}" if videos < 3 else with_interval(score, lo, hi)
+    assert f"static: score {shown}, " in text
+    assert "residual: score 1.0000, " in text
     assert (lo is None) == (videos < 3)
 
 

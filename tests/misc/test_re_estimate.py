@@ -23,6 +23,7 @@ from models import catalogue
 from results.chains import numbered_chains
 from tests import helpers_runs
 from tests.datasets.helpers_davis import write_trees
+from tests.helpers_estimation import estimate_pairs
 from tests.helpers_runs import Forwards, contents, options, read_rows, write_videos
 from tests.helpers_vos import quick, tiny_networks
 from utils import DataError, UserError, WriteError
@@ -44,6 +45,10 @@ def finished(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("runs")
     videos = write_videos(root / "videos", VIDEOS)
     runs = {"recognition": main_script.measure(Config(**options(videos, root / "out"))).folder}
+    for seed in (1, 2):
+        seeded = {"checkpoint": "auto", "stg": "4,5", "random_seed": seed}
+        chosen = options(videos, root / "seeds", **seeded)
+        runs[f"seed {seed}"] = main_script.measure(Config(**chosen)).folder
     patch.setattr(catalogue, "TABLES", (SimpleNamespace(NETWORKS=tiny_networks()),))
     trees = write_trees(root / "davis")
     for model in ("tiny", "tiny2"):
@@ -188,6 +193,21 @@ class TestOptions:
         with pytest.raises(UserError, match=r"groups\.csv, the `groups` of the run, is not there"):
             main([str(run)])
 
+    def test_what_earlier_results_had_alone_is_removed(self, run, tmp_path, capsys):
+        figures = [run / "parts.png", run / "parts.pdf"]
+        for path in [*figures, run / "skipped_videos.csv"]:
+            path.touch()
+        (run / "skipped_videos.csv").write_text("video,reason\n")
+        one = "".join(f"{video},one\n" for video in VIDEOS)
+        (tmp_path / "groups.csv").write_text(f"video,group\n{one}")
+        main([str(run), "--groups", str(tmp_path / "groups.csv")])
+        assert not any(path.exists() for path in figures)
+        assert not (run / "skipped_videos.csv").exists()
+        assert (
+            "\nremoved: parts.pdf, parts.png, skipped_videos.csv (of earlier results)\n"
+            in capsys.readouterr().out
+        )
+
     def test_different_pairs_as_a_factor(self, finished, tmp_path):
         given = ["--residual_index", "-1", "--save", str(tmp_path / "anew")]
         main([str(finished["recognition"]), *given])
@@ -197,6 +217,71 @@ class TestOptions:
     def test_joint_encoding_is_shown_where_it_is_asked_for(self, finished, tmp_path, capsys):
         main([str(finished["recognition"]), "--save", str(tmp_path), "--joint_encoding", "True"])
         assert "joint encoding, unit scores above 0.5:" in capsys.readouterr().out
+
+
+class TestSeveralRuns:
+    @pytest.fixture
+    def seeds(self, finished) -> list[str]:
+        """Runs of two seeds, each with every video once."""
+        return [str(finished[f"seed {seed}"]) for seed in (1, 2)]
+
+    def test_pairs_of_all_count_and_intervals_are_over_the_videos(self, seeds, tmp_path, capsys):
+        main([*seeds, "--save", str(tmp_path / "pooled")])
+        runs = [FinishedRun.read(Path(folder)) for folder in seeds]
+        stores = [run.features() for run in runs]
+        pairs = [(k, pair) for k, run in enumerate(runs) for pair in run.pairs]
+        shown = [
+            np.array([column(pair) for _, pair in pairs])
+            for column in (
+                lambda pair: pair.factor,
+                lambda pair: pair.a.video,
+                lambda pair: pair.a.style,
+                lambda pair: pair.b.style,
+            )
+        ]
+        rows = read_rows(tmp_path / "pooled" / "layerwise.csv")
+        assert {row["n_videos"] for row in rows} == {str(len(VIDEOS))}
+        for stage in ("4", "5"):
+            x = [store.reader(stage)(np.arange(len(store.clips))) for store in stores]
+            a, b = (
+                np.stack([x[k][runs[k].rows[getattr(pair, side)][0]] for k, pair in pairs])
+                for side in "ab"
+            )
+            expected = estimate_pairs(a, b, *shown)
+            own = [row for row in rows if row["stage"] == stage]
+            assert [int(row["n_pairs"]) for row in own] == [2 * len(VIDEOS), 2 * len(VIDEOS), 0]
+            for k, row in enumerate(own):
+                assert float(row["score"]) == pytest.approx(expected.scores[k], abs=1e-12)
+                for end in ("lo", "hi"):
+                    known = getattr(expected.inference.scores, end)[k]
+                    assert float(row[f"score_{end}"]) == pytest.approx(known, abs=1e-9)
+                both = expected.inference.parts.value[2]
+                assert float(row["part_both"]) == pytest.approx(both, abs=1e-9)
+        assert f"tables:  {tmp_path / 'pooled'}" in capsys.readouterr().out
+
+    def test_their_order_changes_nothing(self, seeds, tmp_path):
+        for name, folders in (("one", seeds), ("other", seeds[::-1])):
+            main([*folders, "--save", str(tmp_path / name)])
+        one, other = (read_rows(tmp_path / name / "layerwise.csv") for name in ("one", "other"))
+        for x, y in zip(one, other, strict=True):
+            assert float(x["adjusted"] or 0) == pytest.approx(float(y["adjusted"] or 0), abs=1e-12)
+
+    def test_a_folder_to_save_in_is_needed(self, seeds):
+        with pytest.raises(UserError, match="`save` is missing"):
+            main(seeds)
+
+    def test_a_run_is_pooled_once(self, seeds, tmp_path):
+        with pytest.raises(UserError, match="have the same pairs: give one of them"):
+            main([seeds[0], seeds[0], "--save", str(tmp_path)])
+
+    def test_a_run_is_no_place_for_several(self, seeds):
+        with pytest.raises(UserError, match="is the folder of another run"):
+            main([*seeds, "--save", seeds[0]])
+
+    def test_runs_of_two_networks(self, seeds, finished, tmp_path):
+        with pytest.raises(UserError, match=r"has other weights, other .* can be pooled"):
+            main([seeds[0], str(finished["recognition"]), "--save", str(tmp_path / "anew")])
+        assert not (tmp_path / "anew").exists()
 
 
 class TestVideosLeftOut:

@@ -201,7 +201,9 @@ def test_title(fields, title):
     [(0, ""), (2, ""), (3, "3 videos, 80 % intervals"), (8, "8 videos, 80 % intervals")],
 )
 def test_how_certain_the_numbers_are_is_said_where_there_are_intervals(videos, text):
-    assert make_results({"5": 4}, videos=videos, confidence=0.8).how_certain == text
+    results = make_results({"5": 4}, videos=videos, confidence=0.8)
+    assert results.how_certain == text
+    assert replace(results, grouped=True).how_certain == text.replace("videos", "groups of videos")
 
 
 # ---- What a reader must know.
@@ -255,7 +257,9 @@ def test_adjusted_scores_that_hang_on_a_single_video_are_explained():
     assert text.startswith("no interval of the adjusted score (static), nor of the parts: without")
 
 
-@pytest.mark.parametrize(("score", "outside"), [(0.6, False), (0.7, False), (0.71, True)])
+@pytest.mark.parametrize(
+    ("score", "outside"), [(0.6, False), (0.7, False), (0.7 + 1e-14, False), (0.71, True)]
+)
 def test_a_number_outside_its_interval_is_explained(score, outside):
     results = make_results({"5": 8}, videos=8, different=True)
     known = results.estimates["5"]

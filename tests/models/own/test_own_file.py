@@ -9,7 +9,7 @@ from config import Config, load_config
 from datasets.geometry import ClipGeometry, ClipOptions
 from models.catalogue import find
 from tests.datasets.helpers import write_frames
-from tests.helpers import assert_close
+from tests.helpers import assert_close, stored
 from tests.helpers_runs import as_argv, read_rows
 from tests.models.own.helpers import chosen, computed
 from utils import UserError
@@ -90,7 +90,7 @@ def test_mean_pixel_of_every_channel(colours, written, tmp_path, wanted, given, 
     own = chosen(colours, tmp_path, model, styles=("1", "2"), stg="pixels")
     config = load_config(as_argv({**own, **size, **given, "sampling_rate": 1}))
     _, folder, store = computed(config)
-    found = np.asarray(store.features("pixels"))
+    found = stored(store, "pixels")
     clips = read_rows(folder / "features" / "clips.csv")
     assert len(clips) == 8
     for row, values in zip(clips, found, strict=True):
@@ -116,7 +116,7 @@ def test_frames_are_as_far_apart_as_the_rate_says(colours, written, tmp_path, wa
     own = chosen(colours, tmp_path, model, styles=("1", "2"), stg="pixels", start="first", **given)
     _, folder, store = computed(Config(**own))
     clips = read_rows(folder / "features" / "clips.csv")
-    for row, values in zip(clips, store.features("pixels"), strict=True):
+    for row, values in zip(clips, stored(store, "pixels"), strict=True):
         pixels = [colour(int(row["video"][1:]), int(row["style"]), t) / 255 for t in shown]
         assert_close(values, np.mean(pixels, axis=0), 1e-5)
 
@@ -128,9 +128,9 @@ def test_folded_frames_need_batches_of_one_clip(colours, written, tmp_path):
         computed(Config(**base))
     assert not list(tmp_path.glob("my_net*_plain_*"))
     _, _, store = computed(Config(**base, batch_size=1))
-    one = np.asarray(store.features("frames"))
+    one = stored(store, "frames")
     assert one.shape == (8, 3)
-    assert_close(one, store.features("pixels"), 1e-5)
+    assert_close(one, stored(store, "pixels"), 1e-5)
 
 
 def test_run_is_recorded_and_resumed_from_elsewhere(colours, written, tmp_path, monkeypatch):
@@ -147,7 +147,7 @@ def test_run_is_recorded_and_resumed_from_elsewhere(colours, written, tmp_path, 
     monkeypatch.chdir("/")
     _, again, same = computed(load_config(["--resume", str(folder)]))
     assert again == folder
-    assert np.array_equal(same.features("last"), store.features("last"))
+    assert np.array_equal(stored(same, "last"), stored(store, "last"))
 
 
 # ---- What a factory may say.

@@ -3,7 +3,6 @@
 import functools
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pytest
 import torch
 import torchvision.models.video
@@ -19,7 +18,7 @@ from models.outline import list_stages
 from models.own import torchvision as own_torchvision
 from tests import helpers_runs
 from tests.datasets.helpers import noise
-from tests.helpers import assert_close, clip, fill
+from tests.helpers import assert_close, clip, fill, stored
 from tests.models.own.helpers import chosen, computed, first_pixels
 from utils import UserError
 
@@ -196,8 +195,8 @@ def test_run(data, tmp_path):
     module, _ = load(run.network, "random", num_classes=5, seed=1)
     with torch.inference_mode():
         x = module.layer1(module.stem(transforms(pixels.permute(0, 3, 1, 2))[None]))
-    assert_close(np.asarray(store.features("layer1"))[0], x.mean((0, 2, 3, 4)))
-    assert store.features("layer3").shape == (len(run.rows), 256)
+    assert_close(stored(store, "layer1")[0], x.mean((0, 2, 3, 4)))
+    assert stored(store, "layer3").shape == (len(run.rows), 256)
 
 
 # ---- Refusals.

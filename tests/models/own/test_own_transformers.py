@@ -6,7 +6,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -19,7 +18,7 @@ from models.network import BUILT
 from models.own import transformers as own_transformers
 from tests import helpers_runs
 from tests.datasets.helpers import noise
-from tests.helpers import assert_close
+from tests.helpers import assert_close, stored
 from tests.models.own.helpers import built, chosen, computed, first_pixels
 from utils import UserError
 
@@ -126,7 +125,7 @@ def test_run_of_all_stages(folder, data, tmp_path):
     with torch.inference_mode():
         network(**processor(folder.name)([list(pixels)], return_tensors="pt"))
     expected = seen[0] if isinstance(seen[0], torch.Tensor) else seen[0][0]  # [1, N, 24]
-    assert_close(np.asarray(store.features(last))[0], expected.mean(1)[0])
+    assert_close(stored(store, last)[0], expected.mean(1)[0])
     record = json.loads((run_folder / "config.json").read_text())
     assert record["checkpoint"] == {
         "source": "as built",
