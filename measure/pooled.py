@@ -88,6 +88,8 @@ def require_alike(runs: Sequence[FinishedRun]) -> None:
     plans: dict[str, FinishedRun] = {}
     for run in runs:
         other = [key for key in _ALIKE if run.record.get(key) != first.record.get(key)]
+        if run.record.get("pairing", [""])[:1] != first.record.get("pairing", [""])[:1]:
+            other.append("pairing")
         if other:
             raise UserError(
                 f"{run.folder} has {in_words(other)} than {first.folder}: runs of one network "

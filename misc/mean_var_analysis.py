@@ -35,7 +35,7 @@ from estimation.intervals import mean_of, t_quantile
 from measure.finished import FinishedRun
 from measure.pooled import estimated, require_alike
 from misc.figure_files import print_notes
-from results.blocks import Results, find
+from results.blocks import Results, few_videos, find
 from results.final_files import LAYERS, FinalFolder, StageDims, read_finals
 from results.statistics import LAYER
 from results.tables import with_interval
@@ -140,9 +140,10 @@ def sequence_table(folder: Path) -> str:
         [stage, *map(with_interval, share.value, share.lo, share.hi)]
         for stage, share in shares.items()
     ]
+    sequences = results.inference.n_videos if results.inference else 0
     known = f", {results.how_certain}" if results.how_certain else ""
     title = f"Shares in percent over the sequences, the seeds pooled{known}:"
-    return "\n".join(["", title, format_table(columns, rows), *map(as_options, results.remarks)])
+    return "\n".join(["", title, format_table(columns, rows), *few_videos(sequences)])
 
 
 def pooled_seeds(folder: Path) -> Results:

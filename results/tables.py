@@ -20,6 +20,8 @@ from utils import format_table
 Columns = Mapping[str, Iterable[Any]]
 # Of a number on the screen, behind the point, at most.
 _DIGITS = 3
+# Half the width of an interval, in units of a digit, from which on the next digit says nothing.
+_COARSE = 3.5
 
 
 def write_tables(folder: Path, results: Results) -> None:
@@ -187,8 +189,9 @@ def _number(block: Block, k: int) -> str:
     form = block.statistic.form
     if math.isnan(block.value[k]):
         return "-"
-    if form:
-        return f"{block.value[k]:{form}}"
+    if form:  # a number alone, and without a digit that its interval does not earn
+        coarse = (block.hi[k] - block.lo[k]) / 2 >= _COARSE
+        return f"{block.value[k]:{'.0f' if coarse else form}}"
     return with_interval(block.value[k], block.lo[k], block.hi[k])
 
 
@@ -204,7 +207,7 @@ def with_interval(value: float, lo: float, hi: float) -> str:
     half = (hi - lo) / 2
     if not math.isfinite(half):
         return _rounded(value, _DIGITS)
-    digits = next((n for n in range(1, _DIGITS) if half >= 3.5 * 0.1**n), _DIGITS)
+    digits = next((n for n in range(1, _DIGITS) if half >= _COARSE * 0.1**n), _DIGITS)
     value_text, *ends = (_rounded(number, digits) for number in (value, lo, hi))
     return f"{value_text} [{', '.join(ends)}]"
 

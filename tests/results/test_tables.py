@@ -252,7 +252,12 @@ def test_scores_and_parts_stand_with_their_intervals():
         assert line[2:4] == [
             with_interval(scores.value[k], scores.lo[k], scores.hi[k]) for k in (0, 1)
         ]
-        assert line[4:] == [f"{100 * share:.1f}" for share in e.shares]
+        shares = e.inference.shares
+        halves = 50 * (shares.hi - shares.lo)  # percent, as the screen has them
+        assert line[4:] == [
+            f"{100 * share:{'.0f' if half >= 3.5 else '.1f'}}"
+            for share, half in zip(e.shares, halves, strict=True)
+        ]
         ends = zip(own.value, own.lo, own.hi, strict=True)
         assert parts == [stage, *(with_interval(*three) for three in ends)]
 
