@@ -19,7 +19,7 @@ from utils import counted
 
 _OUTSIDE = (
     "some numbers lie outside their intervals: these lie about the number without the bias of few "
-    "videos (`corrected` in the tables)"
+    "videos (columns that end in _corrected)"
 )
 
 
@@ -105,8 +105,8 @@ class Results:
     @property
     def has_parts(self) -> bool:
         """Whether there are parts of the variance at any stage: they need different pairs."""
-        known = [e.inference.parts.value for e in self.estimates.values() if e.inference]
-        return bool(np.isfinite(known).any())
+        known = [e.inference for e in self.estimates.values() if e.inference]
+        return bool(_defined(known, "parts", "value").any())
 
     @property
     def how_certain(self) -> str:
@@ -121,7 +121,7 @@ class Results:
         """What a reader must know of the intervals, and which numbers there are not."""
         shown = [b for b in self.table if b.statistic.level == LAYER and b.statistic.head]
         outside = any(((b.value < b.lo) | (b.value > b.hi)).any() for b in shown)
-        return [*remarks(self.inference), *[_OUTSIDE] * outside]
+        return [*remarks([e.inference for e in self.estimates.values()]), *[_OUTSIDE] * outside]
 
     @cached_property
     def table(self) -> tuple[Block, ...]:
@@ -141,35 +141,41 @@ class Results:
         return found
 
 
-_OUTSIDE = (
-    "some numbers lie outside their intervals: these lie about the number without the bias of few "
-    "videos (columns that end in _corrected)"
-)
-
-
-def remarks(inference: Inference | None) -> list[str]:
-    """What a reader must know of intervals, and which numbers there are not, in sentences."""
-    if inference is None:
+def remarks(inferences: Sequence[Inference | None]) -> list[str]:
+    """What a reader must know of the intervals of all stages, and which numbers there are not, in
+    sentences."""
+    known = [inference for inference in inferences if inference]
+    if not known:
         return [
             "no intervals, adjusted scores or parts: they need pairs whose two clips show one video"
         ]
-    found = few_videos(inference.n_videos)
-    undefined = [
-        name
-        for name, value in zip(inference.factors, inference.adjusted.value, strict=True)
-        if np.isnan(value)
-    ]
-    if undefined:
+    n_videos, factors = known[0].n_videos, known[0].factors
+    found = few_videos(n_videos)
+    has_parts = _defined(known, "parts", "value").any()
+    # Of a stage that is constant over the pairs of a factor it is undefined too.
+    has_adjusted = np.logical_or.reduce(_defined(known, "adjusted", "value"))
+    undefined = [name for name, has in zip(factors, has_adjusted, strict=True) if not has]
+    if undefined and not has_parts:
         found.append(
             f"no adjusted score ({', '.join(undefined)}), and with it no parts of the variance: "
             "chance needs pairs of another video in another style"
         )
-    elif "different" not in inference.factors:
+    elif "different" not in factors:
         found.append(
             "no parts of the variance: the plan has no different pairs; a new run with `pairing` "
-            "anchored or crossed has them"
+            "anchored or crossed, and `parts` True, has them"
+        )
+    elif n_videos >= LEAST_VIDEOS and not _defined(known, "parts", "lo").any():
+        found.append(
+            "no intervals of the parts: they are undefined without one of the videos; more pairs "
+            "or videos give them"
         )
     return found
+
+
+def _defined(inferences: Sequence[Inference], name: str, end: str) -> np.ndarray:
+    """Which of some numbers are defined, bool [stages, ...]."""
+    return np.isfinite([getattr(getattr(known, name), end) for known in inferences])
 
 
 def few_videos(n_videos: int) -> list[str]:
@@ -177,7 +183,7 @@ def few_videos(n_videos: int) -> list[str]:
     if n_videos < LEAST_VIDEOS:
         return [
             f"no intervals: they come from leaving out one video at a time, of {LEAST_VIDEOS} or "
-            f"more, and these pairs show {counted(n_videos, 'video')}"
+            f"more, and these pairs show {counted(n_videos, 'video')} (a group counts as one)"
         ]
     if n_videos < FEW_VIDEOS:
         return [

@@ -239,6 +239,25 @@ def test_remarks(given, words):
     )
 
 
+def test_stages_that_are_constant_over_pairs_of_a_factor_are_not_taken_for_a_plan_without_chance():
+    results = make_results({"1": 6, "5": 8}, videos=8, different=True)
+    known = results.estimates["1"]
+    nothing = Interval.unknown(np.array([np.nan, 0.5, np.nan]))
+    constant = replace(known, inference=replace(known.inference, adjusted=nothing))
+    for estimates in ({"1": constant}, {**results.estimates, "1": constant}):
+        shown = replace(results, estimates=estimates).remarks
+        assert not any("chance needs" in text for text in shown)
+
+
+def test_parts_without_intervals_are_explained():
+    results = make_results({"5": 8}, videos=8, different=True)
+    known = results.estimates["5"]
+    parts = Interval.unknown(known.inference.parts.value)
+    estimates = {"5": replace(known, inference=replace(known.inference, parts=parts))}
+    (text, *_) = replace(results, estimates=estimates).remarks
+    assert text.startswith("no intervals of the parts: they are undefined without one of the")
+
+
 @pytest.mark.parametrize(("score", "outside"), [(0.6, False), (0.7, False), (0.71, True)])
 def test_a_number_outside_its_interval_is_explained(score, outside):
     results = make_results({"5": 8}, videos=8, different=True)
