@@ -29,6 +29,8 @@ from results.tables import joint_table, layerwise_table, parts_table, write_tabl
 from utils import DataError, UserError, as_options, file_name
 
 RECORD, SKIPPED = "config.json", "skipped_videos.csv"
+# Results that some runs have and others do not.
+_SOMETIMES = (SKIPPED, "parts.png", "parts.pdf")
 # Options that do not change what a run is.
 _FREE = (
     *("save_dir", "run_name", "resume", "weights_dir", "joint_encoding", "on_bad_video"),
@@ -204,10 +206,12 @@ class Saved:
 
     figures: paths of the figures.
     replaced: names of the files that were there before.
+    removed: names of those that were there before, and that these results do not have.
     """
 
     figures: list[Path]
     replaced: list[str]
+    removed: list[str]
 
 
 def require_place(folder: Path, place: Path) -> None:
@@ -236,10 +240,14 @@ def save_anew(place: Path, results: Results, bad_videos: Mapping[str, str]) -> S
                 raise UserError(f"{place / folders[0]} is a folder, expected a file or nothing")
             for file in written:
                 (Path(name) / file).replace(place / file)
+            there = [file for file in _SOMETIMES if (place / file).is_file()]
+            removed = sorted(set(there) - set(written))
+            for file in removed:
+                (place / file).unlink()
     except OSError as error:
         why = error.strerror or error
         raise UserError(f"nothing could be written to {place}, which is as it was: {why}") from None
-    return Saved([place / figure.name for figure in figures], replaced)
+    return Saved([place / figure.name for figure in figures], replaced, removed)
 
 
 def summary(results: Results, joint: bool) -> str:
