@@ -32,9 +32,9 @@ def held(folder: Path, instead: str = "another `run_name`") -> Iterator[bool]:
         return
     with file:
         with contextlib.suppress(OSError):  # a full disk is told of where more is written
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
+            # Not through the file's buffer, which would be written again when it is closed.
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
         try:
             yield True
         finally:
