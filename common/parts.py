@@ -17,7 +17,7 @@ _OTHER = {
     "unit_dim": "another `unit_dim`",
     "plan": "other pairs (plan)",
     "pairing": "another pairing",
-    "videos": "other videos of the same names",
+    "videos": "other videos of the same names, or the same ones under another `run_name`",
     "dataset": "another data set or other styles",
     "factors": "other factors",
     "thresholds": "other thresholds (give them with `resume`)",

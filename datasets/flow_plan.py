@@ -120,8 +120,7 @@ def sample_sequence_pairs(data: SequenceSet, rules: PlanRules) -> list[SequenceP
             f"{data.name}: {', '.join(data.styles) or 'none'}"
         )
     if rules.pairing in ONCE:
-        if set(rules.factors) != {DYNAMIC, STATIC}:
-            raise UserError(f"`pairing` {rules.pairing} goes with 3 factors")
+        rules.require_two_factors()
         return [pair for name in data.videos for pair in _of_all_styles(data, name, rules)]
     draws = itertools.product(range(rules.nreps), enumerate(data.videos))
     pairs = []

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from common.factors import DIFFERENT, DYNAMIC, FACTORS, STATIC
 from common.files import read_numbered_csv, write_csv
 from datasets.names import shortened
-from utils import DataError
+from utils import DataError, UserError
 
 PAIRINGS = ("anchored", "sampled", "crossed", "exhaustive")
 # Those that show every sequence of a segmentation data set once.
@@ -88,6 +88,16 @@ class PlanRules:
         alike = self.same_video and self.shuffle_static and not self.unstylized_static
         wanted = self.parts and self.pairing != "sampled"
         return (DIFFERENT,) if wanted and goes and alike else ()
+
+    def require_two_factors(self) -> None:
+        """Raise UserError unless dynamic and static pairs are all that is scored."""
+        others = [FACTORS[factor] for factor in self.factors if factor not in (DYNAMIC, STATIC)]
+        if others:
+            raise UserError(
+                f"`pairing` {self.pairing} scores dynamic and static pairs alone, `n_factors` and "
+                f"`residual_index` ask for {' and '.join(others)} ones: leave these options out, "
+                "or give `pairing` anchored"
+            )
 
 
 @dataclass(frozen=True)

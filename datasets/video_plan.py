@@ -82,10 +82,8 @@ def _check_rules(videos: VideoSet, rules: PlanRules) -> None:
         raise UserError(
             "`pairing` exhaustive takes every pair: leave out `n_examples`, or use anchored"
         )
-    if rules.pairing in ("crossed", "exhaustive") and (
-        set(rules.factors) != {DYNAMIC, STATIC} or not rules.same_video
-    ):
-        raise UserError(f"`pairing` {rules.pairing} goes with 3 factors and `m_same` True")
+    if rules.pairing in ("crossed", "exhaustive"):
+        _check_all_styles(rules)
     if rules.pairing == "crossed":
         _check_crossed(videos, rules)
     labels = {video.label for video in videos.videos.values()}
@@ -97,6 +95,15 @@ def _check_rules(videos: VideoSet, rules: PlanRules) -> None:
         raise UserError("`app_shuffle` False needs at least two videos")
     if not rules.shuffle_static and None not in labels and len(labels) < 2:
         raise UserError("`app_shuffle` False needs videos of at least two classes")
+
+
+def _check_all_styles(rules: PlanRules) -> None:
+    rules.require_two_factors()
+    if not rules.same_video:
+        raise UserError(
+            f"`m_same` False: `pairing` {rules.pairing} shows one video in every style; give "
+            "`m_same` True, or `pairing` anchored"
+        )
 
 
 def _check_crossed(videos: VideoSet, rules: PlanRules) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from common.factors import DIFFERENT, FACTORS, scored_factors
 from common.files import read_csv, read_json
+from common.parts import in_words
 from config import Config, check
 from datasets.pair_plan import Pair, PairPlan, require_factors
 from measure.folder import RECORD, SKIPPED, recorded_bad_videos
@@ -26,6 +27,12 @@ from utils import DataError, UserError, counted
 OPTIONS = (
     *("n_factors", "residual_index", "joint_encoding", "joint_encoding_thresh", "confidence"),
     "groups",
+)
+
+# What features are made from, in a run's record and beside them (`measure.run.Run.identity`).
+IDENTITY = (
+    *("network", "form", "source", "weights", "random", "stages", "path", "clip", "unit_dim"),
+    "plan",
 )
 
 
@@ -72,6 +79,10 @@ class FinishedRun:
         """
         resumed = self.record.get("resumed") or [self.record]
         before = {k: v for k, v in resumed[-1]["options"].items() if k in OPTIONS and v is not None}
+        try:
+            Config(**before)
+        except UserError as error:
+            raise DataError(f"{self.folder / RECORD} is damaged: {error}") from None
         config = Config(**{**before, **given})
         check(config)
         if config.groups and "groups" not in given and not config.groups.exists():
@@ -89,6 +100,11 @@ class FinishedRun:
 
         Raises DataError where they are damaged, and UserError if some are not computed yet.
         """
+        if other := FeatureStore.differences(self.folder / "features", self._identity):
+            raise DataError(
+                f"{self.folder / 'features'} is of another run, with {in_words(other)} than "
+                f"{RECORD} says. Put back the features of this run"
+            )
         store = FeatureStore.read(self.folder / "features", self.record["stages"])
         if store.faults:
             raise DataError(f"{store.faults[0]}. {_finish(self.folder)}")
@@ -101,6 +117,11 @@ class FinishedRun:
                 f"to be computed yet. {_finish(self.folder)}"
             )
         return store
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """What the features must have been made from, as far as it is recorded."""
+        return {key: self.record[key] for key in IDENTITY if self.record.get(key)}
 
     @cached_property
     def pairs(self) -> list[Pair]:

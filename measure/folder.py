@@ -29,7 +29,9 @@ from results.tables import joint_table, layerwise_table, parts_table, write_tabl
 from utils import DataError, UserError, as_options, file_name
 
 RECORD, SKIPPED = "config.json", "skipped_videos.csv"
+# Results that some runs have and others do not.
 _PARTS = ("parts.png", "parts.pdf")
+_SOMETIMES = (SKIPPED, *_PARTS)
 # Options that do not change what a run is.
 _FREE = (
     *("save_dir", "run_name", "resume", "weights_dir", "joint_encoding", "on_bad_video"),
@@ -205,7 +207,7 @@ class Saved:
 
     figures: paths of the figures.
     replaced: names of the files that were there before.
-    removed: names of those of earlier results that there are no new ones of.
+    removed: names of those that were there before, and that these results do not have.
     """
 
     figures: list[Path]
@@ -237,10 +239,10 @@ def save_anew(place: Path, results: Results, bad_videos: Mapping[str, str]) -> S
             replaced = [file for file in written if (place / file).exists()]
             if folders := [file for file in replaced if (place / file).is_dir()]:
                 raise UserError(f"{place / folders[0]} is a folder, expected a file or nothing")
-            left = {SKIPPED, *_PARTS} - set(written)
-            removed = sorted(file for file in left if (place / file).is_file())
             for file in written:
                 (Path(name) / file).replace(place / file)
+            there = [file for file in _SOMETIMES if (place / file).is_file()]
+            removed = sorted(set(there) - set(written))
             for file in removed:
                 (place / file).unlink()
     except OSError as error:

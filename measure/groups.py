@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from common.files import read_numbered_csv
 from datasets.names import shortened
-from utils import DataError
+from utils import DataError, counted
 
 _COLUMNS = ("video", "group")
 
@@ -44,3 +44,13 @@ def read_groups(path: Path, videos: Collection[str]) -> dict[str, str]:
         )
     # A group must not be taken for a video of its name: none of these has a slash in it.
     return {video: f"group/{group}" for video, group in groups.items()}
+
+
+def described(groups: Mapping[str, str], videos: Collection[str]) -> str:
+    """How many of some videos are in groups, for the screen."""
+    own = [groups[video] for video in videos if video in groups]
+    rest = "" if len(own) == len(videos) else "; every other one stands for itself"
+    return (
+        f"groups: {len(own)} of {counted(len(videos), 'video')} are in "
+        f"{counted(len(set(own)), 'group')}{rest}"
+    )

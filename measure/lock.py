@@ -15,31 +15,33 @@ LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[bool]:
+def held(folder: Path, instead: str = "another `run_name`") -> Iterator[bool]:
     """Inside the block, no other process can hold the folder; the end of the process, however it
     comes, frees it. Gives whether it is held.
+
+    instead: what a process that is refused may give, in words.
 
     Without effect where locks of files are not to be had (Windows, some network file systems, a
     folder that cannot be written to).
 
     Raises UserError, with the process and its host, if another one holds it.
     """
-    file = _locked(folder / LOCK)
+    file = _locked(folder / LOCK, instead)
     if file is None:
         yield False
         return
     with file:
         with contextlib.suppress(OSError):  # a full disk is told of where more is written
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
+            # Not through the file's buffer, which would be written again when it is closed.
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
         try:
             yield True
         finally:
             (folder / LOCK).unlink(missing_ok=True)
 
 
-def _locked(path: Path) -> TextIO | None:
+def _locked(path: Path, instead: str) -> TextIO | None:
     """The lock's file, locked; None where there are no locks."""
     try:
         import fcntl
@@ -56,7 +58,7 @@ def _locked(path: Path) -> TextIO | None:
             holder = file.read().strip() or "another process"
         raise UserError(
             f"{path.parent} is in use: {holder} works there. Wait for it, or end it; or give "
-            "another `run_name`"
+            f"{instead}"
         ) from None
     except OSError:
         file.close()
@@ -64,7 +66,7 @@ def _locked(path: Path) -> TextIO | None:
     if _is_at(file, path):
         return file
     file.close()  # another process has removed it meanwhile, at its end
-    return _locked(path)
+    return _locked(path, instead)
 
 
 def _is_at(file: TextIO, path: Path) -> bool:

@@ -3,29 +3,26 @@ pairs of the same videos are taken together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from common.factors import DYNAMIC, STATIC
 from common.parts import in_words
 from config import Config
 from datasets.pair_plan import Pair
 from estimation.stage import Rules
 from estimation.sums import Read
 from measure.estimates import estimate_stages
-from measure.finished import FinishedRun
-from measure.groups import read_groups
+from measure.finished import IDENTITY, FinishedRun
 from results.blocks import Results
 from results.store import FeatureStore
 from utils import UserError
 
 # What the records of runs that are pooled must have in common, where they have it.
-_ALIKE = (
-    *("network", "form", "source", "weights", "random", "stages", "path", "clip", "unit_dim"),
-    "dataset",
-)
+_ALIKE = (*(key for key in IDENTITY if key != "plan"), "dataset")
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ def _reader(readers: Sequence[Read], starts: np.ndarray) -> Callable[[np.ndarray
 def require_alike(runs: Sequence[FinishedRun]) -> None:
     """Raise UserError unless runs are of one network, measured alike, with pairs of their own."""
     first = runs[0]
-    plans: dict[str, FinishedRun] = {}
+    drawn: dict[object, FinishedRun] = {}
     for run in runs:
         other = [key for key in _ALIKE if run.record.get(key) != first.record.get(key)]
         if run.record.get("pairing", [""])[:1] != first.record.get("pairing", [""])[:1]:
@@ -95,16 +92,39 @@ def require_alike(runs: Sequence[FinishedRun]) -> None:
                 f"{run.folder} has {in_words(other)} than {first.folder}: runs of one network "
                 "that differ in `random_seed` alone can be pooled"
             )
-        if plans.setdefault(run.plan.digest, run) is not run:
-            same = plans[run.plan.digest].folder
-            raise UserError(f"{same} and {run.folder} have the same pairs: give one of them")
+        # Draws are functions of the seed: whatever the number of pairs, the first ones are alike.
+        for what in (_scored(run), *_seed(run)):
+            if (same := drawn.setdefault(what, run)) is not run:
+                raise UserError(
+                    f"{same.folder} and {run.folder} have the same pairs, or pairs of one "
+                    "`random_seed`, which would count twice: give one of them"
+                )
 
 
-def estimated(runs: Sequence[FinishedRun], config: Config) -> Results:
+def _scored(run: FinishedRun) -> str:
+    """What tells the scored pairs of a run from those of another one."""
+    return run.plan.digest_of((DYNAMIC, STATIC))
+
+
+def _seed(run: FinishedRun) -> tuple[object, ...]:
+    """The seed that the pairs of a run were drawn with; nothing where they were given to it."""
+    options = run.record["options"]
+    return () if options.get("pairs") else (options.get("random_seed"),)
+
+
+def videos_of(runs: Sequence[FinishedRun]) -> list[str]:
+    """The videos of some runs."""
+    return list(dict.fromkeys(clip.video for run in runs for clip in run.rows))
+
+
+def estimated(
+    runs: Sequence[FinishedRun], config: Config, groups: Mapping[str, str] | None = None
+) -> Results:
     """The estimates of a run, or of several that are alike (`require_alike`), from their features.
 
-    Raises DataError as the file of groups does, and for features that are damaged; UserError if
-    some are not computed yet.
+    groups: of videos that belong together.
+
+    Raises DataError for features that are damaged, and UserError if some are not computed yet.
     """
     stores = _Stores([run.features() for run in runs])
     starts = stores.starts.tolist()
@@ -118,8 +138,6 @@ def estimated(runs: Sequence[FinishedRun], config: Config) -> Results:
         for k, run in enumerate(runs)
         for pair in run.pairs
     ]
-    videos = dict.fromkeys(clip.video for clip in rows)
-    groups = read_groups(config.groups, videos) if config.groups else {}
     rules = Rules(config.n_factors, config.residual_index, config.confidence)
     record = runs[0].record
     return Results(

@@ -14,7 +14,7 @@ from config import Config, as_json
 from datasets.dataset import DataSet
 from datasets.geometry import Geometry
 from datasets.pair_plan import PairPlan
-from measure.groups import read_groups
+from measure.groups import described, read_groups
 from measure.left_out import Policy
 from measure.request import PATHWAY_OPTIONS
 from models.network import BUILT, RANDOM, Network
@@ -49,8 +49,12 @@ class Run:
     @cached_property
     def groups(self) -> dict[str, str]:
         """The group of each video that is in one (`groups`). Raises DataError as that file does."""
-        videos = dict.fromkeys(clip.video for clip in self.plan.clips)
-        return read_groups(self.config.groups, videos) if self.config.groups else {}
+        return read_groups(self.config.groups, self._shown) if self.config.groups else {}
+
+    @property
+    def _shown(self) -> list[str]:
+        """The videos of the plan."""
+        return list(dict.fromkeys(clip.video for clip in self.plan.clips))
 
     @property
     def policy(self) -> Policy:
@@ -175,8 +179,8 @@ class Run:
     def describe(self) -> str:
         """What will be measured, for the screen."""
         factors = Counter(FACTORS[pair.factor] for pair in self.plan.pairs)
-        shown = len({clip.video for clip in self.rows})
         bundled = self.checkpoint == str(self.network.weights.bundled)
+        data = self.data.listed
         counts = ", ".join(f"{n} {name}" for name, n in factors.items())
         separator = "; " if any("," in stage for stage in self.stages) else ", "
         lines = [
@@ -184,8 +188,9 @@ class Run:
             f"stages {separator.join(self.stages)}"
             + (f", pathway {self.pathway}" if self.pathway else ""),
             f"clips: {self.geometry.describe()}",
-            f"videos: {shown} of {len(self.data.listed.videos)} ({self.data.listed.name}); "
+            f"videos: {len(self._shown)} of {len(data.videos)} ({data.name}); "
             f"{len(self.plan.pairs)} pairs ({counts}), {len(self.rows)} distinct clips",
+            *([described(self.groups, self._shown)] if self.groups else []),
             *self.data.notes(self.plan, self.geometry),
             *(
                 f"left out: {counted(n, 'video')} {why}"

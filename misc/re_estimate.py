@@ -24,8 +24,9 @@ from common.process import run_script
 from config import add_options
 from measure.finished import OPTIONS, FinishedRun
 from measure.folder import note_estimation, require_place, save_anew, summary
+from measure.groups import described, read_groups
 from measure.lock import held
-from measure.pooled import estimated, require_alike
+from measure.pooled import estimated, require_alike, videos_of
 from utils import UserError, counted
 
 
@@ -50,10 +51,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     for one in folders:
         require_place(one, place)
     config, *_ = [run.config(given) for run in runs]
+    videos = videos_of(runs)
+    groups = read_groups(config.groups, videos) if config.groups else {}
+    if groups:
+        print(described(groups, videos))
     in_place = place.resolve() == folder.resolve()
     bad_videos = {video: why for run in runs for video, why in run.bad_videos.items()}
-    with held(folder) if in_place else contextlib.nullcontext():
-        results = estimated(runs, config)
+    with held(folder, "`save`") if in_place else contextlib.nullcontext():
+        results = estimated(runs, config, groups)
         saved = save_anew(place, results, bad_videos)
         if in_place:
             note_estimation(folder, config, OPTIONS)
@@ -65,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if saved.replaced:
         print(f"replaced: {', '.join(saved.replaced)}")
     if saved.removed:
-        print(f"removed: {', '.join(saved.removed)} (of earlier results)")
+        print(f"removed: {', '.join(saved.removed)}, of which these results have none")
 
 
 if __name__ == "__main__":

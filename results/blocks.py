@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -116,8 +115,8 @@ class Results:
     @property
     def has_parts(self) -> bool:
         """Whether there are parts of the variance at any stage: they need different pairs."""
-        known = [e.inference.parts.value for e in self.estimates.values() if e.inference]
-        return bool(np.isfinite(known).any())
+        known = [e.inference for e in self.estimates.values() if e.inference]
+        return bool(_defined(known, "parts", "value").any())
 
     @property
     def how_certain(self) -> str:
@@ -134,7 +133,7 @@ class Results:
         """What a reader must know of the intervals, and which numbers there are not."""
         shown = [b for b in self.table if b.statistic.level == LAYER and b.statistic.head]
         outside = any(b.has_outside for b in shown)
-        return [*remarks(self.inference), *[_OUTSIDE] * outside]
+        return [*remarks([e.inference for e in self.estimates.values()]), *[_OUTSIDE] * outside]
 
     @cached_property
     def table(self) -> tuple[Block, ...]:
@@ -154,33 +153,41 @@ class Results:
         return found
 
 
-def remarks(inference: Inference | None) -> list[str]:
-    """What a reader must know of intervals, and which numbers there are not, in sentences."""
-    if inference is None:
+def remarks(inferences: Sequence[Inference | None]) -> list[str]:
+    """What a reader must know of the intervals of all stages, and which numbers there are not, in
+    sentences."""
+    known = [inference for inference in inferences if inference]
+    if not known:
         return [
             "no intervals, adjusted scores or parts: they need pairs whose two clips show one video"
         ]
-    found = few_videos(inference.n_videos)
-    adjusted = inference.adjusted
-    unknown, unsure = np.isnan(adjusted.value), np.isnan(adjusted.lo)
-    undefined = compress(inference.factors, unknown)
-    without_interval = compress(inference.factors, unsure & ~unknown)
-    if inference.n_videos >= LEAST_VIDEOS and (unsure & ~unknown).any():
-        found.append(
-            f"no interval of the adjusted score ({', '.join(without_interval)}), nor of the parts: "
-            "without one of the videos no pairs of another video in another style are left"
-        )
-    if unknown.any():
+    n_videos, factors = known[0].n_videos, known[0].factors
+    found = few_videos(n_videos)
+    has_parts = _defined(known, "parts", "value").any()
+    # Of a stage that is constant over the pairs of a factor it is undefined too.
+    has_adjusted = np.logical_or.reduce(_defined(known, "adjusted", "value"))
+    undefined = [name for name, has in zip(factors, has_adjusted, strict=True) if not has]
+    if undefined and not has_parts:
         found.append(
             f"no adjusted score ({', '.join(undefined)}), and with it no parts of the variance: "
             "chance needs pairs of another video in another style"
         )
-    elif "different" not in inference.factors:
+    elif "different" not in factors:
         found.append(
             "no parts of the variance: the plan has no different pairs; a new run with `parts` "
             "True has them, unless its `pairing` is sampled"
         )
+    elif n_videos >= LEAST_VIDEOS and not _defined(known, "parts", "lo").any():
+        found.append(
+            "no intervals of the parts: they are undefined without one of the videos; more pairs "
+            "or videos give them"
+        )
     return found
+
+
+def _defined(inferences: Sequence[Inference], name: str, end: str) -> np.ndarray:
+    """Which of some numbers are defined, bool [stages, ...]."""
+    return np.isfinite([getattr(getattr(known, name), end) for known in inferences])
 
 
 def few_videos(n_videos: int) -> list[str]:
@@ -188,7 +195,7 @@ def few_videos(n_videos: int) -> list[str]:
     if n_videos < LEAST_VIDEOS:
         return [
             f"no intervals: they come from leaving out one video at a time, of {LEAST_VIDEOS} or "
-            f"more, and these pairs show {counted(n_videos, 'video')}"
+            f"more, and these pairs show {counted(n_videos, 'video')} (a group counts as one)"
         ]
     if n_videos < FEW_VIDEOS:
         return [

@@ -161,7 +161,7 @@ class TestExhaustive:
         ("options", "words"),
         [
             ({"n_examples": 10}, "leave out `n_examples`"),
-            ({"factors": (0, 1, 2)}, "goes with 3 factors"),
+            ({"factors": (0, 1, 2)}, "`pairing` exhaustive scores .* ask for different ones"),
             ({"same_video": False}, "`m_same` True"),
         ],
         ids=["n_examples", "four factors", "m_same"],

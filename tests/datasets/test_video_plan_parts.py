@@ -233,9 +233,9 @@ class TestCrossed:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"factors": (0, 1, 2)}, "`pairing` crossed goes with 3 factors and `m_same` True"),
-            ({"factors": (0, 1, 3)}, "goes with 3 factors"),
-            ({"same_video": False}, "`m_same` True"),
+            ({"factors": (0, 1, 2)}, "`pairing` crossed scores .* ask for different ones: leave"),
+            ({"factors": (0, 1, 2, 3)}, "ask for different and same ones"),
+            ({"same_video": False}, "^`m_same` False: .*give `m_same` True, or"),
             ({"shuffle_static": False}, "^`app_shuffle` False: .*give `app_shuffle` True, or"),
             ({"unstylized_static": True}, "^`use_normal_app` True: .*give `use_normal_app` False"),
         ],

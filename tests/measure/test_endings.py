@@ -224,6 +224,20 @@ class TestLock:
         assert forked(holds, tmp_path / "streams").code == -9
         with held(tmp_path):
             assert (tmp_path / ".lock").exists()
+
+    @needs_fork
+    def test_file_that_takes_no_byte_is_held_all_the_same(self, tmp_path):
+        def holds() -> None:
+            import resource
+
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+            with held(tmp_path) as alone:
+                assert alone
+
+        (tmp_path / "streams").mkdir()
+        assert forked(holds, tmp_path / "streams").code == 0
         assert not (tmp_path / ".lock").exists()
 
     def test_folder_that_cannot_be_written_to_needs_none(self, tmp_path, monkeypatch):

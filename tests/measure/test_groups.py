@@ -9,7 +9,7 @@ import pytest
 
 import main
 from config import Config
-from measure.groups import read_groups
+from measure.groups import described, read_groups
 from tests import helpers_runs
 from tests.helpers_runs import VIDEOS, as_argv, options, read_rows
 from utils import DataError
@@ -51,6 +51,13 @@ def test_a_file_of_groups(file, text):
     assert sorted(groups) == ["a", "b", "c", "elsewhere"]
     assert groups["a"] == groups["b"]
     assert len({groups["a"], groups["c"], groups["elsewhere"]}) == 3
+
+
+def test_how_many_videos_are_in_groups_is_said():
+    groups = {"a": "group/x", "b": "group/x", "elsewhere": "group/y"}
+    assert described(groups, ["a", "b"]) == "groups: 2 of 2 videos are in 1 group"
+    words = "groups: 2 of 3 videos are in 1 group; every other one stands for itself"
+    assert described(groups, ["a", "b", "c"]) == words
 
 
 @pytest.mark.parametrize("name", ["d", "group d", "group"])

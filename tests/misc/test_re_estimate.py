@@ -193,21 +193,6 @@ class TestOptions:
         with pytest.raises(UserError, match=r"groups\.csv, the `groups` of the run, is not there"):
             main([str(run)])
 
-    def test_what_earlier_results_had_alone_is_removed(self, run, tmp_path, capsys):
-        figures = [run / "parts.png", run / "parts.pdf"]
-        for path in [*figures, run / "skipped_videos.csv"]:
-            path.touch()
-        (run / "skipped_videos.csv").write_text("video,reason\n")
-        one = "".join(f"{video},one\n" for video in VIDEOS)
-        (tmp_path / "groups.csv").write_text(f"video,group\n{one}")
-        main([str(run), "--groups", str(tmp_path / "groups.csv")])
-        assert not any(path.exists() for path in figures)
-        assert not (run / "skipped_videos.csv").exists()
-        assert (
-            "\nremoved: parts.pdf, parts.png, skipped_videos.csv (of earlier results)\n"
-            in capsys.readouterr().out
-        )
-
     def test_different_pairs_as_a_factor(self, finished, tmp_path):
         given = ["--residual_index", "-1", "--save", str(tmp_path / "anew")]
         main([str(finished["recognition"]), *given])
@@ -271,7 +256,7 @@ class TestSeveralRuns:
             main(seeds)
 
     def test_a_run_is_pooled_once(self, seeds, tmp_path):
-        with pytest.raises(UserError, match="have the same pairs: give one of them"):
+        with pytest.raises(UserError, match="have the same pairs, or .*: give one of them"):
             main([seeds[0], seeds[0], "--save", str(tmp_path)])
 
     def test_a_run_is_no_place_for_several(self, seeds):
@@ -282,6 +267,21 @@ class TestSeveralRuns:
         with pytest.raises(UserError, match=r"has other weights, other .* can be pooled"):
             main([seeds[0], str(finished["recognition"]), "--save", str(tmp_path / "anew")])
         assert not (tmp_path / "anew").exists()
+
+
+def test_what_the_results_do_not_have_goes(run, tmp_path, capsys):
+    """Figures and lists of earlier results beside those of other videos would be taken for one."""
+    groups = tmp_path / "groups.csv"
+    groups.write_text("video,group\n" + "".join(f"{video},one\n" for video in VIDEOS))
+    for name in ("parts.png", "parts.pdf", "skipped_videos.csv", "mine.txt"):
+        (tmp_path / "anew" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "anew" / name).write_text("of an earlier start")
+    main([str(run), "--groups", str(groups), "--save", str(tmp_path / "anew")])
+    left = {path.name for path in (tmp_path / "anew").iterdir()}
+    assert left == {*TABLES, "mine.txt"}
+    shown = capsys.readouterr().out
+    assert "groups: 5 of 5 videos are in 1 group\n" in shown
+    assert "removed: parts.pdf, parts.png, skipped_videos.csv, of which these" in shown
 
 
 class TestVideosLeftOut:
@@ -401,6 +401,29 @@ class TestRefusals:
         edit_record(run, **changes)
         self.refused(run, DataError, words)
 
+    def test_value_of_the_record_that_cannot_be(self, run):
+        record = json.loads((run / RECORD).read_text())
+        edit_record(run, options={**record["options"], "confidence": 7})
+        self.refused(
+            run, DataError, f"{run / RECORD} is damaged: `confidence`: '7' is not a number"
+        )
+
+    def test_features_of_another_run(self, run):
+        path = run / "features" / "identity.json"
+        identity = json.loads(path.read_text())
+        path.write_text(json.dumps({**identity, "weights": "other"}))
+        self.refused(run, DataError, "features is of another run, with other weights than config")
+        path.unlink()
+        self.refused(run, DataError, "what the features were made from cannot be told")
+
+    def test_pairs_that_would_count_twice(self, run, tmp_path):
+        more = Path(shutil.copytree(run, tmp_path / "more"))
+        words = f"{run} and {more} have the same pairs, or pairs of one `random_seed`"
+        self.refused(run, UserError, words, str(more), "--save", str(tmp_path / "pooled"))
+        record = json.loads((run / RECORD).read_text())
+        edit_record(more, options={**record["options"], "random_seed": 2})
+        self.refused(run, UserError, words, str(more), "--save", str(tmp_path / "pooled"))
+
     def test_factors_without_pairs(self, run):
         words = "too few pairs for the factor 'same': 0, at least 2 needed"
         self.refused(run, DataError, words, "--n_factors", "4", "--residual_index", "-1")
@@ -437,6 +460,6 @@ class TestRefusals:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
         with subprocess.Popen(command, **pipes) as other:
             assert other.stdout.readline() == "held\n"
-            with pytest.raises(UserError, match="is in use"):
+            with pytest.raises(UserError, match=r"is in use: .* or give `save`$"):
                 main([str(run)])
             other.communicate("")

@@ -254,7 +254,26 @@ def test_adjusted_scores_that_hang_on_a_single_video_are_explained():
     assert np.isnan(estimate.inference.parts.lo).all()
     few, text, *_ = results.remarks
     assert "intervals from 3 videos" in few
-    assert text.startswith("no interval of the adjusted score (static), nor of the parts: without")
+    assert text.startswith("no intervals of the parts: they are undefined without one of the")
+
+
+def test_stages_that_are_constant_over_pairs_of_a_factor_are_not_taken_for_a_plan_without_chance():
+    results = make_results({"1": 6, "5": 8}, videos=8, different=True)
+    known = results.estimates["1"]
+    nothing = Interval.unknown(np.array([np.nan, 0.5, np.nan]))
+    constant = replace(known, inference=replace(known.inference, adjusted=nothing))
+    for estimates in ({"1": constant}, {**results.estimates, "1": constant}):
+        shown = replace(results, estimates=estimates).remarks
+        assert not any("chance needs" in text for text in shown)
+
+
+def test_parts_without_intervals_are_explained():
+    results = make_results({"5": 8}, videos=8, different=True)
+    known = results.estimates["5"]
+    parts = Interval.unknown(known.inference.parts.value)
+    estimates = {"5": replace(known, inference=replace(known.inference, parts=parts))}
+    (text, *_) = replace(results, estimates=estimates).remarks
+    assert text.startswith("no intervals of the parts: they are undefined without one of the")
 
 
 @pytest.mark.parametrize(
