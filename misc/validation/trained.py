@@ -29,13 +29,12 @@ from models.catalogue import find
 from models.checkpoints import load
 from models.network import RANDOM, Network
 from results.panels import Panel, Series
-from utils import UserError
 
 # Steps of training: the demo's networks are trained for longer.
 MOTION_STEPS, APPEARANCE_STEPS, TUBELET_STEPS = 200, 60, 300
 SEEDS = (1, 2, 3)
 # Of held-out clips; the networks that come with the toolkit are better.
-LOWEST_ACCURACY = 0.8
+LOW_ACCURACY = 0.8
 VIDEOS, VIDEOS_SEED = 48, 2022
 # What networks were trained on, and the factor or class whose colour they have.
 TASKS = {"motion": "same", "appearance": "different", "nothing": "dead"}
@@ -88,21 +87,12 @@ def loaded(network: Network, checkpoint: str, seed: int = 1, stages: str = "all"
 
 def trained(kind: Kind, seed: int, folder: Path) -> tuple[LoadedNetwork, float]:
     """A network with the weights in `folder`, trained now if they are not there; and the share of
-    held-out clips that it gets right.
-
-    Raises UserError for a network that has not learned its task.
-    """
+    held-out clips that it gets right, which differs a little from machine to machine."""
     network, path = kind.network, folder / f"{kind.network.name}_seed{seed}.safetensors"
     if not path.exists():
         train_demo.save(train_demo.train(network, kind.training, seed), path)
     ready = loaded(network, str(path))
-    right = train_demo.accuracy(ready.module, network, kind.training, seed)
-    if right < LOWEST_ACCURACY:
-        raise UserError(
-            f"{path} is right on {right:.1%} of held-out clips, below {LOWEST_ACCURACY:.0%}: give "
-            "another `random_seed`, or other weights"
-        )
-    return ready, right
+    return ready, train_demo.accuracy(ready.module, network, kind.training, seed)
 
 
 def geometry_of(network: Network) -> ClipGeometry:
@@ -216,3 +206,9 @@ def _lines(rows: Sequence[Row]) -> Iterator[str]:
             f"{part.replace('_', ' ')} {min(v):.2f} to {max(v):.2f}" for part, v in values.items()
         )
         yield f"{name}: {spans} over {len(values['static_only'])} seeds, at the last stage"
+    for row in picked(last_stages(rows), "static_only"):
+        if row["right"] != "" and row["right"] < LOW_ACCURACY:
+            yield (
+                f"{row['network']}, seed {row['seed']}: has learned little, right on "
+                f"{row['right']:.0%} of held-out clips"
+            )

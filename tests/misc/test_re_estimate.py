@@ -256,7 +256,7 @@ class TestSeveralRuns:
             main(seeds)
 
     def test_a_run_is_pooled_once(self, seeds, tmp_path):
-        with pytest.raises(UserError, match="have the same pairs, or .*: give one of them"):
+        with pytest.raises(UserError, match=r"have the same pairs, or .*: give one of them"):
             main([seeds[0], seeds[0], "--save", str(tmp_path)])
 
     def test_a_run_is_no_place_for_several(self, seeds):

@@ -216,11 +216,16 @@ def test_weights_that_are_there_are_not_trained_again(tmp_path, monkeypatch):
     assert {stage: x.shape for stage, x in features.items()} == dict.fromkeys("1234", (2, 96))
 
 
-def test_network_that_has_not_learned_is_refused(tmp_path, monkeypatch):
+def test_network_that_has_learned_little_is_named(tmp_path, monkeypatch):
+    rights = iter([0.93, 0.4])
+    monkeypatch.setattr(trained, "KINDS", [k._replace(seeds=(1,)) for k in trained.KINDS[:2]])
+    monkeypatch.setattr(trained, "VIDEOS", 8)
     monkeypatch.setattr("misc.train_demo.train", lambda network, *_: network.module())
-    monkeypatch.setattr("misc.train_demo.accuracy", lambda *_: 0.4)
-    with pytest.raises(UserError, match=r"demo_motion_seed1.safetensors is right on 40\.0% of"):
-        trained.trained(trained.KINDS[0], 1, tmp_path)
+    monkeypatch.setattr("misc.train_demo.accuracy", lambda *_: next(rights))
+    settings = Settings(tmp_path, seed=1, n_sets=1, stylized=None, trained=tmp_path)
+    found = trained.answer(settings)
+    named = [line for line in found.lines if "has learned little" in line]
+    assert named == ["demo_appearance, seed 1: has learned little, right on 40% of held-out clips"]
 
 
 # ---- The script.
