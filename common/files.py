@@ -143,6 +143,11 @@ def read_numbered_csv(path: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
+def columns_of(rows: Sequence[tuple[int, Mapping[str, str]]]) -> list[str]:
+    """The columns of rows that `read_numbered_csv` gave; none of an empty file."""
+    return list(map(str, rows[0][1])) if rows else []
+
+
 def require_regular(path: Path) -> os.stat_result:
     """What the system says of a file that can be read to its end, unlike a pipe or a device.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from common.factors import DIFFERENT, DYNAMIC, FACTORS, STATIC
-from common.files import read_numbered_csv, write_csv
+from common.files import columns_of, read_numbered_csv, write_csv
 from datasets.names import shortened
 from utils import DataError, UserError
 
@@ -239,7 +239,7 @@ def plan_rows(path: Path, columns: Iterable[str]) -> list[tuple[int, dict[str, s
     Raises DataError if it cannot be read or lacks a column.
     """
     rows = read_numbered_csv(path)
-    found = list(map(str, rows[0][1])) if rows else []
+    found = columns_of(rows)
     if not set(columns) <= set(found):
         raise DataError(
             f"{path}: expected a header with {', '.join(sorted(columns))} and at least "

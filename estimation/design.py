@@ -83,7 +83,11 @@ class Design:
 
     def without_style(self, style: int) -> Design:
         """The pairs that do not show a style."""
-        return self.where((self.style_a != style) & (self.style_b != style))
+        return self.where(self.lacks_style(style))
+
+    def lacks_style(self, style: int) -> np.ndarray:
+        """Which pairs do not show a style, bool [N]."""
+        return (self.style_a != style) & (self.style_b != style)
 
     def by_video(self) -> Design:
         """The same pairs, those of one video next to each other, in the order of its code."""

@@ -17,6 +17,8 @@ from estimation.moments import Moments
 PARTS = ("static_only", "dynamic_only", "both", "neither")
 # The factors that have a chance level, and those that the parts need.
 ADJUSTED = (DYNAMIC, STATIC, DIFFERENT)
+# Those that units are tested for, in the order of the p-values.
+TESTED = (DYNAMIC, STATIC)
 # Numbers no larger than this are no more than 0: where all videos agree, rounding is all there is.
 _ROUNDING = 1e-12
 

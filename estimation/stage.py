@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.factors import DIFFERENT, DYNAMIC, FACTORS, STATIC, factor_names
+from common.factors import DIFFERENT, FACTORS, factor_names
 from estimation.design import Design
 from estimation.estimator import Estimate, Scores, published_scores, units_of_factors
 from estimation.inference import (
     PARTS,
+    TESTED,
     Inference,
     adjusted_factors,
     adjusted_numbers,
@@ -186,7 +187,7 @@ class _Stage:
                 found[name].add(replicates)
         intervals = {name: x.interval(self.rules.confidence) for name, x in found.items()}
         factors = adjusted_factors(self.design.factors)
-        scored = [factors.index(factor) for factor in (DYNAMIC, STATIC)]
+        scored = [factors.index(factor) for factor in TESTED]
         p = p_values(intervals["adjusted_units"], self.design.n_videos)[scored]
         return Inference(
             n_videos=self.design.n_videos,

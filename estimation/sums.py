@@ -91,7 +91,7 @@ class Selection:
         """Which of some pairs are among them, bool [N]."""
         if self.left_out is None:
             return np.ones(len(pairs.a), dtype=bool)
-        return (pairs.style_a != self.left_out) & (pairs.style_b != self.left_out)
+        return pairs.lacks_style(self.left_out)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from common.files import read_numbered_csv
+from common.files import columns_of, read_numbered_csv
 from datasets.names import shortened
 from utils import DataError, counted
 
@@ -21,7 +21,7 @@ def read_groups(path: Path, videos: Collection[str]) -> dict[str, str]:
     `videos`.
     """
     rows = read_numbered_csv(path)
-    found = list(map(str, rows[0][1])) if rows else []
+    found = columns_of(rows)
     if not set(_COLUMNS) <= set(found):
         raise DataError(
             f"`groups` {path}: expected a header with {' and '.join(_COLUMNS)}, and a row for each "

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.files import read_numbered_csv
+from common.files import columns_of, read_numbered_csv
 from datasets.dataset import DataSet
 from datasets.davis import Sequence as Frames
 from datasets.davis import SequenceSet
@@ -99,7 +99,7 @@ class StoredClips:
     def read(cls, path: Path) -> StoredClips:
         """The list in a file. Raises DataError if it cannot be read, or lacks a column."""
         rows = read_numbered_csv(path)
-        found = list(map(str, rows[0][1])) if rows else []
+        found = columns_of(rows)
         for kind in _KINDS:
             if set(kind.columns) <= set(found):
                 return cls(path, rows, kind)

@@ -20,12 +20,13 @@ import _path
 
 import numpy as np
 
+from common.factors import FACTORS
 from common.files import check_output, write_json
 from common.options import script_parser
 from common.process import run_script
 from config import Config, add_options, check_factors
 from estimation.estimator import Estimate, joint_encoding
-from estimation.inference import PARTS, Inference
+from estimation.inference import PARTS, TESTED, Inference
 from estimation.intervals import Interval
 from estimation.stage import Rules, estimate_stage
 from results.blocks import few_videos
@@ -33,8 +34,6 @@ from results.pair_files import open_pairs
 from results.tables import with_interval
 
 _OPTIONS = ("n_factors", "residual_index", "joint_encoding_thresh", "confidence")
-# The factors that units are tested for.
-_TESTED = ("dynamic", "static")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -151,7 +150,7 @@ def _ends(numbers: Interval) -> np.ndarray:
 
 
 def _tested(values: np.ndarray) -> Mapping[str, Any]:
-    return dict(zip(_TESTED, _plain(values), strict=True))
+    return dict(zip((FACTORS[factor] for factor in TESTED), _plain(values), strict=True))
 
 
 def _plain(array: np.ndarray) -> Any:

@@ -12,6 +12,8 @@ COLOURS = {
     "different": "#CC79A7",
     "same": "#E69F00",
 }
+# The factors and classes whose colours parts of the variance have.
+LIKE = {"static_only": "static", "dynamic_only": "dynamic", "both": "joint", "neither": "residual"}
 # Of anything else.
 OTHER = "#555555"
 MARKERS = {"dynamic": "o", "static": "s", "different": "^", "same": "D"}

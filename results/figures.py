@@ -12,12 +12,10 @@ import numpy as np
 from common.factors import DYNAMIC, FACTORS, STATIC
 from results.blocks import Block, Results, classes, classified, find
 from results.chains import by_stream
+from results.colours import LIKE
 from results.panels import Grid, Panel, Series
 from results.plotting import save_figure
 from results.statistics import CLASS, LAYER, UNIT, Plot
-
-# The factors and classes whose colours parts of the variance have.
-_LIKE = {"dynamic_only": "dynamic", "static_only": "static", "both": "joint", "neither": "residual"}
 
 
 def plot_layerwise(folder: Path, all_results: Sequence[Results], name: str = "layerwise") -> Path:
@@ -191,7 +189,7 @@ def _stage_panel(
 def _series(name: str, numbers: np.ndarray, has_interval: bool) -> Series:
     """A part with its values and the ends of their intervals, [3, places]."""
     value, lo, hi = numbers
-    label, like = name.replace("_", " "), _LIKE.get(name, name)
+    label, like = name.replace("_", " "), LIKE.get(name, name)
     if has_interval and np.isfinite(numbers[1:]).any():
         return Series(label, value, lo, hi, like=like)
     return Series(label, value, like=like)

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from common.factors import FACTORS
 from estimation.estimator import CLASSES, Estimate
-from estimation.inference import PARTS
+from estimation.inference import PARTS, TESTED
 from estimation.intervals import Interval
 
 # What a number is about: a stage, a unit of it, or the classes of its units at a threshold.
@@ -87,7 +88,7 @@ def by_adjusted_factor(estimate: Estimate) -> Sequence[str]:
 
 def by_tested_factor(_: Any) -> Sequence[str]:
     """A part per factor that units are tested for."""
-    return ("dynamic", "static")
+    return [FACTORS[factor] for factor in TESTED]
 
 
 def by_part(_: Any) -> Sequence[str]:

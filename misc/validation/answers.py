@@ -13,13 +13,11 @@ from common.factors import DYNAMIC, STATIC
 from estimation.estimator import Estimate
 from estimation.inference import PARTS, Inference
 from estimation.intervals import Interval
+from results.colours import LIKE
 from results.panels import Grid, Panel, Series
 
 # Rows of a table: keys, then the statistic and its numbers.
 Row = dict[str, Any]
-
-# In figures a part has the colour of the factor or class that it is closest to.
-LIKE = {"static_only": "static", "dynamic_only": "dynamic", "both": "joint", "neither": "residual"}
 
 
 @dataclass(frozen=True)

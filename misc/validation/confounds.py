@@ -10,7 +10,7 @@ from estimation.estimator import Estimate
 from estimation.inference import PARTS
 from estimation.stage import estimate_stage
 from measure.features import LoadedNetwork
-from misc.validation.answers import LIKE, Answer, Row, Settings, picked, series_of, stage_rows
+from misc.validation.answers import Answer, Row, Settings, picked, series_of, stage_rows
 from misc.validation.clips import (
     Change,
     Footage,
@@ -29,6 +29,7 @@ from misc.validation.controls import STYLES
 from misc.validation.designs import every_pair
 from misc.validation.trained import VIDEOS_SEED, geometry_of, loaded
 from models.catalogue import find
+from results.colours import LIKE
 from results.panels import Panel, Series
 from utils import progress
 

@@ -22,12 +22,13 @@ from estimation.stage import estimate_stage
 from measure.features import LoadedNetwork
 from misc import train_demo
 from misc.validation import tubelets
-from misc.validation.answers import LIKE, Answer, Row, Settings, picked, stage_rows
+from misc.validation.answers import Answer, Row, Settings, picked, stage_rows
 from misc.validation.clips import Change, Footage, Order, as_it_is, features, shuffled, synthetic
 from misc.validation.designs import every_pair
 from models.catalogue import find
 from models.checkpoints import load
 from models.network import RANDOM, Network
+from results.colours import LIKE
 from results.panels import Panel, Series
 
 # Steps of training: the demo's networks are trained for longer.

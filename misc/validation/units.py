@@ -12,7 +12,6 @@ from datasets.synthetic import make
 from estimation.inference import PARTS
 from misc.validation import known_units
 from misc.validation.answers import (
-    LIKE,
     Answer,
     Row,
     Settings,
@@ -22,6 +21,7 @@ from misc.validation.answers import (
     unit_rows,
 )
 from misc.validation.known_units import RATIOS, UNITS
+from results.colours import LIKE
 from results.panels import Panel
 
 N_VIDEOS, VIDEOS_SEED = 64, 2022
