@@ -60,10 +60,13 @@ def pool_units(x: Tensor, axis: int) -> Tensor:
     """Mean over all axes except the first and that of the units, [B, C].
 
     The mean over tokens includes a class token. The result has its own memory, as later layers may
-    work in place.
+    work in place. It is in float32 for maps of half precision, which would round it once more.
     """
     rest = [k for k in range(1, x.ndim) if k != axis % x.ndim]
-    return x.mean(rest) if rest else x.clone()
+    half = x.dtype in (torch.bfloat16, torch.float16)
+    if rest:
+        return x.mean(rest, dtype=torch.float32) if half else x.mean(rest)
+    return x.float() if half else x.clone()
 
 
 def element(output: Any, point: HookPoint) -> Tensor:

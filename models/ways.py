@@ -1,0 +1,194 @@
+"""Ways to compute the features of stages: one result, within rounding, at several speeds."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from common.allocator import keep_memory
+from models.capture import stage_features
+from models.folding import fold, norms_after_convolutions
+from models.network import HookPoint, UnitRule
+
+# Inputs of clips to features [B, C] of every stage.
+Forward = Callable[[Sequence[Tensor]], dict[str, Tensor]]
+
+FP32 = "fp32"
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+SWITCHES = ("memory", "folded", "channels_last", "pruned", "compiled")
+_LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How forwards are computed; by default as the network's modules say.
+
+    memory: whether the process keeps the memory that a forward frees.
+    folded: whether batch norms are folded into the convolutions before them.
+    channels_last: whether maps have their channels last in memory.
+    precision: of convolutions and products, "fp32", "bf16" or "fp16".
+    pruned: whether what no stage depends on is left out, such as a pathway that is not measured.
+    compiled: whether the forward is compiled, which prunes it as well.
+    batch_size: clips per forward.
+    """
+
+    memory: bool = False
+    folded: bool = False
+    channels_last: bool = False
+    precision: str = FP32
+    pruned: bool = False
+    compiled: bool = False
+    batch_size: int = 1
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What differs from the plain way, by name."""
+        on = [name for name in SWITCHES if getattr(self, name)]
+        return (*on, *[self.precision] * (self.precision != FP32))
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A network, and where its stages are.
+
+    module: in evaluation mode; it stays as it is.
+    points: of each stage.
+    rule: what a unit is.
+    """
+
+    module: nn.Module
+    points: Mapping[str, Sequence[HookPoint]]
+    rule: UnitRule
+
+    def plain(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Features of every stage as the network's modules compute them."""
+        return stage_features(self.module, inputs, self.points, rule=self.rule)
+
+
+def forward_in(way: Way, network: Staged, inputs: Sequence[Tensor]) -> Forward:
+    """The forward of a network in a way, which is tried on `inputs`; other modules compute it.
+
+    The forward ends after the last stage, and what comes behind is not compiled. Raises whatever
+    the network, or the compiler, raises.
+    """
+    keep_memory(way.memory)
+    if not set(way.steps) - {"memory"}:
+        return network.plain
+    module = copy.deepcopy(network.module)
+    if way.folded:
+        kept = {point.module for own in network.points.values() for point in own}
+        fold(module, norms_after_convolutions(module, inputs, kept))
+    if way.channels_last:
+        _to_channels_last(module)
+    if way.precision != FP32:
+        _to_precision(module, DTYPES[way.precision])
+    own = Staged(module, network.points, network.rule)
+    forward = _prepared(own.plain, way, inputs[0].device.type)
+    if not (way.pruned or way.compiled):
+        forward(inputs)
+        return forward
+    graph, stages = _recorded(forward, inputs)
+    run = _compiled(graph, inputs) if way.compiled else graph
+    return _of_size(len(inputs[0]), run, stages)
+
+
+def _prepared(forward: Forward, way: Way, device: str) -> Forward:
+    """The same forward, with inputs laid out, and products computed, as a way has them."""
+
+    def prepared(inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        laid_out = [_channels_last(x) for x in inputs] if way.channels_last else inputs
+        with _computing(way.precision, device):
+            return forward(laid_out)
+
+    return prepared
+
+
+def _computing(precision: str, device: str) -> contextlib.AbstractContextManager:
+    if precision == FP32:
+        return contextlib.nullcontext()
+    return torch.autocast(device, DTYPES[precision], cache_enabled=False)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=_LAYOUTS[x.ndim]) if x.ndim in _LAYOUTS else x
+
+
+def _to_channels_last(module: nn.Module) -> None:
+    """Not by `module.to`, which refuses networks that hold tensors of four and of five axes."""
+    for value in (*module.parameters(), *module.buffers()):
+        value.data = _channels_last(value.data)
+
+
+def _to_precision(module: nn.Module, dtype: torch.dtype) -> None:
+    """Round the weights that autocast would round in every forward."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.modules.conv._ConvNd):
+            part.weight.data = part.weight.data.to(dtype)
+
+
+def _recorded(forward: Forward, inputs: Sequence[Tensor]) -> tuple[fx.GraphModule, list[str]]:
+    """One run of a forward, operator by operator, without those that no stage depends on; and its
+    stages in the order in which it returns them.
+
+    Hooks, and the end after the last stage, are no part of it. Raises where the forward takes
+    values from tensors, which cannot be recorded.
+    """
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    stages: list[str] = []
+
+    def run(*inputs: Tensor) -> list[Tensor]:
+        features = forward(inputs)
+        stages[:] = features
+        return list(features.values())
+
+    with torch.no_grad():
+        # What works in place would count as something that others depend on.
+        graph = make_fx(torch.func.functionalize(run))(*inputs)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return graph, stages
+
+
+def _compiled(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., list[Tensor]]:
+    """A recorded forward, compiled with its weights frozen into it."""
+    from torch._inductor import config
+
+    with torch.no_grad(), config.patch(freezing=True), _quiet():
+        run = torch.compile(graph, dynamic=False)
+        run(*inputs)
+    return run
+
+
+def _of_size(size: int, run: Callable[..., list[Tensor]], stages: Sequence[str]) -> Forward:
+    """A forward for batches of up to `size` clips; smaller ones are filled with their last clip."""
+
+    def forward(inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        clips = len(inputs[0])
+        with torch.no_grad():
+            found = run(*(_filled(x, size) for x in inputs))
+        return {s: x[: len(x) * clips // size] for s, x in zip(stages, found, strict=True)}
+
+    return forward
+
+
+def _filled(x: Tensor, size: int) -> Tensor:
+    return torch.cat([x, x[-1:].expand(size - len(x), *x.shape[1:])]) if len(x) < size else x
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the compiler's warnings, which are for those who write networks."""
+    before: Any = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
