@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import warnings
-from collections.abc import Generator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from common.files import require_regular
+from datasets.chunks import Chunk, sources_of
 from datasets.pair_plan import AnyClip
 from datasets.readers import in_order
 from utils import DataError, UserError
@@ -112,42 +113,56 @@ class _Reading:
 
 
 def iter_batches(
-    clips: Sequence[Any],
+    chunks: Iterable[Chunk],
     reader: Reader,
     *,
-    batch_size: int,
     num_workers: int = 0,
     pin_memory: bool = False,
 ) -> Generator[Batch | BadVideo, None, None]:
-    """Batches of up to `batch_size` clips in the given order, and a `BadVideo` for each group of
-    clips that cannot be read.
+    """The batches of every chunk, and a `BadVideo` for each group of clips that cannot be read,
+    which their batches lack.
 
-    Clips of one source must be next to each other; their files are read once, by `num_workers`
-    processes beside this one. With `pin_memory`, batches go to a GPU faster.
+    chunks: asked for one by one, when a reading of the next one can begin.
+
+    Clips of one source must be next to each other in a chunk; their files are read once, by
+    `num_workers` processes beside this one. With `pin_memory`, batches go to a GPU faster.
 
     Raises ReaderError (see `datasets.readers`) if one of these dies or hangs.
     """
-    groups = [list(group) for _, group in itertools.groupby(clips, key=lambda clip: clip.source)]
-    names = [f"video {group[0].video} (style {group[0].style})" for group in groups]
-    processes = min(num_workers, len(groups))
-    readings = in_order(_Reading(reader), groups, names, processes)
+    sizes: deque[int] = deque()  # of the batches that are asked for
+
+    def groups() -> Iterator[list[Any]]:
+        for chunk in chunks:
+            sizes.extend(map(len, chunk))
+            yield from sources_of([clip for batch in chunk for clip in batch])
+
+    readings = in_order(_Reading(reader), groups(), _name, num_workers)
     ready: list[Any] = []
     waiting: list[list[Tensor]] = []
+    left_out = 0
     with contextlib.closing(readings):
-        for group, reading in zip(groups, readings, strict=True):
+        for group, reading in readings:
             if isinstance(reading, UserError):
                 raise reading
             if isinstance(reading, BadVideo):
                 yield reading
-                continue
             for position, clip in enumerate(group):
-                ready.append(clip)
-                waiting.append(reader.inputs(reading, position, clip))
-                if len(ready) == batch_size:
+                if isinstance(reading, BadVideo):
+                    left_out += 1
+                else:
+                    ready.append(clip)
+                    waiting.append(reader.inputs(reading, position, clip))
+                if len(ready) + left_out < sizes[0]:
+                    continue
+                if ready:
                     yield _batch(ready, waiting, pin_memory)
-                    ready, waiting = [], []
-    if ready:
-        yield _batch(ready, waiting, pin_memory)
+                ready, waiting, left_out = [], [], 0
+                sizes.popleft()
+
+
+def _name(group: Sequence[Any]) -> str:
+    """What a group of clips is called in messages."""
+    return f"video {group[0].video} (style {group[0].style})"
 
 
 def _batch(clips: list[Any], inputs: list[list[Tensor]], pin_memory: bool) -> Batch:

@@ -96,30 +96,37 @@ class _Process:
 
 
 def in_order(
-    read: Callable[[Any], Any], tasks: Sequence[Any], names: Sequence[str], processes: int
-) -> Generator[Any, None, None]:
-    """`read` of every task, in order, by so many processes; by this one, where there are none.
+    read: Callable[[Any], Any],
+    tasks: Iterable[Any],
+    name: Callable[[Any], str],
+    processes: int,
+) -> Generator[tuple[Any, Any], None, None]:
+    """Every task and `read` of it, in order, by so many processes; by this one, where there are
+    none.
 
-    names: what each task reads, for messages.
+    tasks: asked for as they are needed, a few ahead.
+    name: what a task reads, for messages.
 
     Raises ReaderError if a process dies, hangs or cannot be started.
     """
+    remaining = iter(tasks)
     if not processes:
-        yield from map(read, tasks)
+        yield from ((task, read(task)) for task in remaining)
         return
+    first = list(itertools.islice(remaining, processes * _AHEAD))
     with contextlib.ExitStack() as until_done:
         readers = []
-        for _ in range(processes):
+        for _ in first[:processes]:
             readers.append(_started(read))
             until_done.callback(readers[-1].close)
         idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
         for reader in readers:
             idle.put(reader)
 
-        def ask(task: Any, name: str) -> Any:
+        def ask(task: Any) -> Any:
             reader = idle.get()
             try:
-                return reader.ask(task, name)
+                return reader.ask(task, name(task))
             finally:
                 idle.put(reader)
 
@@ -129,27 +136,25 @@ def in_order(
         until_done.callback(threads.shutdown, wait=True, cancel_futures=True)
         for reader in readers:
             until_done.callback(reader.end)
-        yield from _results(threads, ask, zip(tasks, names, strict=True), processes * _AHEAD)
+        yield from _results(threads, ask, first, remaining)
 
 
 def _results(
     threads: ThreadPoolExecutor,
-    ask: Callable[[Any, str], Any],
-    tasks: Iterable[tuple[Any, str]],
-    ahead: int,
-) -> Iterator[Any]:
-    """The answer to every task, in order, of which some are asked for ahead."""
-    waiting: deque[Future] = deque()
-    remaining = iter(tasks)
-    for task in itertools.islice(remaining, ahead):
-        waiting.append(threads.submit(ask, *task))
+    ask: Callable[[Any], Any],
+    first: Sequence[Any],
+    remaining: Iterator[Any],
+) -> Iterator[tuple[Any, Any]]:
+    """Every task and its answer, in order; as many as in `first` are asked for ahead."""
+    waiting: deque[tuple[Any, Future]] = deque((task, threads.submit(ask, task)) for task in first)
     while waiting:
-        result = waiting.popleft().result()
-        for task in itertools.islice(remaining, 1):
-            waiting.append(threads.submit(ask, *task))
+        task, future = waiting.popleft()
+        result = future.result()
+        for another in itertools.islice(remaining, 1):
+            waiting.append((another, threads.submit(ask, another)))
         if isinstance(result, Failure):
             raise RuntimeError(f"in a process that reads clips:\n{result.text}")
-        yield result
+        yield task, result
 
 
 def _started(read: Callable[[Any], Any]) -> _Process:

@@ -13,6 +13,7 @@ import numpy as np
 from common.files import clear_partials, read_json
 from common.parts import in_words
 from config import Config, as_json
+from datasets.chunks import to_do
 from measure.ending import keeping
 from measure.filling import fill_store
 from measure.folder import (
@@ -185,12 +186,12 @@ def _begun_store(run: Run, folder: Path) -> FeatureStore | None:
 
 def _fill(run: Run, store: FeatureStore, network: LoadedNetwork) -> dict[str, str]:
     """Compute what a store lacks; returns the videos that were left out, and why."""
-    todo = [clip for clip, rows in run.rows.items() if not store.done[list(rows)].all()]
-    if len(todo) < len(run.rows):
-        print(
-            f"resuming: {len(run.rows) - len(todo)} of {len(run.rows)} clips are done", flush=True
-        )
-    batches = run.batches(todo, pin_memory=network.device.type == "cuda")
+    recorded = store.done
+    done = {clip for clip, rows in run.rows.items() if recorded[list(rows)].all()}
+    if done:
+        print(f"resuming: {len(done)} of {len(run.rows)} clips are done", flush=True)
+    chunks = to_do(run.chunks, done.__contains__)
+    batches = run.batches(chunks, pin_memory=network.device.type == "cuda")
     with contextlib.closing(batches):
         return fill_store(store, network, batches, run.rows, run.policy)
 

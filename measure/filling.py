@@ -87,8 +87,7 @@ class _Filling:
         if isinstance(batch, BadVideo):
             self.unreadable.setdefault(batch.video, batch.reason)
         elif self.policy.unreadable or not self.unreadable:
-            self._compute(batch)
-            computed = len(batch.clips)
+            computed = self._compute(batch)
         if self.policy.unreadable or self.not_finite:
             self.policy.require_few({**self.unreadable, **self.not_finite})
         return computed
@@ -104,7 +103,13 @@ class _Filling:
         self.policy.require_readable(self.unreadable)
         return {**self.unreadable, **self.not_finite}
 
-    def _compute(self, batch: Batch) -> None:
+    def _compute(self, batch: Batch) -> int:
+        """Compute a batch as a whole, and store those of its clips that are not stored yet; returns
+        their number."""
+        done = self.store.done
+        to_do = [i for i, clip in enumerate(batch.clips) if not done[list(self.rows[clip])].all()]
+        if not to_do:  # the video of the others cannot be read
+            return 0
         features = self.network.features(batch.inputs)
         if self.witness is None:
             self.network.require_steady(batch.inputs, features)
@@ -116,7 +121,8 @@ class _Filling:
                 f"clip {batch.clips[place]}, {why}. Give `on_nan` skip to leave such videos out"
             )
         self.not_finite |= {batch.clips[place].video: why for place, why in bad.items()}
-        self._write([i for i in range(len(batch.clips)) if i not in bad], batch.clips, features)
+        self._write([i for i in to_do if i not in bad], batch.clips, features)
+        return len(to_do)
 
     def _write(self, kept: list[int], clips: Sequence[Any], features: Mapping[str, Any]) -> None:
         """Store the features of those clips of a batch that are kept."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.factors import FACTORS, scored_factors
 from config import Config, as_json
+from datasets.chunks import Chunk, in_chunks
 from datasets.dataset import DataSet
 from datasets.geometry import Geometry
 from datasets.pair_plan import PairPlan
@@ -162,16 +163,20 @@ class Run:
         """The rows of the feature store, in order."""
         return [row for clip in self.rows for row in self.data.store_rows(clip, self.geometry)]
 
+    @cached_property
+    def chunks(self) -> list[Chunk]:
+        """All clips in chunks of batches, which depend on the plan and the batch size alone."""
+        return in_chunks(self.plan.clips, self.config.batch_size)
+
     def batches(
-        self, clips: Sequence[Any], pin_memory: bool = False
+        self, chunks: Iterable[Chunk], pin_memory: bool = False
     ) -> Generator[Batch | BadVideo, None, None]:
-        """The input batches of some of the clips; pinned for a faster way to a GPU."""
+        """The input batches of some chunks; pinned for a faster way to a GPU."""
         from datasets.batches import iter_batches
 
         return iter_batches(
-            clips,
+            chunks,
             self.data.reader(self.geometry),
-            batch_size=self.config.batch_size,
             num_workers=self.config.num_workers,
             pin_memory=pin_memory,
         )

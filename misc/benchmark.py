@@ -73,7 +73,7 @@ def floor_seconds(run: Run) -> float:
     from datasets.batches import Batch
 
     network, _ = load_for(run)
-    ready = run.batches(list(run.rows))
+    ready = run.batches(run.chunks)
     batches = [batch.inputs for batch in ready if isinstance(batch, Batch)]
 
     def synchronize() -> None:

@@ -26,6 +26,7 @@ from common.files import atomic_path, check_output
 from common.options import integer, script_parser
 from common.process import run_script
 from config import Config, add_options, from_given
+from datasets.chunks import in_batches
 from datasets.pair_plan import Pair
 from measure.prepare import prepare
 from measure.request import find_network, resolved
@@ -91,7 +92,7 @@ def clip_pictures(prepared: Run, pairs: Sequence[Pair]) -> dict[Any, np.ndarray]
     geometry = displayable(prepared.geometry)
     shown = {}
     wanted = [clip for clip in prepared.rows if clip in clips]
-    for batch in iter_batches(wanted, prepared.data.reader(geometry), batch_size=1):
+    for batch in iter_batches([in_batches(wanted, 1)], prepared.data.reader(geometry)):
         if isinstance(batch, BadVideo):
             raise DataError(f"video {batch.video}: a frame cannot be read: {batch.reason}")
         shown[batch.clips[0]] = pictures([x[0] for x in batch.inputs], geometry)

@@ -22,6 +22,7 @@ from common.options import script_parser
 from common.process import run_script
 from common.tasks import SEGMENTATION
 from config import Config, add_options, from_given
+from datasets.chunks import in_batches
 from datasets.dataset import DataSet
 from datasets.davis import IMAGES, MASKS, SPLIT, SequenceSet, check_files, find_sequences
 from datasets.flow_plan import FlowClip
@@ -183,9 +184,8 @@ def batches(evaluation: Evaluation, clips: Sequence[FlowClip], pin_memory: bool)
     config = evaluation.config
     data: DataSet = StylizedSequences(evaluation.data)
     for batch in iter_batches(
-        clips,
+        [in_batches(clips, config.batch_size)],
         data.reader(evaluation.network.clip),
-        batch_size=config.batch_size,
         num_workers=config.num_workers,
         pin_memory=pin_memory,
     ):

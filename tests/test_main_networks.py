@@ -106,12 +106,12 @@ def test_size_and_colours_of_clips(name, data, tmp_path):
     del chosen["image_size"]
     plan = prepare(load_config(as_argv({**chosen, name: 48})))
     assert (plan.geometry.crop, plan.geometry.short_side) == (48, 48)
-    (batch, *_) = plan.batches(list(plan.rows)[:1])
+    (batch, *_) = plan.batches(plan.chunks)
     changed = replace(
         plan,
         network=replace(plan.network, clip=replace(plan.geometry, mean=(0.0,) * 3, std=(1.0,) * 3)),
     )
-    (plain, *_) = changed.batches(list(plan.rows)[:1])
+    (plain, *_) = changed.batches(plan.chunks)
     mean = torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1, 1)
     assert_close(batch.inputs[0], (plain.inputs[0] - mean) / 0.2, 1e-5)
     assert "mean 0.4 0.5 0.6, std 0.2 0.2 0.2" in plan.describe()

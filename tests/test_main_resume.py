@@ -14,6 +14,7 @@ import torch
 
 import main
 from config import Config
+from measure.features import LoadedNetwork
 from measure.prepare import prepare
 from models.catalogue import find
 from tests import helpers_runs
@@ -83,7 +84,28 @@ def test_other_batch_size_and_workers_may_finish_a_run(interrupted, monkeypatch)
     folder = interrupted(1)
     forwards = Forwards(monkeypatch)
     main.main(["--resume", str(folder), "--batch_size", "16", "--num_workers", "1"])
-    assert forwards.sizes == [16]
+    assert forwards.sizes == [16, 4]  # as a run of these options alone has them
+
+
+def test_batches_are_those_of_a_whole_run(data, tmp_path, interrupted, monkeypatch):
+    """A clip may have other features, by rounding, in a batch of another size: a batch that lacks
+    one clip alone is computed as a whole, and what is stored of it stays."""
+    original = LoadedNetwork.features
+
+    def depending(network, inputs):
+        found = original(network, inputs)
+        return {stage: x + np.float32(1e-4) * len(inputs[0]) for stage, x in found.items()}
+
+    monkeypatch.setattr(LoadedNetwork, "features", depending)
+    folder = interrupted(5)
+    whole = contents(folder / "features")
+    sums = np.load(folder / "features" / "checksums.npy")
+    sums[[6, 17]] = -1
+    np.save(folder / "features" / "checksums.npy", sums)
+    forwards = Forwards(monkeypatch)
+    main.main(["--resume", str(folder)])
+    assert forwards.sizes == [4, 4]
+    assert contents(folder / "features") == whole
 
 
 def test_finished_run_is_estimated_anew_without_the_network(interrupted, request):

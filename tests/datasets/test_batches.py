@@ -14,6 +14,7 @@ from PIL import Image
 
 from datasets import video_clips as clips_module
 from datasets.batches import BadVideo, Batch, FrameError, iter_batches, read_frame
+from datasets.chunks import in_batches
 from datasets.geometry import ClipGeometry
 from datasets.pair_plan import PlanRules
 from datasets.stylized_videos import StylizedVideos
@@ -45,7 +46,8 @@ def batches(root: Path, clips: list[Clip], geometry: ClipGeometry = ONE, **optio
     frames, problems = check_frames(videos, [(v, s) for v in videos.videos for s in "12"])
     assert not problems
     reader = StylizedVideos(videos, frames).reader(geometry)
-    return list(iter_batches(clips, reader, **{"batch_size": 1, **options}))
+    batches = in_batches(clips, options.pop("batch_size", 1))
+    return list(iter_batches([batches], reader, **options))
 
 
 def expected(root: Path, video: str, style: str, positions: list[int]) -> torch.Tensor:
@@ -299,4 +301,4 @@ class Refusing:
 def test_error_of_a_user_is_the_same_from_every_process(num_workers):
     clips = [Clip("a", "1", 0)]
     with pytest.raises(UserError, match=r"^the network's own preprocessing fails$"):
-        list(iter_batches(clips, Refusing(), batch_size=1, num_workers=num_workers))
+        list(iter_batches([[clips]], Refusing(), num_workers=num_workers))

@@ -12,6 +12,7 @@ from PIL import Image
 
 from datasets import flow_clips
 from datasets.batches import BadVideo, Batch, iter_batches, read_frame
+from datasets.chunks import in_batches
 from datasets.davis import BACKWARD, FORWARD
 from datasets.flow_clips import FlowReader, to_input
 from datasets.flow_jitter import Jitter, sample_jitters
@@ -38,7 +39,8 @@ def root(tmp_path_factory) -> Path:
 def batches(root: Path, clips: list[FlowClip], geometry: FlowGeometry = ONE, **options) -> list:
     data = sequences(root, backward=geometry.frames > 1)
     reader = FlowReader(data, geometry)
-    return list(iter_batches(clips, reader, **{"batch_size": 100, **options}))
+    batches = in_batches(clips, options.pop("batch_size", 100))
+    return list(iter_batches([batches], reader, **options))
 
 
 def inputs(root: Path, clips: list[FlowClip], geometry: FlowGeometry = ONE) -> list:

@@ -20,7 +20,10 @@ from datasets.readers import ReaderError, in_order
 from utils import UserError
 
 METHODS = multiprocessing.get_all_start_methods()
-NAMES = [f"video {i}" for i in range(50)]
+
+
+def video(task):
+    return f"video {task}"
 
 
 def double(task):
@@ -59,8 +62,8 @@ def leaving(task, folder):
 
 
 def read(function, n=5, processes=2):
-    with closing(in_order(function, range(n), NAMES[:n], processes)) as results:
-        return list(results)
+    with closing(in_order(function, range(n), video, processes)) as results:
+        return [result for _, result in results]
 
 
 @pytest.fixture(params=METHODS)
@@ -187,8 +190,8 @@ def test_tensors_that_learn_come_back():
 
 
 def test_processes_end_with_their_reading(tmp_path):
-    with closing(in_order(partial(leaving, folder=tmp_path), range(50), NAMES, 2)) as results:
-        assert next(results) == 0
+    with closing(in_order(partial(leaving, folder=tmp_path), range(50), video, 2)) as results:
+        assert next(results) == (0, 0)
         children = multiprocessing.active_children()
         assert len(children) == 2
     assert not any(child.is_alive() for child in children)
@@ -206,7 +209,7 @@ from datasets.readers import in_order
 def read(task):
     return task
 if __name__ == "__main__":
-    results = in_order(read, range(5), ["x"] * 5, 2)
+    results = in_order(read, range(5), str, 2)
     next(results)
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)
     os.kill(os.getpid(), 9)

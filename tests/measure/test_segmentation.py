@@ -44,7 +44,7 @@ def expanded(plan: Run, module: Tiny) -> dict[str, tuple[np.ndarray, ...]]:
     for pair in plan.plan.pairs:
         factors += [pair.factor] * frames
         for member, clip in enumerate((pair.a, pair.b)):
-            (batch,) = iter_batches([clip], reader, batch_size=1)
+            (batch,) = iter_batches([[[clip]]], reader)
             image, flow = (x[0] if frames > 1 else x for x in batch.inputs)
             for picture, motion in zip(image, flow, strict=True):
                 with torch.inference_mode():
