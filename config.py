@@ -37,6 +37,7 @@ from datasets.pair_plan import ONCE, PAIRINGS
 from models import catalogue
 from models.network import AUTO, RANDOM
 from models.tables.resnet import PATHS
+from models.way import FP32, HALF, SWITCHES
 from utils import UserError
 
 _what = partial(option, group="what to measure")
@@ -44,6 +45,25 @@ _videos = partial(option, group="on which videos")
 _pairs = partial(option, group="which pairs")
 _estimate = partial(option, group="how to estimate")
 _run = partial(option, group="how to run")
+
+
+PRECISIONS = (FP32, *HALF, AUTO)
+
+
+def size_or_auto(text: str) -> int | None:
+    """A number of clips, or "auto", which is None."""
+    return None if text == AUTO else integer(1)(text)
+
+
+def ways(text: str) -> str:
+    """ "auto", "plain", or steps joined by "+"."""
+    unknown = [step for step in text.split("+") if step not in SWITCHES]
+    if text not in ("auto", "plain") and unknown:
+        raise argparse.ArgumentTypeError(
+            f"{unknown[0]!r} is not known. Available: auto, plain, or some of "
+            f"{', '.join(SWITCHES)}, joined by +"
+        )
+    return text
 
 
 # More raw frames than any clip has.
@@ -174,7 +194,14 @@ class Config:
     run_name: str | None = _run(
         None, str, "folder of this run; default: network, data set and seed")
     resume: Path | None = _run(None, Path, "folder of a run to finish, or to estimate anew")
-    batch_size: int = _run(8, integer(1), "clips per forward")
+    batch_size: int | None = _run(
+        None, size_or_auto, "clips per forward; default: auto, the fastest number within memory")
+    precision: str = _run(
+        "fp32", str, "of the forwards, where it is faster: fp32, half precision (bf16, fp16), or "
+        "auto, half precision where features stay within 0.2 %", choices=PRECISIONS)
+    way: str = _run(
+        "auto", ways, "how forwards are computed: auto, the fastest way, tried in a run that is "
+        "long enough; plain; or steps of another run's record, such as channels_last+folded")
     num_workers: int = _run(2, integer(0), "processes that read frames; 0: the main process")
     device: str | None = _run(
         None, str, "cpu, cuda, cuda:1, mps or a GPU's number; default: the best available")
@@ -352,6 +379,10 @@ def check(config: Config) -> None:
                 f"{LONGEST_NAME} at most"
             )
     sampled = [name for name in SAMPLING if name in changed(config) and name != "n_examples"]
+    if config.way == "plain" and config.precision != FP32:
+        raise UserError(
+            f"`precision` {config.precision}: `way` plain is in float32: leave out one of the two"
+        )
     if config.pairs and sampled:
         raise UserError(f"`pairs` {config.pairs} holds the pairs already: leave out `{sampled[0]}`")
     if config.nreps and config.pairing in ONCE:

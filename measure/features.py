@@ -6,13 +6,11 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from common.files import clear_partials, read_json
 from common.parts import in_words
-from config import Config, as_json
+from config import as_json
 from datasets.chunks import to_do
 from measure.ending import keeping
 from measure.filling import fill_store
@@ -21,92 +19,17 @@ from measure.folder import (
     advising_a_new_run,
     make_folder,
     note_resumption,
+    note_way,
+    recorded_way,
     require_writable_run,
 )
+from measure.loaded import LoadedNetwork, load_network
 from measure.lock import held
 from measure.run import Run
-from measure.steady import require_steady
-from models.network import BUILT, BY_SHAPE, HookPoint, Network, UnitRule
+from measure.speed import decide, taken
+from models.network import BUILT
 from results.store import FeatureStore
-from utils import UserError, counted, resolve_device
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from models.checkpoints import Loaded
-
-
-@dataclass(frozen=True)
-class LoadedNetwork:
-    """A network ready to be measured.
-
-    module: on its device, in evaluation mode.
-    points: where each stage is taken.
-    device: of the module.
-    rule: what a unit is.
-    is_users: whether errors in its forward are those of a user's code.
-    """
-
-    module: nn.Module
-    points: Mapping[str, Sequence[HookPoint]]
-    device: torch.device
-    rule: UnitRule = BY_SHAPE
-    is_users: bool = False
-
-    def features(
-        self, inputs: Sequence[torch.Tensor], logits: bool = False
-    ) -> dict[str, np.ndarray]:
-        """Features of every stage from one forward, float32 [rows, C] each, and "logits" if asked.
-
-        Raises UserError for an error in a user's own network, and where memory does not suffice.
-        """
-        return self._forward(inputs, logits)
-
-    def require_steady(
-        self, inputs: Sequence[torch.Tensor], features: Mapping[str, np.ndarray]
-    ) -> None:
-        """Raise UserError if a clip has other features than these by itself, or each time (see
-        `measure.steady`)."""
-        require_steady(self._forward, inputs, features)
-
-    def _forward(
-        self, inputs: Sequence[torch.Tensor], logits: bool = False
-    ) -> dict[str, np.ndarray]:
-        from models.capture import stage_features
-        from models.outline import first_forward, within_memory
-
-        moved = [x.to(self.device, non_blocking=True) for x in inputs]
-        guard = first_forward(inputs) if self.is_users else contextlib.nullcontext()
-        with within_memory(len(inputs[0])), guard:
-            pooled = stage_features(self.module, moved, self.points, logits=logits, rule=self.rule)
-        return {stage: values.float().cpu().numpy() for stage, values in pooled.items()}
-
-
-def load_network(config: Config, network: Network, checkpoint: str) -> tuple[LoadedNetwork, Loaded]:
-    """The network with the weights of `checkpoint` on its device, and what was loaded.
-
-    Raises UserError if the checkpoint cannot be read or does not fit, or if a stage of a user's
-    own network, or one with units on another axis, cannot be measured: a batch of zeros is run to
-    see.
-    """
-    from models.checkpoints import load
-    from models.outline import require_stages, zeros
-
-    device = resolve_device(config.device)
-    module, loaded = load(
-        network,
-        checkpoint,
-        num_classes=config.num_classes,
-        allow_other_head=config.allow_other_head,
-        seed=config.random_seed,
-    )
-    points, is_users = network.stage_points(config.stg), bool(network.modules)
-    ready = LoadedNetwork(module.to(device), points, device, network.unit_rule, is_users)
-    if is_users or network.unit_rule.dim is not None:
-        clips = zeros(network.clip, device, config.batch_size)
-        require_stages(ready.module, clips, points, network.unit_rule, network.clip.rows)
-    return ready, loaded
+from utils import UserError, counted
 
 
 def load_for(run: Run) -> tuple[LoadedNetwork, dict[str, Any]]:
@@ -167,7 +90,7 @@ def compute_features(run: Run, folder: Path, network: LoadedNetwork | None = Non
         folder / "features", run.stages, run.store_rows(), run.identity
     )
     with keeping(run, folder):
-        return Features(store, {**run.bad_videos, **_fill(run, store, network)})
+        return Features(store, {**run.bad_videos, **_fill(run, folder, store, network)})
 
 
 def _begun_store(run: Run, folder: Path) -> FeatureStore | None:
@@ -184,12 +107,15 @@ def _begun_store(run: Run, folder: Path) -> FeatureStore | None:
     return store
 
 
-def _fill(run: Run, store: FeatureStore, network: LoadedNetwork) -> dict[str, str]:
+def _fill(run: Run, folder: Path, store: FeatureStore, network: LoadedNetwork) -> dict[str, str]:
     """Compute what a store lacks; returns the videos that were left out, and why."""
     recorded = store.done
     done = {clip for clip, rows in run.rows.items() if recorded[list(rows)].all()}
     if done:
         print(f"resuming: {len(done)} of {len(run.rows)} clips are done", flush=True)
+    way = decide(run, network, len(run.rows) - len(done), recorded_way(folder) if done else None)
+    note_way(folder, way.record)
+    run, network = taken(run, network, way)
     chunks = to_do(run.chunks, done.__contains__)
     batches = run.batches(chunks, pin_memory=network.device.type == "cuda")
     with contextlib.closing(batches):

@@ -36,7 +36,7 @@ _SOMETIMES = (SKIPPED, *_PARTS)
 _FREE = (
     *("save_dir", "run_name", "resume", "weights_dir", "joint_encoding", "on_bad_video"),
     *("on_nan", "max_bad", "confidence", "groups"),
-    *("batch_size", "num_workers", "device"),
+    *("batch_size", "way", "num_workers", "device"),
 )
 
 
@@ -174,6 +174,22 @@ def note_estimation(folder: Path, config: Config, only: Sequence[str]) -> None:
     """Add to the record of a run that it was estimated anew, with which of the options `only`."""
     options = as_json(config)
     _note(folder, "estimated", {name: options[name] for name in only})
+
+
+def note_way(folder: Path, way: Mapping[str, Any]) -> None:
+    """Record how the features of a run are computed."""
+    write_json(folder / RECORD, {**read_json(folder / RECORD), "way": dict(way)})
+
+
+def recorded_way(folder: Path) -> dict[str, Any] | None:
+    """The record of how the features of a run are computed; None if there is none.
+
+    Raises DataError if it is damaged.
+    """
+    found = read_json(folder / RECORD).get("way")
+    if found is not None and not isinstance(found, dict):
+        raise DataError(f"{folder / RECORD} is damaged: 'way' is {found!r:.60}")
+    return found
 
 
 def _note(folder: Path, what: str, options: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from measure.groups import described, read_groups
 from measure.left_out import Policy
 from measure.request import PATHWAY_OPTIONS
 from models.network import BUILT, RANDOM, Network
+from models.way import FP32
 from results.chains import chains, numbered_chains
 from utils import counted
 
@@ -119,6 +120,8 @@ class Run:
             "path": self.pathway,
             "clip": self.geometry.identity(),
             "unit_dim": self.config.unit_dim,
+            # In float32 as it was before there was a choice.
+            "precision": None if self.config.precision == FP32 else self.config.precision,
             "plan": self.plan.digest,
         }
 
@@ -166,7 +169,9 @@ class Run:
     @cached_property
     def chunks(self) -> list[Chunk]:
         """All clips in chunks of batches, which depend on the plan and the batch size alone."""
-        return in_chunks(self.plan.clips, self.config.batch_size)
+        size = self.config.batch_size
+        assert size, "known once the way to compute is"
+        return in_chunks(self.plan.clips, size)
 
     def batches(
         self, chunks: Iterable[Chunk], pin_memory: bool = False

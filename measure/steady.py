@@ -13,9 +13,10 @@ from utils import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-# How far features may be apart: of the largest one of a stage, and at least. Sums of another order
-# differ by 1e-6 or so, and a stage that is zero on average has nothing but such differences.
-RELATIVE, ABSOLUTE = 1e-3, 1e-6
+# How far features may be apart: of the largest one of a stage, in float32 and rounded to half
+# precision, and at least. Sums of another order differ by 1e-6 or so, and a stage that is zero on
+# average has nothing but such differences.
+RELATIVE, ROUNDED, ABSOLUTE = 1e-3, 3e-2, 1e-6
 
 Features = Mapping[str, np.ndarray]
 
@@ -47,11 +48,13 @@ def require_steady(
     forward: Callable[[Sequence[Tensor]], Features],
     inputs: Sequence[Tensor],
     features: Features,
+    relative: float = RELATIVE,
 ) -> None:
     """Compare the features of a clip in a batch with those that it has alone.
 
     forward: inputs of clips to float32 [rows, C] per stage.
     features: what it has given for `inputs`, just before.
+    relative: how far they may be apart.
 
     Raises Unsteady, with the stage, if they depend on the other clips of the batch, or on what the
     network was shown before.
@@ -61,11 +64,11 @@ def require_steady(
     alone = [x[place : place + 1] for x in inputs]
     first = forward(alone)
     in_batch = {stage: x.reshape(clips, -1, x.shape[1])[place] for stage, x in features.items()}
-    stage = _differing(in_batch, first, features)
+    stage = _differing(in_batch, first, features, relative)
     if stage is None:
         return
     forward([x[:1] for x in inputs])
-    changing = _differing(first, forward(alone), features)
+    changing = _differing(first, forward(alone), features, relative)
     if changing or clips == 1:
         raise Unsteady(
             f"stage {changing or stage!r}: the features of one clip are others at each forward. "
@@ -79,7 +82,7 @@ def require_steady(
     )
 
 
-def _differing(one: Features, other: Features, among: Features) -> str | None:
+def _differing(one: Features, other: Features, among: Features, relative: float) -> str | None:
     """The first stage whose features differ; what is not finite is left to the check that names
     it."""
     for stage, values in among.items():
@@ -87,6 +90,14 @@ def _differing(one: Features, other: Features, among: Features) -> str | None:
         with np.errstate(invalid="ignore"):
             difference = np.abs(one[stage].astype(np.float64) - other[stage])
         found = difference[np.isfinite(difference)].max(initial=0)
-        if found > max(RELATIVE * largest, ABSOLUTE):
+        if found > max(relative * largest, ABSOLUTE):
             return stage
     return None
+
+
+def largest_difference(expected: np.ndarray, found: np.ndarray) -> float:
+    """The largest difference of two arrays, as a part of the largest value expected: NaN where one
+    is not finite, infinite where zeros are expected and others found."""
+    difference = np.abs(found.astype(np.float64) - expected).max(initial=0)
+    largest = np.abs(expected).max(initial=0)
+    return float(difference / largest) if largest else (np.inf if difference else 0.0)

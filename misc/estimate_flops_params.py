@@ -151,10 +151,11 @@ def count(config: Config, network: Network) -> Counted:
         allow_other_head=config.allow_other_head,
         seed=config.random_seed,
     )
-    inputs = zeros(network.clip, clips=config.batch_size)
+    clips = config.batch_size or 1
+    inputs = zeros(network.clip, clips=clips)
     shapes = " + ".join("x".join(map(str, shape)) for shape in network.clip.shapes.values())
     with first_forward(inputs):
-        return Counted(network.name, shapes, config.batch_size, cost(module, inputs), loaded.note)
+        return Counted(network.name, shapes, clips, cost(module, inputs), loaded.note)
 
 
 def as_rows(counted: Counted, by_module: bool) -> Iterator[dict[str, Any]]:

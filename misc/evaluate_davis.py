@@ -27,13 +27,14 @@ from datasets.dataset import DataSet
 from datasets.davis import IMAGES, MASKS, SPLIT, SequenceSet, check_files, find_sequences
 from datasets.flow_plan import FlowClip
 from datasets.stylized_sequences import StylizedSequences
-from measure.features import load_network
+from measure.loaded import clips_at_once, load_network
 from measure.request import find_network, resolved
 from misc.outputs import given_files
 from models.network import RANDOM, Network
 from utils import DataError, UserError, format_table, progress, resolve_device
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     from datasets.batches import Batch
@@ -167,7 +168,7 @@ def evaluate(evaluation: Evaluation) -> tuple[dict[str, Similarity], Loaded]:
         print(f"checkpoint: {loaded.note}")
     values: dict[str, list[float]] = {name: [] for name in data.videos}
     with torch.inference_mode(), progress((), "frames", "frame", total=len(clips)) as bar:
-        for batch in batches(evaluation, clips, pin_memory=ready.device.type == "cuda"):
+        for batch in batches(evaluation, clips, ready.device):
             inputs = [x.to(ready.device, non_blocking=True) for x in batch.inputs]
             found = probabilities(evaluation, ready.module, inputs)  # [B, H, W]
             for clip, probability in zip(batch.clips, found, strict=True):
@@ -177,17 +178,19 @@ def evaluate(evaluation: Evaluation) -> tuple[dict[str, Similarity], Loaded]:
     return {name: summary(j) for name, j in values.items()}, loaded
 
 
-def batches(evaluation: Evaluation, clips: Sequence[FlowClip], pin_memory: bool) -> Iterator[Batch]:
+def batches(
+    evaluation: Evaluation, clips: Sequence[FlowClip], device: torch.device
+) -> Iterator[Batch]:
     """The input batches of the clips. Raises DataError at a file that cannot be read."""
     from datasets.batches import BadVideo, iter_batches
 
     config = evaluation.config
     data: DataSet = StylizedSequences(evaluation.data)
     for batch in iter_batches(
-        [in_batches(clips, config.batch_size)],
+        [in_batches(clips, clips_at_once(config, device))],
         data.reader(evaluation.network.clip),
         num_workers=config.num_workers,
-        pin_memory=pin_memory,
+        pin_memory=device.type == "cuda",
     ):
         if isinstance(batch, BadVideo):
             raise DataError(f"sequence {batch.video} cannot be read: {batch.reason}. Repair it")

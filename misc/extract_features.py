@@ -26,7 +26,7 @@ from common.options import script_parser
 from common.process import run_script
 from config import Config, add_options, from_given
 from estimation.estimator import require_finite
-from measure.features import load_network
+from measure.loaded import clips_at_once, load_network
 from measure.prepare import fetched
 from measure.request import find_network, resolved
 from misc.outputs import given_files
@@ -122,7 +122,7 @@ def extract(
             f"--logits: the classifier of {loaded.source} does not fit and would stay random; give "
             "--num_classes as in the file, or leave out --logits"
         )
-    step = config.batch_size
+    step = clips_at_once(config, ready.device)
     parts: dict[str, list[np.ndarray]] = {}
     for start in progress(range(0, len(inputs[0]), step), "clips", "batch"):
         batch = [torch.from_numpy(x[start : start + step]) for x in inputs]

@@ -63,10 +63,10 @@ def _has_statistics(norm: nn.Module) -> bool:
 def fold(module: nn.Module, pairs: Sequence[tuple[str, str]]) -> None:
     """Fold batch norms into convolutions, in place: in float64, rounded once."""
     for convolution, norm in pairs:
-        before = module.get_submodule(convolution)
+        before: Any = module.get_submodule(convolution)
+        after: Any = module.get_submodule(norm)
         dtype = before.weight.dtype
-        fused = fuse_conv_bn_eval(before.double(), module.get_submodule(norm).double())
-        _replace(module, convolution, fused.to(dtype))
+        _replace(module, convolution, fuse_conv_bn_eval(before.double(), after.double()).to(dtype))
         _replace(module, norm, nn.Identity())
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from measure.features import LoadedNetwork, at_work, compute_features
+from measure.features import at_work, compute_features
 from measure.folder import find_folder
+from measure.loaded import LoadedNetwork
 from measure.run import Run
 from tests.datasets.helpers import noise, write_frames
 from tests.helpers import stored

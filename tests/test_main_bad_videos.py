@@ -11,7 +11,7 @@ import pytest
 
 import main
 from config import Config
-from measure.features import LoadedNetwork
+from measure.loaded import LoadedNetwork
 from measure.prepare import prepare
 from tests import helpers_runs
 from tests.helpers_runs import Forwards, computed, options, read_rows, write_videos

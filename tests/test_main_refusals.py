@@ -12,7 +12,7 @@ import pytest
 
 import main
 from config import Config
-from measure.features import LoadedNetwork
+from measure.loaded import LoadedNetwork
 from tests import helpers_runs
 from tests.helpers_runs import as_argv, options, read_rows
 from utils import DataError, UserError

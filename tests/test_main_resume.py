@@ -14,7 +14,7 @@ import torch
 
 import main
 from config import Config
-from measure.features import LoadedNetwork
+from measure.loaded import LoadedNetwork
 from measure.prepare import prepare
 from models.catalogue import find
 from tests import helpers_runs

@@ -11,9 +11,9 @@ import torch
 from datasets.batches import BadVideo, Batch
 from datasets.video_plan import Clip
 from datasets.videos import MOST_SHOWN
-from measure.features import LoadedNetwork
 from measure.filling import fill_store
 from measure.left_out import Policy
+from measure.loaded import LoadedNetwork
 from measure.steady import require_steady
 from models.network import HookPoint
 from results.store import FeatureStore

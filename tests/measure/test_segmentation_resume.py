@@ -14,7 +14,7 @@ import torch
 import main
 from config import Config
 from datasets.davis import BACKWARD, FORWARD
-from measure.features import LoadedNetwork
+from measure.loaded import LoadedNetwork
 from measure.prepare import prepare
 from tests import helpers_runs, helpers_vos
 from tests.datasets.helpers_davis import save, write_trees

@@ -10,7 +10,7 @@ from torch import nn
 
 import main
 from config import Config
-from measure.features import LoadedNetwork
+from measure.loaded import LoadedNetwork
 from measure.steady import require_steady
 from models.network import HookPoint
 from tests import helpers_runs

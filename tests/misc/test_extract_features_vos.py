@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from measure.features import LoadedNetwork
+from measure.loaded import LoadedNetwork
 from misc.extract_features import main
 from models import catalogue
 from models.capture import stage_features

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from common.tasks import RECOGNITION
-from measure.features import LoadedNetwork
+from measure.loaded import LoadedNetwork
 from misc.extract_features import main
 from models.catalogue import find, networks
 from tests.helpers import (

@@ -1,4 +1,5 @@
-"""Ways to compute the features of stages: one result, within rounding, at several speeds."""
+"""Forwards that give the features of stages in a way: one result, within rounding, at several
+speeds."""
 
 from __future__ import annotations
 
@@ -6,52 +7,24 @@ import contextlib
 import copy
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from common.allocator import keep_memory
+from common.memory import keep_memory
 from models.capture import stage_features
 from models.folding import fold, norms_after_convolutions
 from models.network import HookPoint, UnitRule
+from models.way import FP32, Way
+from utils import counted, is_out_of_memory
 
 # Inputs of clips to features [B, C] of every stage.
 Forward = Callable[[Sequence[Tensor]], dict[str, Tensor]]
 
-FP32 = "fp32"
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-SWITCHES = ("memory", "folded", "channels_last", "pruned", "compiled")
 _LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
-
-
-@dataclass(frozen=True)
-class Way:
-    """How forwards are computed; by default as the network's modules say.
-
-    memory: whether the process keeps the memory that a forward frees.
-    folded: whether batch norms are folded into the convolutions before them.
-    channels_last: whether maps have their channels last in memory.
-    precision: of convolutions and products, "fp32", "bf16" or "fp16".
-    pruned: whether what no stage depends on is left out, such as a pathway that is not measured.
-    compiled: whether the forward is compiled, which prunes it as well.
-    batch_size: clips per forward.
-    """
-
-    memory: bool = False
-    folded: bool = False
-    channels_last: bool = False
-    precision: str = FP32
-    pruned: bool = False
-    compiled: bool = False
-    batch_size: int = 1
-
-    @property
-    def steps(self) -> tuple[str, ...]:
-        """What differs from the plain way, by name."""
-        on = [name for name in SWITCHES if getattr(self, name)]
-        return (*on, *[self.precision] * (self.precision != FP32))
 
 
 @dataclass(frozen=True)
@@ -73,13 +46,13 @@ class Staged:
 
 
 def forward_in(way: Way, network: Staged, inputs: Sequence[Tensor]) -> Forward:
-    """The forward of a network in a way, which is tried on `inputs`; other modules compute it.
+    """The forward of a network in a way, by modules of its own, for batches as `inputs`.
 
     The forward ends after the last stage, and what comes behind is not compiled. Raises whatever
     the network, or the compiler, raises.
     """
     keep_memory(way.memory)
-    if not set(way.steps) - {"memory"}:
+    if way.is_plain:
         return network.plain
     module = copy.deepcopy(network.module)
     if way.folded:
@@ -92,7 +65,6 @@ def forward_in(way: Way, network: Staged, inputs: Sequence[Tensor]) -> Forward:
     own = Staged(module, network.points, network.rule)
     forward = _prepared(own.plain, way, inputs[0].device.type)
     if not (way.pruned or way.compiled):
-        forward(inputs)
         return forward
     graph, stages = _recorded(forward, inputs)
     run = _compiled(graph, inputs) if way.compiled else graph
@@ -192,3 +164,33 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
+
+
+class Fitting:
+    """A forward that goes on with fewer clips at a time where memory does not suffice for more."""
+
+    def __init__(self, network: Staged, way: Way, forward: Forward):
+        self.network, self.way, self.forward = network, way, forward
+
+    def __call__(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Features of every stage. Raises as the forward does, if one clip is too many."""
+        size = self.way.batch_size
+        parts = list(zip(*(x.split(size) for x in inputs), strict=True))
+        try:
+            found = [self.forward(part) for part in parts]
+        except Exception as error:
+            if size == 1 or not is_out_of_memory(error):
+                raise
+        else:
+            return {stage: torch.cat([x[stage] for x in found]) for stage in found[0]}
+        # Not inside the handler, whose error holds what the forward had computed.
+        self._with_half(inputs)
+        return self(inputs)
+
+    def _with_half(self, inputs: Sequence[Tensor]) -> None:
+        half = min(self.way.batch_size, len(inputs[0])) // 2 or 1
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.way = replace(self.way, batch_size=half)
+        print(f"out of memory: goes on with {counted(half, 'clip')} at a time", flush=True)
+        self.forward = forward_in(self.way, self.network, [x[:half] for x in inputs])
