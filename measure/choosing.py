@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 # How far features may be from the plain ones, as a part of the largest one of their stage.
 TOLERANCES = {FP32: 1e-5, "bf16": 3e-2, "fp16": 3e-2, AUTO: 2e-3}
-# A run of fewer seconds is not worth a trial: its features are the plain ones.
-_LONG = 10.0
+# A run of fewer clips, or seconds, is not worth a trial: its features are the plain ones.
+FEW, _LONG = 24, 10.0
 # In one that has so many seconds left, every way is timed once it is warm.
 _PRECISELY = 60.0
 # Other clips than those of the trial may differ by so many times more.

@@ -77,7 +77,7 @@ class LoadedNetwork:
                 lambda x: stage_features(self.module, x, self.points, logits=True, rule=self.rule),
                 inputs,
             )
-        return self._guarded(self.forward or self.staged.plain, inputs)
+        return self._features(inputs)
 
     def require_steady(
         self, inputs: Sequence[torch.Tensor], features: Mapping[str, np.ndarray]
@@ -85,7 +85,7 @@ class LoadedNetwork:
         """Raise UserError if a clip has other features than these by itself, or each time (see
         `measure.steady`)."""
         relative = RELATIVE if self.precision == FP32 else ROUNDED
-        require_steady(self.features, inputs, features, relative)
+        require_steady(self._features, inputs, features, relative)
 
     def require_as_plain(
         self, inputs: Sequence[torch.Tensor], features: Mapping[str, np.ndarray]
@@ -99,12 +99,16 @@ class LoadedNetwork:
             plain, {stage: x[-len(plain[stage]) :] for stage, x in features.items()}, self.precision
         )
 
+    def _features(self, inputs: Sequence[torch.Tensor]) -> dict[str, np.ndarray]:
+        return self._guarded(self.forward or self.staged.plain, inputs)
+
     def _guarded(self, forward: Forward, inputs: Sequence[torch.Tensor]) -> dict[str, np.ndarray]:
         from models.outline import first_forward, within_memory
 
         moved = [x.to(self.device, non_blocking=True) for x in inputs]
         guard = first_forward(inputs) if self.is_users else contextlib.nullcontext()
-        with within_memory(len(inputs[0])), guard:
+        # A chosen forward has come down to one clip before it lacks memory.
+        with within_memory(1 if forward is self.forward else len(inputs[0])), guard:
             return as_arrays(forward(moved))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from datasets.chunks import in_batches
-from measure.choosing import checked, choose
+from measure.choosing import FEW, checked, choose
 from measure.loaded import LoadedNetwork, clips_at_once
 from measure.run import Run
 from models.network import AUTO
@@ -48,7 +48,8 @@ def decide(
     a record that is damaged.
     """
     config, size = run.config, clips_at_once(run.config, network.device)
-    if config.way == PLAIN:
+    is_short = clips < FEW and config.precision not in HALF and recorded is None
+    if config.way == PLAIN or (config.way == AUTO and is_short):
         return Decision({"steps": [], "batch_size": size})
     if config.way != AUTO:
         half = [config.precision] * (config.precision in HALF)

@@ -122,4 +122,5 @@ class TestOlderRecord:
             random_seed=3,
             save_dir=Path("/runs"),
             resume=tmp_path,
+            batch_size=8,
         )

@@ -303,14 +303,17 @@ def test_published_numbers_are_those_without_different_pairs(data, tmp_path, pai
     for stage, estimate in without.items():
         own = with_parts[stage]
         for name in ("scores", "shares", "unit_scores"):
-            np.testing.assert_array_equal(getattr(own, name), getattr(estimate, name))
+            # Clips are in other batches, so that features may be rounded otherwise.
+            np.testing.assert_allclose(getattr(own, name), getattr(estimate, name), 1e-4, 1e-5)
         assert (own.dims, own.n_pairs) == (estimate.dims, estimate.n_pairs)
-        assert own.total_variance == estimate.total_variance
+        assert own.total_variance == pytest.approx(estimate.total_variance, rel=1e-6)
     for name in ("layerwise.csv", "units.csv", "joint_encoding.csv"):
         for own, expected in zip(*(read_rows(o.folder / name) for o in found), strict=True):
             for column, cell in expected.items():  # intervals and adjusted scores among them
                 if cell and own[column] != cell:
-                    assert float(own[column]) == pytest.approx(float(cell), abs=1e-9), column
+                    assert float(own[column]) == pytest.approx(float(cell), rel=1e-4, abs=1e-6), (
+                        column
+                    )
             new = {column for column in own if own[column] and not expected.get(column)}
             assert all(column.startswith(("part_", "adjusted_different")) for column in new)
 

@@ -102,7 +102,7 @@ def test_extract_features_fetches_them_too(site, tmp_path):
 
 @pytest.mark.parametrize("name", ["crop", "image_size"])
 def test_size_and_colours_of_clips(name, data, tmp_path):
-    chosen = options(data, tmp_path, mean="0.4,0.5,0.6", std="0.2")
+    chosen = options(data, tmp_path, mean="0.4,0.5,0.6", std="0.2", batch_size=8)
     del chosen["image_size"]
     plan = prepare(load_config(as_argv({**chosen, name: 48})))
     assert (plan.geometry.crop, plan.geometry.short_side) == (48, 48)

@@ -337,7 +337,9 @@ def test_run_of_an_older_version_goes_on(interrupted, data, tmp_path, monkeypatc
     forwards = Forwards(monkeypatch)
     main.main(["--resume", str(folder)])
     assert sum(forwards.sizes) == max(15 - 4 * done, 0)
-    whole = main.measure(Config(**options(data, tmp_path, run_name="whole", **chosen)))
+    whole = main.measure(
+        Config(**options(data, tmp_path, run_name="whole", batch_size=4, **chosen))
+    )
     assert read_rows(folder / "layerwise.csv")[0]["path"] == "slow"
     for name in TABLES:
         assert (folder / name).read_bytes() == (whole.folder / name).read_bytes()

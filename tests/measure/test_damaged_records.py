@@ -69,6 +69,8 @@ def test_any_value_anywhere_in_the_record(intact):
         inner = changed if len(place) == 1 else changed["options"]
         inner[place[-1]] = value
         text = json.dumps(changed)
+        if (place[-1], value) == ("residual_index", -1):
+            continue  # another request, and a valid one
         went_on += resumed(intact, lambda f, text=text: (f / "config.json").write_text(text))
     assert 0 < went_on < 2 * len(places)
 

@@ -24,7 +24,7 @@ from datasets.batches import read_frame
 from datasets.readers import ReaderError
 from measure import folder as folders
 from measure.lock import held
-from models import capture, outline
+from models import forwards
 from results import store as stores
 from tests import helpers_runs
 from tests.helpers_processes import forked, needs_fork
@@ -32,10 +32,6 @@ from tests.helpers_runs import as_argv, notes, options
 from utils import UserError, WriteError
 
 data, without_figures = helpers_runs.videos, helpers_runs.without_figures
-
-
-# It takes functions from there when it is imported, which must not be those patched here.
-assert outline.stage_features is capture.stage_features
 
 
 def after(calls: int, function: Callable, error: BaseException) -> Callable:
@@ -53,8 +49,8 @@ def after(calls: int, function: Callable, error: BaseException) -> Callable:
 
 def ended_by(monkeypatch, error: BaseException, data: Path, place: Path) -> BaseException:
     """What a run raises whose third forward (the second of the first batch is a check) fails so."""
-    fails = after(3, capture.stage_features, error)
-    monkeypatch.setattr(capture, "stage_features", fails)
+    fails = after(3, forwards.stage_features, error)
+    monkeypatch.setattr(forwards, "stage_features", fails)
     with pytest.raises(BaseException) as stop:  # noqa: PT011
         main.measure(Config(**options(data, place, batch_size=4)))
     monkeypatch.undo()
@@ -69,9 +65,9 @@ NO_MEMORY = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate mem
     [
         (ZeroDivisionError("by zero"), ZeroDivisionError, "by zero"),
         (RuntimeError("shapes"), RuntimeError, "shapes"),
-        (NO_MEMORY, UserError, r"out of memory in a forward of 4 clips: .*`batch_size`"),
-        (torch.OutOfMemoryError("CUDA"), UserError, r"out of memory in a forward of 4 clips"),
-        (MemoryError(), UserError, "out of memory in a forward of 4 clips"),
+        (NO_MEMORY, UserError, r"out of memory in a forward of 1 clip: .*`image_size`"),
+        (torch.OutOfMemoryError("CUDA"), UserError, r"out of memory in a forward of 1 clip"),
+        (MemoryError(), UserError, "out of memory in a forward of 1 clip"),
         (KeyboardInterrupt(), KeyboardInterrupt, ""),
         (Ended(signal.SIGTERM), Ended, ""),
         (SystemExit(0), UserError, r"ended the process: sys\.exit\(0\)"),
@@ -169,7 +165,7 @@ class TestProcess:
             ),
             ("sys.exit()", 2, "SystemExit"),
             ("1 / 0", 2, "ZeroDivisionError"),
-            ("raise MemoryError", 2, "out of memory in a forward of 4 clips"),
+            ("raise MemoryError", 2, "out of memory in a forward of 1 clip"),
         ],
     )
     def test_end_in_a_forward(self, data, tmp_path, does, code, words):

@@ -167,7 +167,7 @@ def test_batch_that_a_network_cannot_take_is_refused_before_a_frame_is_read(
     """It works with one clip, which its stages were found with."""
     model = written(DEEP.format(fails="len(x) > 1", how="raise ValueError('one, please')"))
     own = chosen(data, tmp_path / "runs", model, run_name="run")
-    with pytest.raises(UserError, match=r"take clips \[8, 3, 4, 8, 8\]: ValueError: one") as caught:
+    with pytest.raises(UserError, match=r"take clips \[2, 3, 4, 8, 8\]: ValueError: one") as caught:
         main.measure(Config(**own))
     assert "a `batch_size` that it can take" in str(caught.value)
     assert not (tmp_path / "runs" / "run").exists()
@@ -182,7 +182,7 @@ def test_batch_of_one_can_be_asked_for(written, data, tmp_path):
 def test_error_in_a_later_forward_is_the_users(written, data, tmp_path):
     """Zeros pass, and the first real clip does not."""
     model = written(DEEP.format(fails="x.any()", how="raise KeyError(7)"))
-    with pytest.raises(UserError, match=r"take clips \[8, 3, 4, 8, 8\]: KeyError: 7\n") as caught:
+    with pytest.raises(UserError, match=r"take clips \[2, 3, 4, 8, 8\]: KeyError: 7\n") as caught:
         main.measure(Config(**chosen(data, tmp_path, model, run_name="run")))
     assert own_lines(caught.value)[-1] == ("my_net.py", "line 24", "in inner: raise KeyError(7)")
     (kept,) = caught.value.__notes__

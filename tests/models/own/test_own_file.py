@@ -124,7 +124,7 @@ def test_frames_are_as_far_apart_as_the_rate_says(colours, written, tmp_path, wa
 def test_folded_frames_need_batches_of_one_clip(colours, written, tmp_path):
     model = written(IDENTITY.format(", {'frames': 4, 'crop': 8}"))
     base = chosen(colours, tmp_path, model, styles=("1", "2"), stg="frames,pixels")
-    with pytest.raises(UserError, match=r"'frames' has 32 rows for 8 clips.*give `batch_size` 1"):
+    with pytest.raises(UserError, match=r"'frames' has 8 rows for 2 clips.*give `batch_size` 1"):
         computed(Config(**base))
     assert not list(tmp_path.glob("my_net*_plain_*"))
     _, _, store = computed(Config(**base, batch_size=1))
