@@ -100,18 +100,21 @@ def in_order(
     tasks: Iterable[Any],
     name: Callable[[Any], str],
     processes: int,
+    then: Callable[[Any], Any] | None = None,
 ) -> Generator[tuple[Any, Any], None, None]:
     """Every task and `read` of it, in order, by so many processes; by this one, where there are
     none.
 
     tasks: asked for as they are needed, a few ahead.
     name: what a task reads, for messages.
+    then: what this process does with what was read; ahead, in threads, where others read.
 
     Raises ReaderError if a process dies, hangs or cannot be started.
     """
     remaining = iter(tasks)
+    then = then or (lambda answer: answer)
     if not processes:
-        yield from ((task, read(task)) for task in remaining)
+        yield from ((task, then(read(task))) for task in remaining)
         return
     first = list(itertools.islice(remaining, processes * _AHEAD))
     with contextlib.ExitStack() as until_done:
@@ -126,9 +129,10 @@ def in_order(
         def ask(task: Any) -> Any:
             reader = idle.get()
             try:
-                return reader.ask(task, name(task))
+                answer = reader.ask(task, name(task))
             finally:
                 idle.put(reader)
+            return then(answer)
 
         # Threads start after the processes, which may be copies of this one. They end before the
         # pipes are closed: the number of a closed pipe may be that of the next one.

@@ -117,7 +117,7 @@ def _fill(run: Run, folder: Path, store: FeatureStore, network: LoadedNetwork) -
     note_way(folder, way.record)
     run, network = taken(run, network, way)
     chunks = to_do(run.chunks, done.__contains__)
-    batches = run.batches(chunks, pin_memory=network.device.type == "cuda")
+    batches = run.batches(chunks, network.device)
     with contextlib.closing(batches):
         return fill_store(store, network, batches, run.rows, run.policy)
 

@@ -75,15 +75,15 @@ class Reader:
     def __init__(self, *bad: str):
         self.bad = bad
 
-    def read(self, clips):
+    def read(self, clips, raw):
         if clips[0].video in self.bad:
             raise FrameError("broken")
         return len(clips)
 
-    def inputs(self, reading, position, clip):
+    def inputs(self, reading, clips):
         import torch
 
-        return [torch.tensor([clip.shuffle])]
+        return ([torch.tensor([clip.shuffle])] for clip in clips)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
