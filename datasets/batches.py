@@ -52,6 +52,37 @@ class Batch:
     inputs: list[Tensor]
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What a clip shows of its source, which is copied once: into its batch.
+
+    x: all frames or pictures that clips of the source show, float32.
+    dim: the axis of x along which they stand.
+    places: on it, of those that the clip shows, in its order, int64.
+    shape: of an input, in which they follow one another.
+    """
+
+    x: Tensor
+    dim: int
+    places: Tensor
+    shape: tuple[int, ...]
+
+    def write(self, out: Tensor) -> None:
+        """Write an input of the clip to a tensor of its shape."""
+        size = list(self.x.shape)
+        size[self.dim] = len(self.places)
+        places = self.places.to(self.x.device)
+        torch.index_select(self.x.detach(), self.dim, places, out=out.view(size))
+
+
+def stacked(clips: Sequence[Shown]) -> Tensor:
+    """An input of B clips, float32 [B, ...]."""
+    batch = torch.empty(len(clips), *clips[0].shape, device=clips[0].x.device)
+    for clip, out in zip(clips, batch, strict=True):
+        clip.write(out)
+    return batch
+
+
 class Reader(Protocol):
     """What reads the clips of a data set; it is copied to other processes."""
 
@@ -62,7 +93,7 @@ class Reader(Protocol):
         raw: leave what can be done on a GPU to `inputs`.
         """
 
-    def inputs(self, reading: Any, clips: Sequence[Any]) -> Iterator[list[Tensor]]:
+    def inputs(self, reading: Any, clips: Sequence[Any]) -> Iterator[list[Shown]]:
         """The inputs of each of the clips that were read, made on the device of the reading."""
 
 
@@ -149,7 +180,7 @@ def iter_batches(
     move = partial(_moved, device=device) if on_gpu else None
     readings = in_order(_Reading(reader, on_gpu), groups(), _name, num_workers, move)
     ready: list[Any] = []
-    waiting: list[list[Tensor]] = []
+    waiting: list[list[Shown]] = []
     left_out = 0
     with contextlib.closing(readings):
         for group, reading in readings:
@@ -179,8 +210,8 @@ def _name(group: Sequence[Any]) -> str:
     return f"video {group[0].video} (style {group[0].style})"
 
 
-def _batch(clips: list[Any], inputs: list[list[Tensor]]) -> Batch:
-    return Batch(clips, [torch.stack(own) for own in zip(*inputs, strict=True)])
+def _batch(clips: list[Any], inputs: list[list[Shown]]) -> Batch:
+    return Batch(clips, [stacked(own) for own in zip(*inputs, strict=True)])
 
 
 def _makes_inputs(device: torch.device) -> bool:

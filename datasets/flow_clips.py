@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
 
-from datasets.batches import read_frame
+from datasets.batches import Shown, read_frame
 from datasets.davis import SequenceSet
 from datasets.flow_jitter import sample_jitters
 from datasets.flow_plan import FlowClip
@@ -73,8 +73,8 @@ class FlowReader:
         ]
         return [pictures if raw else to_input(pictures), places]
 
-    def inputs(self, reading: list[Any], clips: Sequence[FlowClip]) -> Iterator[list[Tensor]]:
-        """Image and flow of each of the clips that were read, float32.
+    def inputs(self, reading: list[Any], clips: Sequence[FlowClip]) -> Iterator[list[Shown]]:
+        """Image and flow of each of the clips that were read.
 
         One frame: [3, H, W] each. Two: [2, 3, H, W] and [2, 6, H, W]; the channels are those of the
         forward flow, then of the backward flow.
@@ -83,9 +83,9 @@ class FlowReader:
         """
         pictures, places = reading
         x = to_input(pictures) if pictures.dtype == torch.uint8 else pictures
-        frames = [self.geometry.frames] if self.geometry.frames > 1 else []
+        shapes = self.geometry.shapes.values()
         for own in places:
-            yield [x[part].reshape(*frames, -1, *x.shape[2:]) for part in own]
+            yield [Shown(x, 0, torch.tensor(i), s) for i, s in zip(own, shapes, strict=True)]
 
     def _open(self, path: Path) -> Image.Image:
         return Image.fromarray(read_frame(path))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datasets.batches import FrameError, read_frame
+from datasets.batches import FrameError, Shown, read_frame
 from datasets.geometry import ClipGeometry, apply_transform
 from datasets.video_plan import Clip
 from datasets.videos import FrameFolder, VideoSet
@@ -171,17 +171,21 @@ class VideoReader:
         """Of a frame as a network sees it."""
         return 3 * self.geometry.crop**2 * torch.float32.itemsize
 
-    def inputs(self, reading: Tensor, clips: Sequence[Clip]) -> Iterator[list[Tensor]]:
-        """The inputs of each clip, float32 [3, T, crop, crop] each, its frames in its own order.
+    def inputs(self, reading: Tensor, clips: Sequence[Clip]) -> Iterator[list[Shown]]:
+        """The inputs of each clip, [3, T, crop, crop] each, its frames in its own order.
 
         reading: of `read`, on the device where the inputs are made.
         """
         is_raw = reading.dtype == torch.uint8
         frames = preprocess_raw(reading, self.geometry) if is_raw else reading
         _, places = self._seen(clips[0])
+        shapes = self.geometry.shapes.values()
         for clip in clips:
             orders = [permutation(clip.shuffle, i, len(own)) for i, own in enumerate(places)]
-            yield [_taken(frames, own[order]) for own, order in zip(places, orders, strict=True)]
+            yield [
+                Shown(frames, 1, own[order], shape)
+                for own, order, shape in zip(places, orders, shapes, strict=True)
+            ]
 
     def _seen(self, clip: Clip) -> tuple[list[int], list[Tensor]]:
         """The positions of the frames that a clip shows, each once, and for each input the places
@@ -190,8 +194,3 @@ class VideoReader:
         seen = sorted({positions[row] for taken in self.taken for row in taken})
         place = {position: i for i, position in enumerate(seen)}
         return seen, [torch.tensor([place[positions[i]] for i in own]) for own in self.taken]
-
-
-def _taken(frames: Tensor, places: Tensor) -> Tensor:
-    """Some of the frames [3, T, H, W], and no copy of all of them in their order."""
-    return frames if torch.equal(places, torch.arange(frames.shape[1])) else frames[:, places]

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from datasets.batches import BadVideo, FrameError, iter_batches
+from datasets.batches import BadVideo, FrameError, Shown, iter_batches
 from datasets.chunks import in_chunks, to_do
 from datasets.video_plan import Clip
 
@@ -83,7 +83,8 @@ class Reader:
     def inputs(self, reading, clips):
         import torch
 
-        return ([torch.tensor([clip.shuffle])] for clip in clips)
+        first = torch.tensor([0])
+        return ([Shown(torch.tensor([1.0]), 0, first, (1,))] for _ in clips)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

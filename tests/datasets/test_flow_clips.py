@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from datasets import flow_clips
-from datasets.batches import BadVideo, Batch, iter_batches, read_frame
+from datasets.batches import BadVideo, Batch, iter_batches, read_frame, stacked
 from datasets.chunks import in_batches
 from datasets.davis import BACKWARD, FORWARD
 from datasets.flow_clips import FlowReader, to_input
@@ -265,7 +265,10 @@ class TestBatches:
         reader = FlowReader(sequences(root, backward=bool(other)), geometry)
         readings = [reader.read(clips, raw) for raw in (False, True)]
         assert [reading[0].dtype for reading in readings] == [torch.float32, torch.uint8]
-        one, two = (list(reader.inputs(reading, clips)) for reading in readings)
+        one, two = (
+            [[stacked([x]) for x in own] for own in reader.inputs(reading, clips)]
+            for reading in readings
+        )
         assert len(one) == len(two) == 4
         for own, as_well in zip(one, two, strict=True):
             assert all(torch.equal(x, y) for x, y in zip(own, as_well, strict=True))

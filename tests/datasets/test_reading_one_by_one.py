@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from datasets.batches import FrameError
+from datasets.batches import FrameError, stacked
 from datasets.geometry import ClipGeometry
 from datasets.video_clips import VideoReader, permutation, preprocess_each, preprocess_raw
 from datasets.video_plan import Clip
@@ -76,7 +76,8 @@ def reader(tmp_path):
 
 
 def inputs(made: VideoReader, clips: list[Clip], raw: bool = False) -> list[list[torch.Tensor]]:
-    return list(made.inputs(made.read(clips, raw), clips))
+    found = made.inputs(made.read(clips, raw), clips)
+    return [[stacked([x])[0] for x in own] for own in found]
 
 
 RAW = pytest.mark.parametrize("raw", [False, True], ids=["by readers", "where the network is"])
@@ -115,8 +116,20 @@ def test_a_network_s_own_preprocessing_is_given_all_frames_at_once_by_readers(re
     reading = made.read([Clip("a", "1", 0)], raw)
     assert torch.equal(given[0], torch.from_numpy(frames))
     ((x,),) = made.inputs(reading, [Clip("a", "1", 0)])
-    assert torch.equal(x, own(given[0]))
+    assert torch.equal(stacked([x])[0], own(given[0]))
     assert len(given) == 2  # once by the reader, and once by this test
+
+
+def test_preprocessing_may_give_what_learns_and_lies_in_another_order(reader):
+    def own(frames: torch.Tensor) -> torch.Tensor:
+        return frames[:, :16, :16].float().requires_grad_().permute(3, 0, 1, 2)
+
+    frames = noise(8, seed=2)
+    made = reader(frames, geometry(16, 16, window=8, transform=own))
+    ((x,),) = inputs(made, [Clip("a", "1", 0, 3)])
+    order = permutation(3, 0, 8)
+    assert not x.requires_grad
+    assert torch.equal(x, torch.from_numpy(frames[order, :16, :16]).float().permute(3, 0, 1, 2))
 
 
 @pytest.mark.parametrize(
