@@ -227,6 +227,19 @@ def test_readings_go_to_a_gpu_through_pinned_memory(monkeypatch):
     assert steps == ["pinned", ("cuda:1", True)] * 2
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_gpu_makes_the_same_inputs_but_for_rounding(root, workers):
+    clips = [Clip("a", "1", 1), Clip("a", "1", 1, 9), Clip("b", "1", 0)]
+    scaled = replace(TWO, short_side=40, crop=32)
+    wanted = batches(root, clips, scaled, batch_size=2)
+    found = batches(root, clips, scaled, batch_size=2, num_workers=workers, device="cuda")
+    for own, other in zip(found, wanted, strict=True):
+        for x, y in zip(own.inputs, other.inputs, strict=True):
+            assert x.is_cuda
+            assert_close(x.cpu(), y, 1e-5)
+
+
 @pytest.mark.parametrize("device", ["cpu", "mps"])
 def test_readers_make_the_inputs_for_other_devices(root, device):
     (batch,) = batches(root, [Clip("a", "1", 1)], device=device)

@@ -80,6 +80,39 @@ def test_results_come_in_order(processes):
     assert read(slow_first, processes=processes) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("processes", [0, 2])
+def test_this_process_goes_on_with_what_was_read(processes):
+    done = []
+
+    def then(answer):
+        done.append((os.getpid(), answer))
+        return -answer
+
+    with closing(in_order(slow_first, range(9), video, processes, then)) as results:
+        found = [next(results)]
+        for _ in range(2000):  # ahead of those that are asked for
+            if not processes or len(done) == 5:
+                break
+            time.sleep(0.01)
+        assert len(done) == (5 if processes else 1)
+        found += results
+    assert found == [(task, -task) for task in range(9)]
+    assert sorted(done) == [(os.getpid(), task) for task in range(9)]
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_error_in_what_follows_a_reading_is_raised_here(processes):
+    def full(answer):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with (
+        pytest.raises(torch.OutOfMemoryError),
+        closing(in_order(slow_first, range(3), video, processes, full)) as results,
+    ):
+        next(results)
+    assert multiprocessing.active_children() == []
+
+
 def test_tensors_come_back_whatever_starts_the_processes(method):
     for task, (x, (y,), text) in enumerate(read(double, n=3, processes=1)):
         assert torch.equal(x, torch.full((2, 3), 2.0 * task))
