@@ -7,8 +7,10 @@ Letters in shape comments: H and W pixels of the crop.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
 
-from datasets.batches import read_frame
+from datasets.batches import Shown, read_frame
 from datasets.davis import SequenceSet
 from datasets.flow_jitter import sample_jitters
 from datasets.flow_plan import FlowClip
@@ -25,9 +27,9 @@ from datasets.geometry import FlowGeometry
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def to_input(image: Image.Image) -> Tensor:
-    """An RGB image as a network input, float32 [3, H, W]."""
-    x = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255  # [3, H, W]
+def to_input(pictures: Tensor) -> Tensor:
+    """RGB pictures uint8 [N, H, W, 3] as a network sees them, float32 [N, 3, H, W]."""
+    x = pictures.permute(0, 3, 1, 2).contiguous().float().div_(255)
     return F.normalize(x, MEAN, STD, inplace=True)
 
 
@@ -37,11 +39,13 @@ class FlowReader:
     def __init__(self, data: SequenceSet, geometry: FlowGeometry):
         self.data, self.geometry = data, geometry
 
-    def read(self, clips: Sequence[FlowClip]) -> list[list[Tensor]]:
-        """Image and flow of each of the clips, which show the same frames, float32.
+    def read(self, clips: Sequence[FlowClip], raw: bool = False) -> list[Any]:
+        """The pictures of clips that show the same frames, each once, float32 [N, 3, H, W], and for
+        each of the clips the places of its images and of its flows among them.
 
-        One frame: [3, H, W] each. Two: [2, 3, H, W] and [2, 6, H, W]; the channels are those of the
-        forward flow, then of the backward flow. Raises FrameError for an unreadable file.
+        raw: give the pictures as uint8 [N, H, W, 3].
+
+        Raises FrameError for an unreadable file.
         """
         video = clips[0].video
         order = clips[0].frames
@@ -49,27 +53,39 @@ class FlowReader:
         styles = dict.fromkeys(clip.style for clip in clips)
         jitters = dict.fromkeys(clip.jitter for clip in clips)
         images = {(s, f): self._open(self.data.image(video, s, f)) for s in styles for f in frames}
-        shown = {key: to_input(self._resized(image)) for key, image in images.items()}
         # A flow for every size of image: the other clips of the group must not matter.
         sizes = {key: image.size for key, image in images.items()}
         flows = {(f, z): self._flows(video, f, z) for f in frames for z in set(sizes.values())}
-        shown_flows = {
-            (j, f, z): _flow_input(flows[f, z], j, video, f) for j in jitters for f, z in flows
+        shown: dict[Any, Sequence[Image.Image]] = {
+            **{key: [self._resized(image)] for key, image in images.items()},
+            **{(j, f, z): _jittered(flows[f, z], j, video, f) for j in jitters for f, z in flows},
         }
-        return [
+        pixels = [np.asarray(image) for own in shown.values() for image in own]
+        pictures = torch.from_numpy(np.stack(pixels))
+        count = itertools.count()
+        place = {key: [next(count) for _ in own] for key, own in shown.items()}
+        places = [
             [
-                self._stacked([shown[clip.style, f] for f in order]),
-                self._stacked([shown_flows[clip.jitter, f, sizes[clip.style, f]] for f in order]),
+                [i for f in order for i in place[clip.style, f]],
+                [i for f in order for i in place[clip.jitter, f, sizes[clip.style, f]]],
             ]
             for clip in clips
         ]
+        return [pictures if raw else to_input(pictures), places]
 
-    def inputs(self, reading: list[list[Tensor]], position: int, clip: FlowClip) -> list[Tensor]:
-        """Image and flow of the clip at a position among those that were read."""
-        return reading[position]
+    def inputs(self, reading: list[Any], clips: Sequence[FlowClip]) -> Iterator[list[Shown]]:
+        """Image and flow of each of the clips that were read.
 
-    def _stacked(self, frames: list[Tensor]) -> Tensor:
-        return torch.stack(frames) if self.geometry.frames > 1 else frames[0]
+        One frame: [3, H, W] each. Two: [2, 3, H, W] and [2, 6, H, W]; the channels are those of the
+        forward flow, then of the backward flow.
+
+        reading: of `read`, its pictures on the device where the inputs are made.
+        """
+        pictures, places = reading
+        x = to_input(pictures) if pictures.dtype == torch.uint8 else pictures
+        shapes = self.geometry.shapes.values()
+        for own in places:
+            yield [Shown(x, 0, torch.tensor(i), s) for i, s in zip(own, shapes, strict=True)]
 
     def _open(self, path: Path) -> Image.Image:
         return Image.fromarray(read_frame(path))
@@ -91,9 +107,11 @@ class FlowReader:
         return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
-def _flow_input(flows: Sequence[Image.Image], jitter: int, video: str, frame: str) -> Tensor:
-    """The flow images of a frame, jittered unless `jitter` is 0, float32 [3 n, H, W]."""
-    if jitter:
-        drawn = sample_jitters(jitter, video, frame, len(flows))
-        flows = [change(flow) for change, flow in zip(drawn, flows, strict=True)]
-    return torch.cat([to_input(flow) for flow in flows])  # [3 n, H, W]
+def _jittered(
+    flows: Sequence[Image.Image], jitter: int, video: str, frame: str
+) -> Sequence[Image.Image]:
+    """The flow images of a frame, jittered unless `jitter` is 0."""
+    if not jitter:
+        return flows
+    drawn = sample_jitters(jitter, video, frame, len(flows))
+    return [change(flow) for change, flow in zip(drawn, flows, strict=True)]

@@ -60,7 +60,7 @@ class _Process:
     def ask(self, task: Any, name: str) -> Any:
         """What the process reads for a task. Raises ReaderError if it dies or hangs meanwhile."""
         try:
-            self.pipe.send_bytes(_bytes(task))
+            _send(self.pipe, _packed(task))
             # In slices: a whole process that was stopped for a while has not waited.
             if not any(wait([self.pipe], PATIENCE / _SLICES) for _ in range(_SLICES)):
                 self.process.kill()
@@ -68,7 +68,7 @@ class _Process:
                     f"nothing was read in {PATIENCE:.0f} seconds: {name}. Is its disk or server "
                     "reachable? Give `num_workers` 0 to read in the main process"
                 )
-            return _with_tensors(pickle.loads(self.pipe.recv_bytes()))
+            return _with_tensors(_received(self.pipe))
         except (EOFError, OSError):  # the pipe was closed at the other end
             self.process.join(5)
             code = self.process.exitcode
@@ -100,18 +100,21 @@ def in_order(
     tasks: Iterable[Any],
     name: Callable[[Any], str],
     processes: int,
+    then: Callable[[Any], Any] | None = None,
 ) -> Generator[tuple[Any, Any], None, None]:
     """Every task and `read` of it, in order, by so many processes; by this one, where there are
     none.
 
     tasks: asked for as they are needed, a few ahead.
     name: what a task reads, for messages.
+    then: what this process does with what was read; ahead, in threads, where others read.
 
     Raises ReaderError if a process dies, hangs or cannot be started.
     """
     remaining = iter(tasks)
+    then = then or (lambda answer: answer)
     if not processes:
-        yield from ((task, read(task)) for task in remaining)
+        yield from ((task, then(read(task))) for task in remaining)
         return
     first = list(itertools.islice(remaining, processes * _AHEAD))
     with contextlib.ExitStack() as until_done:
@@ -126,9 +129,10 @@ def in_order(
         def ask(task: Any) -> Any:
             reader = idle.get()
             try:
-                return reader.ask(task, name(task))
+                answer = reader.ask(task, name(task))
             finally:
                 idle.put(reader)
+            return then(answer)
 
         # Threads start after the processes, which may be copies of this one. They end before the
         # pipes are closed: the number of a closed pipe may be that of the next one.
@@ -183,30 +187,72 @@ def _serve(pipe: Connection, read: Callable[[Any], Any]) -> None:
     assert parent
     while pipe in wait([pipe, parent.sentinel]):
         try:
-            task = pickle.loads(pipe.recv_bytes())
-            pipe.send_bytes(_answer(read, task))
+            _send(pipe, _answer(read, _received(pipe)))
         except (EOFError, OSError):
             break
     os._exit(0)  # what this process was copied with is not its own to clean up
 
 
-def _bytes(value: Any) -> bytes:
+@dataclass(frozen=True)
+class _Packed:
+    """A value as bytes.
+
+    head: all but the contents of arrays, pickled.
+    arrays: their contents, where they lie.
+    """
+
+    head: bytes
+    arrays: list[memoryview]
+
+
+def _packed(value: Any) -> _Packed:
     """A value for a pipe, whose own `send` would put tensors into shared memory."""
-    return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    arrays: list[pickle.PickleBuffer] = []
+    # Without `readv` (Windows), arrays are pickled with the rest.
+    apart = arrays.append if hasattr(os, "readv") else None
+    head = pickle.dumps(value, protocol=5, buffer_callback=apart)
+    return _Packed(head, [array.raw() for array in arrays])
 
 
-def _answer(read: Callable[[Any], Any], task: Any) -> bytes:
+def _send(pipe: Connection, packed: _Packed) -> None:
+    """Send the arrays from where they lie: each copy of them takes longer than the pipe."""
+    sizes = [array.nbytes for array in packed.arrays]
+    pipe.send_bytes(pickle.dumps((packed.head, sizes)))
+    for array in packed.arrays:
+        while array.nbytes:
+            array = array[os.write(pipe.fileno(), array) :]
+
+
+def _received(pipe: Connection) -> Any:
+    """What `_send` has sent. Raises EOFError where the pipe ends before."""
+    head, sizes = pickle.loads(pipe.recv_bytes())
+    return pickle.loads(head, buffers=[_array(pipe, size) for size in sizes])
+
+
+def _array(pipe: Connection, size: int) -> np.ndarray:
+    """So many bytes of a pipe, read to where they stay."""
+    array = np.empty(size, np.uint8)
+    rest = array.data
+    while rest.nbytes:
+        count = os.readv(pipe.fileno(), [rest])
+        if not count:
+            raise EOFError
+        rest = rest[count:]
+    return array
+
+
+def _answer(read: Callable[[Any], Any], task: Any) -> _Packed:
     try:
-        return _bytes(_without_tensors(read(task)))
+        return _packed(_without_tensors(read(task)))
     except (Exception, SystemExit) as error:
         if is_out_of_memory(error):
-            return _bytes(
+            return _packed(
                 ReaderError(
                     "out of memory in a process that reads frames: give fewer `num_workers`, or a "
                     "smaller `image_size`"
                 )
             )
-        return _bytes(Failure(traceback.format_exc()))
+        return _packed(Failure(traceback.format_exc()))
 
 
 def _without_tensors(value: Any) -> Any:

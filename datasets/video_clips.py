@@ -1,7 +1,7 @@
 """From clips of videos to input tensors: only the frames that the network sees, each decoded once.
 
 Preprocessing is that of the study: of a window of raw frames every input takes some, evenly spread;
-/255, mean and std, short side (bilinear), centre crop.
+/255, mean and std, short side (bilinear), centre crop. A GPU does it from frames as decoded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datasets.batches import FrameError, read_frame
+from datasets.batches import FrameError, Shown, read_frame
 from datasets.geometry import ClipGeometry, apply_transform
 from datasets.video_plan import Clip
 from datasets.videos import FrameFolder, VideoSet
@@ -39,14 +39,18 @@ def permutation(shuffle: int, input_index: int, n: int) -> Tensor:
 
 
 def preprocess(frames: Tensor, geometry: ClipGeometry) -> Tensor:
-    """A network input, float32 [3, T, crop, crop], from frames uint8 [T, H, W, 3] (RGB)."""
+    """A network input, float32 [3, T, crop, crop], from frames uint8 [T, H, W, 3] (RGB), made on
+    their device."""
     if geometry.transform:
         return _transformed(frames, geometry)
-    x = frames.permute(3, 0, 1, 2).float() / (255 / geometry.value_range)  # [3, T, H, W]
+    channels = frames.permute(3, 0, 1, 2).contiguous()  # [3, T, H, W]: faster, while it is small
     if geometry.channels == "BGR":
-        x = x.flip(0)
-    mean, std = (torch.tensor(v).view(3, 1, 1, 1) for v in (geometry.mean, geometry.std))
-    x = (x - mean) / std
+        channels = channels.flip(0)
+    mean, std = (
+        torch.tensor(v, device=frames.device).view(3, 1, 1, 1)
+        for v in (geometry.mean, geometry.std)
+    )
+    x = channels.float().div_(255 / geometry.value_range).sub_(mean).div_(std)
     size = _scaled_size(x.shape[2:], geometry)
     if size != list(x.shape[2:]):
         x = F.interpolate(x, size, mode="bilinear", align_corners=False)
@@ -73,6 +77,12 @@ def preprocess_each(frames: Iterable[np.ndarray], geometry: ClipGeometry) -> Ten
     while group := list(itertools.islice(decoded, n)):
         parts.append(preprocess(torch.from_numpy(np.stack(group)), geometry))
     return torch.cat(parts, 1)
+
+
+def preprocess_raw(frames: Tensor, geometry: ClipGeometry) -> Tensor:
+    """As `preprocess`, from frames of which few are there at once as floats at their full size."""
+    n = _REGISTER if frames.is_cuda else _at_once(frames.shape[1:3], geometry)
+    return torch.cat([preprocess(some, geometry) for some in frames.split(n or len(frames))], 1)
 
 
 # PyTorch scales to small sizes (height + width) many frames in one step, whose rounding depends on
@@ -140,21 +150,47 @@ class VideoReader:
         self.videos, self.frames, self.geometry = videos, frames, geometry
         self.taken = raw_frames(geometry)
 
-    def read(self, clips: Sequence[Clip]) -> list[Tensor]:
-        """The inputs of clips of the same frames in natural order, float32 [3, T, H, W] each.
+    def read(self, clips: Sequence[Clip], raw: bool = False) -> Tensor:
+        """The frames that clips of one source show, each once, float32 [3, T, crop, crop].
+
+        raw: give them as they were decoded, uint8 [T, H, W, 3], where these are fewer bytes (not of
+            large frames) and the network has no preprocessing of its own.
 
         Raises FrameError for an unreadable frame.
         """
-        clip, geometry = clips[0], self.geometry
-        frames = self.frames[clip.video, clip.style]
-        positions = self.videos.positions(clip.video, clip.start, geometry.window)
-        seen = sorted({positions[row] for taken in self.taken for row in taken})
-        unique = preprocess_each(_decoded(frames, seen), geometry)
-        place = {position: i for i, position in enumerate(seen)}
-        return [unique[:, [place[positions[row]] for row in taken]] for taken in self.taken]
+        seen, _ = self._seen(clips[0])
+        frames = _decoded(self.frames[clips[0].video, clips[0].style], seen)
+        first = next(frames)
+        frames = itertools.chain([first], frames)
+        if raw and not self.geometry.transform and first.size <= self._bytes:
+            return torch.from_numpy(np.stack(list(frames)))
+        return preprocess_each(frames, self.geometry)
 
-    def inputs(self, reading: list[Tensor], position: int, clip: Clip) -> list[Tensor]:
-        """The inputs of a clip, its frames in its own order."""
-        if clip.shuffle == 0:
-            return reading
-        return [x[:, permutation(clip.shuffle, i, x.shape[1])] for i, x in enumerate(reading)]
+    @property
+    def _bytes(self) -> int:
+        """Of a frame as a network sees it."""
+        return 3 * self.geometry.crop**2 * torch.float32.itemsize
+
+    def inputs(self, reading: Tensor, clips: Sequence[Clip]) -> Iterator[list[Shown]]:
+        """The inputs of each clip, [3, T, crop, crop] each, its frames in its own order.
+
+        reading: of `read`, on the device where the inputs are made.
+        """
+        is_raw = reading.dtype == torch.uint8
+        frames = preprocess_raw(reading, self.geometry) if is_raw else reading
+        _, places = self._seen(clips[0])
+        shapes = self.geometry.shapes.values()
+        for clip in clips:
+            orders = [permutation(clip.shuffle, i, len(own)) for i, own in enumerate(places)]
+            yield [
+                Shown(frames, 1, own[order], shape)
+                for own, order, shape in zip(places, orders, shapes, strict=True)
+            ]
+
+    def _seen(self, clip: Clip) -> tuple[list[int], list[Tensor]]:
+        """The positions of the frames that a clip shows, each once, and for each input the places
+        of its frames among them, int64 [T]."""
+        positions = self.videos.positions(clip.video, clip.start, self.geometry.window)
+        seen = sorted({positions[row] for taken in self.taken for row in taken})
+        place = {position: i for i, position in enumerate(seen)}
+        return seen, [torch.tensor([place[positions[i]] for i in own]) for own in self.taken]

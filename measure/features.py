@@ -27,6 +27,7 @@ from measure.loaded import LoadedNetwork, load_network
 from measure.lock import held
 from measure.run import Run
 from measure.speed import decide, taken
+from measure.waiting import Waiting
 from models.network import BUILT
 from results.store import FeatureStore
 from utils import UserError, counted
@@ -117,9 +118,10 @@ def _fill(run: Run, folder: Path, store: FeatureStore, network: LoadedNetwork) -
     note_way(folder, way.record)
     run, network = taken(run, network, way)
     chunks = to_do(run.chunks, done.__contains__)
-    batches = run.batches(chunks, pin_memory=network.device.type == "cuda")
+    batches = run.batches(chunks, network.device)
+    waiting = Waiting(run.config.num_workers)
     with contextlib.closing(batches):
-        return fill_store(store, network, batches, run.rows, run.policy)
+        return fill_store(store, network, batches, run.rows, run.policy, waiting)
 
 
 def _require_same(run: Run, folder: Path) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 from datasets.videos import MOST_SHOWN
 from measure.left_out import Policy, clips_not_finite
 from measure.steady import Unsteady, Witness
+from measure.waiting import Waiting
 from results.store import FeatureStore
-from utils import DataError, progress
+from utils import DataError, as_options, progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,23 +37,34 @@ def fill_store(
     batches: Iterator[Batch | BadVideo],
     rows: Mapping[Any, Sequence[int]],
     policy: Policy,
+    waiting: Waiting | None = None,
 ) -> dict[str, str]:
     """Compute and store the features of all clips in `batches`; returns videos left out and why.
 
     rows: of every clip in the store.
+    waiting: what the progress bar says of who waits.
+
+    If frames come too slowly, what helps is printed at the end.
 
     Raises UnreadableVideos if there is one that may not be left out: no more is computed then, but
     the other videos are read as well, so that all bad ones (ten at most) are named. Raises
     UserError for a network that gives a clip other features beside other clips, or each time (what
     it has given is not kept), and DataError for NaN or inf that may not be left out.
     """
+    waiting = waiting or Waiting(0)
     filling = _Filling(store, network, rows, policy)
     with progress((), "clips", "clip", total=len(rows), done=filling.n_done) as bar:
         for batch in batches:
-            bar.update(filling.take(batch))
+            with waiting.computing():
+                computed = filling.take(batch)
+            bar.set_postfix_str(str(waiting), refresh=False)
+            bar.update(computed)
             if filling.is_over:
                 break
-    return filling.finish()
+    left_out = filling.finish()
+    if waiting.advice:
+        print(as_options(waiting.advice), flush=True)
+    return left_out
 
 
 @dataclass

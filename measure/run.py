@@ -24,6 +24,8 @@ from results.chains import chains, numbered_chains
 from utils import counted
 
 if TYPE_CHECKING:
+    import torch
+
     from datasets.batches import BadVideo, Batch
 
 
@@ -174,16 +176,16 @@ class Run:
         return in_chunks(self.plan.clips, size)
 
     def batches(
-        self, chunks: Iterable[Chunk], pin_memory: bool = False
+        self, chunks: Iterable[Chunk], device: torch.device | str = "cpu"
     ) -> Generator[Batch | BadVideo, None, None]:
-        """The input batches of some chunks; pinned for a faster way to a GPU."""
+        """The input batches of some chunks, for a network on a device."""
         from datasets.batches import iter_batches
 
         return iter_batches(
             chunks,
             self.data.reader(self.geometry),
             num_workers=self.config.num_workers,
-            pin_memory=pin_memory,
+            device=device,
         )
 
     def describe(self) -> str:

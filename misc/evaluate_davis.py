@@ -169,7 +169,7 @@ def evaluate(evaluation: Evaluation) -> tuple[dict[str, Similarity], Loaded]:
     values: dict[str, list[float]] = {name: [] for name in data.videos}
     with torch.inference_mode(), progress((), "frames", "frame", total=len(clips)) as bar:
         for batch in batches(evaluation, clips, ready.device):
-            inputs = [x.to(ready.device, non_blocking=True) for x in batch.inputs]
+            inputs = [x.to(ready.device) for x in batch.inputs]
             found = probabilities(evaluation, ready.module, inputs)  # [B, H, W]
             for clip, probability in zip(batch.clips, found, strict=True):
                 truth = read_mask(data.mask(clip.video, clip.frame))
@@ -190,7 +190,7 @@ def batches(
         [in_batches(clips, clips_at_once(config, device))],
         data.reader(evaluation.network.clip),
         num_workers=config.num_workers,
-        pin_memory=device.type == "cuda",
+        device=device,
     ):
         if isinstance(batch, BadVideo):
             raise DataError(f"sequence {batch.video} cannot be read: {batch.reason}. Repair it")

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from datasets import batches as batches_module
 from datasets import video_clips as clips_module
 from datasets.batches import BadVideo, Batch, FrameError, iter_batches, read_frame
 from datasets.chunks import in_batches
@@ -181,6 +182,70 @@ class TestOrder:
         assert batches(root, [], num_workers=2) == []
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("geometry", [ONE, TWO], ids=["one input", "slow and fast"])
+def test_inputs_made_where_the_network_is_are_the_same(root, monkeypatch, geometry, workers):
+    clips = [Clip("a", "1", 1), Clip("a", "1", 1, 9), Clip("b", "1", 0), Clip("a", "2", 1)]
+    small = replace(geometry, short_side=32, crop=32)
+    wanted = batches(root, clips, small, batch_size=3)
+    sent = []
+    moved = batches_module._moved
+
+    def noting(reading, device):
+        sent.append(reading.dtype)
+        return moved(reading, device)
+
+    monkeypatch.setattr(batches_module, "_makes_inputs", lambda device: True)
+    monkeypatch.setattr(batches_module, "_moved", noting)
+    found = batches(root, clips, small, batch_size=3, num_workers=workers)
+    assert sent == [torch.uint8] * 3
+    assert [batch.clips for batch in found] == [batch.clips for batch in wanted]
+    for own, other in zip(found, wanted, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(own.inputs, other.inputs, strict=True))
+
+
+def test_readings_go_to_a_gpu_through_pinned_memory(monkeypatch):
+    """Tensors alone and in lists; what says which of them a clip shows stays as it is."""
+    steps = []
+
+    def pin(x):
+        steps.append("pinned")
+        return x
+
+    def to(x, device, non_blocking):
+        steps.append((str(device), non_blocking))
+        return x
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    x, y = torch.ones(2), torch.zeros(3)
+    assert batches_module._makes_inputs(torch.device("cuda", 1))
+    reading = batches_module._moved([x, [y, [0, 1]]], torch.device("cuda", 1))
+    assert reading[0] is x
+    assert reading[1][0] is y
+    assert reading[1][1] == [0, 1]
+    assert steps == ["pinned", ("cuda:1", True)] * 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_gpu_makes_the_same_inputs_but_for_rounding(root, workers):
+    clips = [Clip("a", "1", 1), Clip("a", "1", 1, 9), Clip("b", "1", 0)]
+    scaled = replace(TWO, short_side=40, crop=32)
+    wanted = batches(root, clips, scaled, batch_size=2)
+    found = batches(root, clips, scaled, batch_size=2, num_workers=workers, device="cuda")
+    for own, other in zip(found, wanted, strict=True):
+        for x, y in zip(own.inputs, other.inputs, strict=True):
+            assert x.is_cuda
+            assert_close(x.cpu(), y, 1e-5)
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_readers_make_the_inputs_for_other_devices(root, device):
+    (batch,) = batches(root, [Clip("a", "1", 1)], device=device)
+    assert batch.inputs[0].device == torch.device("cpu")
+
+
 class TestUnreadable:
     @pytest.mark.parametrize("workers", [0, 2])
     def test_corrupt_frame_gives_its_video_and_path_and_the_rest_goes_on(self, root, workers):
@@ -290,10 +355,10 @@ class TestReadFrame:
 class Refusing:
     """A reader like one whose network has a preprocessing that fails."""
 
-    def read(self, clips):
+    def read(self, clips, raw):
         raise UserError("the network's own preprocessing fails")
 
-    def inputs(self, reading, position, clip):
+    def inputs(self, reading, clips):
         raise AssertionError("nothing was read")
 
 

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from datasets.batches import BadVideo, FrameError, iter_batches
+from datasets.batches import BadVideo, FrameError, Shown, iter_batches
 from datasets.chunks import in_chunks, to_do
 from datasets.video_plan import Clip
 
@@ -75,15 +75,16 @@ class Reader:
     def __init__(self, *bad: str):
         self.bad = bad
 
-    def read(self, clips):
+    def read(self, clips, raw):
         if clips[0].video in self.bad:
             raise FrameError("broken")
         return len(clips)
 
-    def inputs(self, reading, position, clip):
+    def inputs(self, reading, clips):
         import torch
 
-        return [torch.tensor([clip.shuffle])]
+        first = torch.tensor([0])
+        return ([Shown(torch.tensor([1.0]), 0, first, (1,))] for _ in clips)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

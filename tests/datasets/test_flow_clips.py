@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from datasets import flow_clips
-from datasets.batches import BadVideo, Batch, iter_batches, read_frame
+from datasets.batches import BadVideo, Batch, iter_batches, read_frame, stacked
 from datasets.chunks import in_batches
 from datasets.davis import BACKWARD, FORWARD
 from datasets.flow_clips import FlowReader, to_input
@@ -71,7 +71,7 @@ class TestPreprocessing:
     def test_pixels_by_hand(self):
         pixels = np.zeros((1, 2, 3), np.uint8)
         pixels[0, 1] = (255, 51, 102)
-        x = to_input(Image.fromarray(pixels))
+        (x,) = to_input(torch.from_numpy(pixels[None]))
         assert (x.shape, x.dtype) == ((3, 1, 2), torch.float32)
         black = [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]
         other = [0.515 / 0.229, (0.2 - 0.456) / 0.224, (0.4 - 0.406) / 0.225]
@@ -256,6 +256,28 @@ class TestBatches:
         for index in range(0, len(clips), 5):
             alone = inputs(root, [clips[index]], geometry)
             assert all(torch.equal(x[0], y) for x, y in zip(alone, together[index], strict=True))
+
+    @pytest.mark.parametrize("geometry", [ONE, TWO], ids=["one frame", "two frames"])
+    def test_pictures_that_are_normalised_where_the_network_is_give_the_same(self, root, geometry):
+        other = "00003" if geometry is TWO else ""
+        shown = [("1", 0), ("2", 7), ("1", 7), ("1", 0)]
+        clips = [FlowClip("bear", "00001", style, jitter, other) for style, jitter in shown]
+        reader = FlowReader(sequences(root, backward=bool(other)), geometry)
+        readings = [reader.read(clips, raw) for raw in (False, True)]
+        assert [reading[0].dtype for reading in readings] == [torch.float32, torch.uint8]
+        one, two = (
+            [[stacked([x]) for x in own] for own in reader.inputs(reading, clips)]
+            for reading in readings
+        )
+        assert len(one) == len(two) == 4
+        for own, as_well in zip(one, two, strict=True):
+            assert all(torch.equal(x, y) for x, y in zip(own, as_well, strict=True))
+
+    def test_pictures_that_clips_share_are_sent_once(self, root):
+        reader = FlowReader(sequences(root), ONE)
+        # Two images and two flows, of four clips.
+        pictures, _ = reader.read([PLAIN, JITTERED, OTHER, FlowClip("bear", "00001", "2", 7)], True)
+        assert pictures.shape == (4, *CROP, 3)
 
     @pytest.mark.parametrize("other", ["", "00003", "00001"], ids=["one", "two", "one twice"])
     def test_each_file_is_read_once(self, root, monkeypatch, other):

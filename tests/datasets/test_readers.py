@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -79,10 +80,75 @@ def test_results_come_in_order(processes):
     assert read(slow_first, processes=processes) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("processes", [0, 2])
+def test_this_process_goes_on_with_what_was_read(processes):
+    done = []
+
+    def then(answer):
+        done.append((os.getpid(), answer))
+        return -answer
+
+    with closing(in_order(slow_first, range(9), video, processes, then)) as results:
+        found = [next(results)]
+        for _ in range(2000):  # ahead of those that are asked for
+            if not processes or len(done) == 5:
+                break
+            time.sleep(0.01)
+        assert len(done) == (5 if processes else 1)
+        found += results
+    assert found == [(task, -task) for task in range(9)]
+    assert sorted(done) == [(os.getpid(), task) for task in range(9)]
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_error_in_what_follows_a_reading_is_raised_here(processes):
+    def full(answer):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with (
+        pytest.raises(torch.OutOfMemoryError),
+        closing(in_order(slow_first, range(3), video, processes, full)) as results,
+    ):
+        next(results)
+    assert multiprocessing.active_children() == []
+
+
 def test_tensors_come_back_whatever_starts_the_processes(method):
     for task, (x, (y,), text) in enumerate(read(double, n=3, processes=1)):
         assert torch.equal(x, torch.full((2, 3), 2.0 * task))
         assert (y.item(), text) == (task, f"task {task}")
+
+
+def test_arrays_of_any_size_and_layout_come_back():
+    for task, (empty, large, turned, text) in enumerate(read(layouts, n=3)):
+        assert (empty.shape, empty.dtype) == ((0, 3), torch.uint8)
+        assert torch.equal(large, torch.arange(task, task + 500_000))
+        assert torch.equal(turned, torch.arange(6.0).reshape(2, 3).T)
+        assert text == "x" * 100_000
+        large += 1  # of this process alone, and not read-only
+
+
+def layouts(task):
+    """No bytes, more than a pipe holds at a time, and two layouts."""
+    empty, large = torch.empty(0, 3, dtype=torch.uint8), torch.arange(task, task + 500_000)
+    return [empty, large, torch.arange(6.0).reshape(2, 3).T, "x" * 100_000]
+
+
+def test_process_that_dies_in_the_middle_of_an_array_is_named():
+    with pytest.raises(ReaderError, match="with exit code 3 while it read video 1"):
+        read(breaking_off, n=2, processes=1)
+
+
+def breaking_off(task):
+    """Its process ends after the first bytes of the next answer."""
+
+    def send(pipe, packed):
+        pipe.send_bytes(pickle.dumps((packed.head, [array.nbytes for array in packed.arrays])))
+        os.write(pipe.fileno(), packed.arrays[0][:100])
+        os._exit(3)
+
+    readers._send = send
+    return [torch.zeros(1000)]
 
 
 def test_shared_memory_is_not_used(monkeypatch):
