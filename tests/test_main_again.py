@@ -5,12 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import torch
 
 from main import main
+from measure.loaded import LoadedNetwork
 from tests import helpers_runs
 from tests.datasets.helpers_davis import write_trees
 from tests.helpers_runs import VIDEOS, as_argv, contents, options, write_videos
@@ -46,16 +46,20 @@ def test_finished_run_needs_no_pytorch(tmp_path, capsys):
     assert figures == {f"{name}.{suffix}" for name in names for suffix in ("pdf", "png")}
 
 
-def drawn(run) -> tuple[SimpleNamespace, dict]:
+class Drawn(LoadedNetwork):
     """In place of a network, which would take long to build: features of noise."""
 
-    def features(inputs: list[torch.Tensor]) -> dict[str, np.ndarray]:
+    def features(self, inputs: list[torch.Tensor], logits: bool = False) -> dict[str, np.ndarray]:
         seeds = [int(1000 * x.abs().sum()) for x in inputs[0]]
         rows = [np.random.default_rng(seed).normal(size=8) for seed in seeds]
         return {STAGE: np.array(rows, dtype=np.float32)}
 
-    device = torch.device("cpu")
-    return SimpleNamespace(device=device, features=features, require_steady=lambda *_: None), {}
+    def require_steady(self, *_: object) -> None:
+        pass
+
+
+def drawn(_: object) -> tuple[Drawn, dict]:
+    return Drawn(torch.nn.Identity(), {}, torch.device("cpu")), {}
 
 
 def test_finished_run_of_segmentation_needs_no_pytorch(tmp_path, monkeypatch, capsys):
@@ -66,6 +70,7 @@ def test_finished_run_of_segmentation_needs_no_pytorch(tmp_path, monkeypatch, ca
             "checkpoint": "random",
             "stg": STAGE,
             "nreps": "1",
+            "way": "plain",
             "styles": "1,2,3",
             "original_data_root": str(tmp_path / "original"),
             "stylized_data_dir": str(tmp_path / "stylized"),
