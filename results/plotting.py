@@ -152,6 +152,8 @@ def _plot_panel(axes: Axes, panel: Panel | None, width: float) -> None:
     for axis, value in panel.references:
         line = axes.axhline if axis == "y" else axes.axvline
         line(value, color=GREY, lw=0.6, ls="--", zorder=0)
+    if panel.logarithmic:
+        axes.loglog()
     if panel.ticks:
         _set_ticks(axes, panel, width)
     if panel.limits:
