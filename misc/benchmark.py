@@ -9,8 +9,8 @@ times; medians count.
 
 1. The study's procedure: each member of a pair read anew (of a video the whole window is decoded),
    two pairs at a time, whole forwards with gradients recorded, a run for each stage and each of
-   two statistics. `--sampled` pairs are run; the rest is scaled: seconds of a pair x scored pairs,
-   and the start of the process, x stages x 2.
+   two statistics. `--sampled` pairs are run, and the rest is scaled: (seconds until the first two
+   pairs are done + seconds of a pair x the other scored pairs) x stages x 2.
 2. main.py, from start to exit, in a fresh folder; and started again, when all features are there.
 3. The floor: the distinct clips, decoded and in memory, through the forward that main.py has chosen
    (where they are too many for 1 GiB, those that fit, as often as all would be run).
@@ -41,7 +41,7 @@ from common.process import run_script
 from config import add_options, from_given
 from measure.prepare import prepare
 from measure.run import Run
-from misc.benchmarking.costs import Costs, Counts, Round, measured, panel, table
+from misc.benchmarking.costs import STUDY_BATCH, Costs, Counts, Round, measured, panel, table
 from misc.benchmarking.parts import floor_seconds, study_seconds
 from results.plotting import save_figure
 from utils import UserError
@@ -83,7 +83,7 @@ def _own_options(parser: Parser) -> Parser:
     add("--repeats", type=integer(1), default=3, help="rounds (default: %(default)s)")
     add(
         "--sampled",
-        type=integer(1),
+        type=integer(STUDY_BATCH),
         default=8,
         help="pairs that the study's procedure is timed on (default: %(default)s)",
     )
@@ -147,7 +147,7 @@ def run_seconds(options: Sequence[str]) -> float:
 
 def _said(found: Round) -> str:
     return (
-        f"study {found.study_pair:.3g} s a pair and {found.study_start:.3g} s a start, main.py "
+        f"study {found.study_start:.3g} s to start and {found.study_pair:.3g} s a pair, main.py "
         f"{found.main:.1f} s ({found.again:.1f} s again), floor {found.floor:.1f} s"
     )
 

@@ -12,6 +12,8 @@ from utils import format_table
 
 # Of the study: one run gives one stage and one statistic, layerwise or of joint encoding.
 STATISTICS = 2
+# Pairs that its code runs at a time.
+STUDY_BATCH = 2
 VIDEOS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
 
@@ -40,8 +42,8 @@ class Counts:
 class Round:
     """Seconds that were measured, one part after the other.
 
-    study_start: of a process of the study's procedure, until its first pair.
-    study_pair: of a pair, of which some were run.
+    study_start: of a process of the study's procedure, until its first batch is done.
+    study_pair: of a pair after it, of which some were run.
     main: of main.py from start to exit.
     again: of the same command started again, when all features are there.
     floor: of the forward alone, over all distinct clips.
@@ -73,9 +75,13 @@ class Costs:
 
     @property
     def study(self) -> float:
-        """Seconds of the study's procedure: every run starts, and runs every pair."""
-        run = self.typical.study_start + self.counts.pairs * self.typical.study_pair
-        return self.counts.study_runs * run
+        """Seconds of the study's procedure."""
+        return self._study(self.counts.pairs)
+
+    def _study(self, pairs: float) -> float:
+        """The same for so many pairs: every run starts, and runs every pair."""
+        rest = max(pairs - STUDY_BATCH, 0) * self.typical.study_pair
+        return self.counts.study_runs * (self.typical.study_start + rest)
 
     def of_videos(self, n: int) -> dict[str, float]:
         """Seconds for `n` videos, with as many pairs and clips for each as in this plan.
@@ -84,9 +90,8 @@ class Costs:
         work on clips.
         """
         counts, typical, more = self.counts, self.typical, n / self.counts.videos
-        pairs = more * counts.pairs * typical.study_pair
         return {
-            "study": counts.study_runs * (typical.study_start + pairs),
+            "study": self._study(more * counts.pairs),
             "main": typical.again + more * max(typical.main - typical.again, 0.0),
             "floor": more * typical.floor,
         }
@@ -96,11 +101,11 @@ class Costs:
         counts, typical = self.counts, self.typical
         study = (
             f"{counts.study_runs} runs ({counts.stages} stages, {STATISTICS} statistics) of "
-            f"{counts.pairs} pairs, scaled: {typical.study_start:.3g} s a start and "
-            f"{typical.study_pair:.3g} s a pair were measured"
+            f"{counts.pairs} pairs, scaled: {typical.study_start:.3g} s until the first "
+            f"{STUDY_BATCH} are done and {typical.study_pair:.3g} s for each other one, measured"
         )
-        main = f"measured, from start to exit; started again: {typical.again:.3g} s"
-        floor = f"the forward alone, {counts.clips} distinct clips in memory, measured"
+        main = f"from start to exit, measured; started again: {typical.again:.3g} s"
+        floor = f"{counts.clips} distinct clips in memory, in the way of main.py, measured"
         found = {"study": (self.study, study), "main": (typical.main, main)}
         found["floor"] = (typical.floor, floor)
         return [

@@ -20,13 +20,12 @@ from measure.folder import recorded_way
 from measure.prepare import prepare
 from measure.run import Run
 from measure.speed import Decision, taken
+from misc.benchmarking.costs import STUDY_BATCH
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-# Pairs that the study's code runs at a time.
-STUDY_BATCH = 2
 # Clips are in memory up to so many bytes; if there are more, these are run as often as all would
 # be.
 _MOST_BYTES = 2**30
@@ -108,21 +107,29 @@ def study_seconds(options: Sequence[str], sampled: int) -> Timed:
 
     As in its code: each member of a pair is read anew, the whole window decoded; two pairs at a
     time; every forward whole, with gradients recorded, and nothing done to make it fast.
+
+    sampled: how many pairs, two at least.
     """
-    from torch.utils.data import DataLoader
+    from torch.utils.data import DataLoader, default_collate
 
     run = prepare(load_config(options))
     network, _ = load_for(run)
     scored = scored_factors(run.config.n_factors, run.config.residual_index)
     pairs = [(pair.a, pair.b) for pair in run.plan.pairs if pair.factor in scored]
     chosen: Any = Members(run, spread(pairs, sampled))
-    batches = DataLoader(chosen, batch_size=STUDY_BATCH, num_workers=run.config.num_workers)
-    ready = iter(batches)  # processes that read belong to the start
-    start = time.perf_counter()
-    for members in ready:
+
+    def forward(members: Sequence[Sequence[Tensor]]) -> None:
         for inputs in members:
             network.module(*(x.to(network.device) for x in inputs))
         _finish(network.device)
+
+    # The first batch is slower, and so are processes that begin to read: they are of the start.
+    forward(default_collate([chosen[place] for place in range(min(STUDY_BATCH, len(chosen)))]))
+    workers = run.config.num_workers
+    batches = iter(DataLoader(chosen, batch_size=STUDY_BATCH, num_workers=workers))
+    start = time.perf_counter()
+    for members in batches:
+        forward(members)
     return Timed(time.perf_counter() - start, len(chosen))
 
 
