@@ -198,7 +198,7 @@ class Config:
         None, size_or_auto, "clips per forward; default: auto, the fastest number within memory")
     precision: str = _run(
         "fp32", str, "of the forwards, where it is faster: fp32, half precision (bf16, fp16), or "
-        "auto, half precision where features stay within 0.2 %", choices=PRECISIONS)
+        "auto, half precision where features stay within 0.2 %%", choices=PRECISIONS)
     way: str = _run(
         "auto", ways, "how forwards are computed: auto, the fastest way, tried in a run that is "
         "long enough; plain; or steps of another run's record, such as channels_last+folded")

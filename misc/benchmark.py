@@ -28,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -128,10 +129,16 @@ def one_round(options: Sequence[str], sampled: int, clips: int) -> Round:
 
 
 def alone(part: Callable[..., T], *given: object) -> tuple[T, float]:
-    """What a part returns in a process of its own, and the seconds of that process."""
+    """What a part returns in a process of its own, and the seconds of that process.
+
+    Raises what the part raises, and UserError if the process is ended.
+    """
     start = time.perf_counter()
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        found = process.submit(part, *given).result()
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            found = process.submit(part, *given).result()
+    except BrokenProcessPool:
+        raise UserError("a process that was timed has been ended: is memory short?") from None
     return found, time.perf_counter() - start
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -167,6 +168,17 @@ class TestParts:
         found, seconds = benchmark.alone(spread, "abcd", 2)
         assert found == "ac"
         assert seconds > 0
+
+    @pytest.mark.parametrize(
+        ("part", "given", "message"),
+        [
+            (study_seconds, (["--model", "no_net"], 2), "'no_net' is not known"),
+            (os._exit, (9,), "has been ended"),
+        ],
+    )
+    def test_errors_of_that_process(self, part, given, message):
+        with pytest.raises(UserError, match=message):
+            benchmark.alone(part, *given)
 
 
 OPTIONS = ("--dataset", "synthetic", "--model", "demo_motion", "--n_examples", "4")
