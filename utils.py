@@ -60,14 +60,29 @@ def add_note(error: BaseException, text: str) -> None:
     error.__notes__ = [*getattr(error, "__notes__", ()), text]  # type: ignore[attr-defined]
 
 
+def _let_mps_fall_back() -> None:
+    """Run on the CPU what MPS lacks (3-D pooling, in some releases); torch reads it at import."""
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+
+
+def require_device(text: str | None) -> None:
+    """Raise UserError for a `device` that this machine does not have.
+
+    What every machine has is not looked for: torch, which takes a second to import, is not needed
+    where all features are there already.
+    """
+    _let_mps_fall_back()
+    if text not in (None, "cpu"):
+        resolve_device(text)
+
+
 def resolve_device(text: str | None) -> torch.device:
     """The device for `device`: cpu, cuda, cuda:1, mps, an integer (that GPU), or the best.
 
     Convolutions on a GPU are set to full float32, so that features do not depend on the device
     beyond rounding. Raises UserError for a device that this machine does not have.
     """
-    # 3-D pooling is not there on MPS in every supported release; it is read at import.
-    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+    _let_mps_fall_back()
     import torch
 
     torch.backends.cudnn.allow_tf32 = False

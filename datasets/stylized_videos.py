@@ -16,6 +16,7 @@ from datasets.geometry import ClipGeometry
 from datasets.names import is_folder
 from datasets.pair_plan import Pair, PairPlan, PlanRules
 from datasets.shown_files import alike_notes, alike_pairs, digest, file_state, require_different
+from datasets.taken_frames import permutation, raw_frames
 from datasets.video_layouts import find_videos
 from datasets.video_plan import Clip, plan_row, read_plan, sample_pairs
 from datasets.videos import UNSTYLIZED, FrameFolder, VideoSet, check_frames
@@ -80,8 +81,6 @@ class StylizedVideos:
     def _shuffles(self, plan: PairPlan, geometry: ClipGeometry) -> tuple[int, int]:
         """How many static pairs are of a clip and its shuffle, and of them, how many show the same
         frames in the same order."""
-        from datasets.video_clips import permutation, raw_frames
-
         taken = raw_frames(geometry)
 
         def shown(clip: Clip) -> Iterator[list[int]]:
@@ -171,8 +170,6 @@ class StylizedVideos:
 
     def _wrapped(self, plan: PairPlan, geometry: ClipGeometry) -> list[str]:
         """How many clips run past the end of their video, if any, and what helps."""
-        from datasets.video_clips import raw_frames
-
         span = 1 + max(max(taken) for taken in raw_frames(geometry))
         past = [clip.start + span - self.listed.videos[clip.video].end for clip in plan.clips]
         wrapped = [frames for frames in past if frames > 0]
@@ -210,8 +207,6 @@ class StylizedVideos:
 
 def _rows(geometry: ClipGeometry) -> list[int]:
     """The raw frames that any input takes of a window."""
-    from datasets.video_clips import raw_frames
-
     return sorted({row for taken in raw_frames(geometry) for row in taken})
 
 

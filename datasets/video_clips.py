@@ -17,25 +17,10 @@ from torch.nn import functional as F
 
 from datasets.batches import FrameError, Shown, read_frame
 from datasets.geometry import ClipGeometry, apply_transform
+from datasets.taken_frames import permutation, raw_frames
 from datasets.video_plan import Clip
 from datasets.videos import FrameFolder, VideoSet
 from utils import UserError, is_out_of_memory
-
-
-def subsample(length: int, n: int) -> Tensor:
-    """`n` equidistant positions from 0 to length - 1, truncated (in float32), int64 [n].
-
-    >>> subsample(64, 8).tolist()
-    [0, 9, 18, 27, 36, 45, 54, 63]
-    """
-    return torch.linspace(0, length - 1, n).long()
-
-
-def permutation(shuffle: int, input_index: int, n: int) -> Tensor:
-    """The order of the `n` frames of an input of a shuffled clip, int64 [n]; one for each input."""
-    if shuffle == 0:
-        return torch.arange(n)
-    return torch.from_numpy(np.random.default_rng([shuffle, input_index]).permutation(n))
 
 
 def preprocess(frames: Tensor, geometry: ClipGeometry) -> Tensor:
@@ -111,19 +96,6 @@ def _transformed(frames: Tensor, geometry: ClipGeometry) -> Tensor:
             f"the network's own preprocessing fails: {type(error).__name__}: {error} "
             f"({last.filename}, line {last.lineno}: {last.line})"
         ) from None
-
-
-def raw_frames(geometry: ClipGeometry) -> list[list[int]]:
-    """The raw frames that each input takes of a window, as positions from its first frame.
-
-    >>> raw_frames(ClipGeometry((("video", 4),), 2, window=8))
-    [[0, 2, 4, 7]]
-    >>> raw_frames(ClipGeometry((("video", 4),), 2, window=8, exact_rate=True))
-    [[0, 2, 4, 6]]
-    """
-    if geometry.exact_rate:
-        return [[i * geometry.sampling_rate for i in range(n)] for _, n in geometry.inputs]
-    return [subsample(geometry.window, n).tolist() for _, n in geometry.inputs]
 
 
 def _decoded(frames: FrameFolder, positions: Iterable[int]) -> Iterator[np.ndarray]:

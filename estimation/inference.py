@@ -139,14 +139,22 @@ def false_discovery_rates(p: np.ndarray, method: str) -> np.ndarray:
 
     method: "bh" (Benjamini and Hochberg 1995) or "by" (Benjamini and Yekutieli 2001).
     """
-    from scipy.stats import false_discovery_control
-
     rates = np.full(p.shape, np.nan)
     for row, values in zip(rates, p, strict=True):
         known = ~np.isnan(values)
-        if known.any():
-            row[known] = false_discovery_control(values[known], method=method)
+        row[known] = _stepped_up(values[known], method)
     return rates
+
+
+def _stepped_up(p: np.ndarray, method: str) -> np.ndarray:
+    """The smallest rate at which each of n p-values would be among those found, [n]: the least of
+    p(k) n / k, from the k-th smallest on; for "by" times 1 + 1/2 + ... + 1/n."""
+    ranks = np.arange(1, len(p) + 1)
+    order = np.argsort(p)
+    scaled = p[order] * (len(p) / ranks) * ((1 / ranks).sum() if method == "by" else 1)
+    rates = np.empty(len(p))
+    rates[order] = np.minimum.accumulate(scaled[::-1])[::-1]
+    return np.minimum(rates, 1)
 
 
 def ends(numbers: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:

@@ -20,7 +20,7 @@ from measure.folder import (
 from measure.request import find_network, resolved
 from measure.run import Run
 from models.network import AUTO, Network
-from utils import DataError, UserError, resolve_device
+from utils import DataError, UserError, require_device
 
 
 def prepare(config: Config) -> Run:
@@ -38,7 +38,7 @@ def prepare(config: Config) -> Run:
     require_free_name(config)
     if not config.resume:
         require_writable(config)
-    resolve_device(config.device)
+    require_device(config.device)
     data = find_data(config, network)
     rules = _rules(config, network)
     plan = _plan(config, rules, data)

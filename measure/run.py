@@ -18,6 +18,7 @@ from datasets.pair_plan import PairPlan
 from measure.groups import described, read_groups
 from measure.left_out import Policy
 from measure.request import PATHWAY_OPTIONS
+from models.checkpoint_files import checkpoint_sha256
 from models.network import BUILT, RANDOM, Network
 from models.way import FP32
 from results.chains import chains, numbered_chains
@@ -103,8 +104,6 @@ class Run:
     @cached_property
     def weights(self) -> str:
         """ "random", or the SHA-256 of the checkpoint or of the parameters as built."""
-        from models.checkpoints import checkpoint_sha256
-
         if self.checkpoint == BUILT:
             return self.network.weights.built
         return RANDOM if self.checkpoint == RANDOM else checkpoint_sha256(Path(self.checkpoint))

@@ -28,7 +28,8 @@ from common.options import LARGEST_SEED, integer, script_parser
 from common.process import run_script
 from datasets.geometry import ClipGeometry
 from datasets.synthetic import MOTIONS, STYLES, Video, draw_video, render_at
-from datasets.video_clips import preprocess, subsample
+from datasets.taken_frames import subsample
+from datasets.video_clips import preprocess
 from models.catalogue import find
 from models.network import Network
 from utils import UserError, progress
@@ -133,7 +134,7 @@ def draw_batch(
     geometry = network.clip
     assert isinstance(geometry, ClipGeometry)
     ((_, n_frames),) = geometry.inputs
-    positions = subsample(geometry.window, n_frames).numpy()
+    positions = subsample(geometry.window, n_frames)
     clips, targets = [], torch.zeros(BATCH, network.num_classes)
     for i in range(BATCH):
         video, style = draw_video(seed, number * BATCH + i), int(rng.choice(list(STYLES)))

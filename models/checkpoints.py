@@ -1,13 +1,11 @@
 """Loading checkpoints, as users have them, into networks. A checkpoint is untrusted input.
 
-Files are read by `models.containers`. In a folder of encoder_N.pt and decoder_N.pt, as MATNet's
-weights are published, the newest epoch N is read. What is loaded must have the names, the shapes
-and the kind of values of the network's own, and be finite.
+Files are found by `models.checkpoint_files` and read by `models.containers`. What is loaded must
+have the names, the shapes and the kind of values of the network's own, and be finite.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from common.files import require_regular, sha256
-from models.containers import CheckpointError, read_state
+from models.checkpoint_files import CheckpointError, checkpoint_files, checkpoint_sha256
+from models.containers import read_state
 from models.digest import digest
 from models.network import BUILT, RANDOM, Network
 from models.seeding import seeded
 
 _WRAPPERS = re.compile(r"^(?:(?:module|model)\.)+")
-_ENCODER = re.compile(r"encoder_0*([1-9]\d*)\.pt")
 # Floating-point values of these types are the same weights, but for rounding.
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -94,57 +91,6 @@ def _as_built(network: Network, seed: int) -> tuple[nn.Module, Loaded]:
             "draw random ones with Python's, NumPy's or PyTorch's generators, which are seeded"
         )
     return module, Loaded(BUILT, network.weights.built)
-
-
-def checkpoint_files(path: Path) -> tuple[Path, ...]:
-    """The file, or the encoder's and the decoder's file of the newest epoch in a folder.
-
-    Raises CheckpointError for a folder without them, and DataError for what is no file.
-    """
-    files = _newest_epoch(path) if _is_folder(path) else (path,)
-    for file in files:
-        require_regular(file)
-    return files
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):  # a name that nothing can have
-        return False
-
-
-def _newest_epoch(folder: Path) -> tuple[Path, Path]:
-    try:
-        names = sorted(file.name for file in folder.iterdir())
-    except OSError as error:
-        raise CheckpointError(f"{folder} cannot be read: {error.strerror}") from None
-    epochs = {int(match[1]): name for name in names if (match := _ENCODER.fullmatch(name))}
-    if not epochs:
-        raise CheckpointError(
-            f"{folder} holds no encoder_N.pt with N from 1 on, but "
-            f"{', '.join(names[:6]) or 'nothing'}. Expected a folder with encoder_N.pt and "
-            "decoder_N.pt"
-        )
-    encoder = epochs[max(epochs)]
-    decoder = encoder.replace("encoder", "decoder")
-    if decoder not in names:
-        raise CheckpointError(
-            f"{folder} holds {encoder}, its newest, but no {decoder}: an epoch needs both"
-        )
-    return folder / encoder, folder / decoder
-
-
-def checkpoint_sha256(path: Path) -> str:
-    """SHA-256 of a checkpoint; for a folder, of the concatenated hashes of its two files.
-
-    Raises as `checkpoint_files` does, and CheckpointError for a file that cannot be read.
-    """
-    try:
-        hashes = [sha256(file) for file in checkpoint_files(path)]
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
-    return hashlib.sha256("".join(hashes).encode()).hexdigest() if hashes[1:] else hashes[0]
 
 
 def _read_folder(files: Sequence[Path]) -> dict[str, Tensor]:

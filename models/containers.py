@@ -23,17 +23,13 @@ from torch import Tensor
 
 from common.files import require_regular
 from common.pickles import unpickle
+from models.checkpoint_files import CheckpointError
 from models.parameter_names import translate_caffe2
-from utils import UserError
 
 _STATE_KEYS = ("model_state", "state_dict", "model_state_dict", "model")
 _TORCH_ZIP = b"PK\x03\x04"
 # torch.save before 1.6: a pickle whose first object is this number.
 _TORCH_LEGACY = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)[:-1]
-
-
-class CheckpointError(UserError):
-    """A checkpoint cannot be read, is not safe to read, or does not fit the network."""
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -63,6 +63,7 @@ class Panel:
     ticks: position and name of each tick of that axis; none for numbers.
     limits: of the other axis; None to fit the values.
     references: axis and value of thin lines, like ("y", 0.5).
+    logarithmic: whether both axes are.
     """
 
     title: str
@@ -74,6 +75,7 @@ class Panel:
     ticks: Sequence[tuple[float, str]] = ()
     limits: tuple[float, float] | None = None
     references: Sequence[tuple[str, float]] = ()
+    logarithmic: bool = False
 
     @property
     def horizontal(self) -> bool:

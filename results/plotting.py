@@ -53,6 +53,7 @@ def save_figure(path: Path, grid: Grid) -> Path:
 
     with matplotlib.rc_context(_STYLE):
         figure = plot_figure(grid)
+        _lay_out(figure)
         for suffix in (".pdf", ".png"):
             # By way of memory: what writes PDF does not cope with a full disk.
             buffer = io.BytesIO()
@@ -60,6 +61,19 @@ def save_figure(path: Path, grid: Grid) -> Path:
             with atomic_path(path.with_name(path.name + suffix)) as temporary:
                 temporary.write_bytes(buffer.getvalue())
     return path.with_name(path.name + ".png")
+
+
+def _lay_out(figure: Figure) -> None:
+    """Put everything in its place once: for each file it would be done anew."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    engine = figure.get_layout_engine()
+    assert engine
+    engine.execute(figure)
+    if any(axes.get_aspect() != "auto" for axes in figure.axes):
+        engine.execute(figure)  # how much room square panels leave is known only now
+    figure.set_layout_engine("none")
 
 
 def plot_figure(grid: Grid) -> Figure:
@@ -138,6 +152,8 @@ def _plot_panel(axes: Axes, panel: Panel | None, width: float) -> None:
     for axis, value in panel.references:
         line = axes.axhline if axis == "y" else axes.axvline
         line(value, color=GREY, lw=0.6, ls="--", zorder=0)
+    if panel.logarithmic:
+        axes.loglog()
     if panel.ticks:
         _set_ticks(axes, panel, width)
     if panel.limits:

@@ -16,7 +16,7 @@ from PIL import Image
 import main
 from common.factors import FACTORS
 from config import Config
-from datasets.video_clips import permutation, subsample
+from datasets.taken_frames import permutation, subsample
 from main import Outcome
 from measure.prepare import prepare
 from models.catalogue import find

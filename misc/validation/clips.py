@@ -17,7 +17,8 @@ from PIL import Image
 from datasets.batches import read_frame
 from datasets.geometry import ClipGeometry
 from datasets.synthetic import draw_video, render_at
-from datasets.video_clips import preprocess, raw_frames
+from datasets.taken_frames import raw_frames
+from datasets.video_clips import preprocess
 from datasets.video_layouts import find_videos
 from datasets.videos import check_frames
 from measure.features import LoadedNetwork

@@ -19,7 +19,8 @@ from datasets.chunks import in_batches
 from datasets.geometry import ClipGeometry
 from datasets.pair_plan import PlanRules
 from datasets.stylized_videos import StylizedVideos
-from datasets.video_clips import permutation, preprocess
+from datasets.taken_frames import permutation
+from datasets.video_clips import preprocess
 from datasets.video_layouts import find_videos
 from datasets.video_plan import Clip
 from datasets.videos import check_frames

@@ -12,7 +12,7 @@ from datasets.dataset import DataRequest
 from datasets.geometry import ClipGeometry, ClipOptions
 from datasets.pair_plan import Pair, PairPlan, PlanRules
 from datasets.stylized_videos import StylizedVideos, find
-from datasets.video_clips import raw_frames
+from datasets.taken_frames import raw_frames
 from datasets.video_plan import Clip, plan_row
 from datasets.videos import UNSTYLIZED, Video, VideoSet
 from tests.datasets.helpers import touch, touch_styles, video_set

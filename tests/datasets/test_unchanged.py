@@ -8,7 +8,7 @@ from common.factors import DYNAMIC, STATIC
 from datasets.geometry import ClipGeometry, ClipOptions
 from datasets.pair_plan import Pair, PairPlan, PlanRules
 from datasets.stylized_videos import StylizedVideos
-from datasets.video_clips import permutation
+from datasets.taken_frames import permutation
 from datasets.video_plan import Clip, plan_row
 from datasets.videos import Video
 from tests.datasets.helpers import toy, video_set

@@ -8,7 +8,7 @@ import pytest
 
 from common.factors import DYNAMIC, STATIC
 from datasets.pair_plan import PAIRINGS, Pair, PairPlan, PlanRules
-from datasets.video_clips import permutation
+from datasets.taken_frames import permutation
 from datasets.video_plan import Clip, plan_row, read_plan, sample_pairs
 from datasets.videos import UNSTYLIZED, Video
 from tests.datasets.helpers import toy, video_set

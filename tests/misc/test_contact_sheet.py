@@ -18,7 +18,7 @@ from datasets.davis import BACKWARD, FORWARD
 from datasets.flow_jitter import sample_jitters
 from datasets.flow_plan import FlowClip
 from datasets.pair_plan import Pair
-from datasets.video_clips import permutation
+from datasets.taken_frames import permutation
 from datasets.video_plan import Clip
 from measure.prepare import Run, prepare
 from misc.contact_sheet import (

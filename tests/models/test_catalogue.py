@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from common.tasks import RECOGNITION, SEGMENTATION
-from datasets.video_clips import raw_frames
+from datasets.taken_frames import raw_frames
 from models import catalogue
 from models.catalogue import by_name, find, networks, task_of
 from models.tables import resnet

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.checkpoints import CheckpointError, checkpoint_sha256, load
+from models.checkpoint_files import CheckpointError, checkpoint_sha256
+from models.checkpoints import load
 from tests.helpers import fill, tiny_network
 from tests.helpers_checkpoints import known_state, rewrite_zip, save_torch
 from tests.vos.helpers import TinyMATNet, tiny_segmenter

@@ -98,6 +98,13 @@ def test_other_lines_stand_where_they_are(kind):
         assert line.get_xdata().tolist() == [0, 1, 2]
 
 
+def test_logarithmic_axes():
+    panel = Panel("", "lines", "", "", [1, 10, 1000], [Series("main.py", [1, 5, 900])], (), None)
+    for logarithmic, scale in ((True, "log"), (False, "linear")):
+        (axes,) = plot_figure([[replace(panel, logarithmic=logarithmic)]]).axes
+        assert (axes.get_xscale(), axes.get_yscale()) == (scale, scale)
+
+
 @pytest.mark.parametrize(("stages", "capped"), [(12, True), (13, False)])
 def test_intervals_have_caps_where_bars_are_wide_enough(stages, capped):
     at = range(stages)
