@@ -19,7 +19,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from common.files import partial_prefix, read_json, why_unwritable, write_csv, write_json
+from common.files import (
+    atomic_folder,
+    make_folders,
+    partial_prefix,
+    read_json,
+    sync_folder,
+    why_unwritable,
+    write_csv,
+    write_json,
+)
 from config import Config, as_json
 from measure.run import Run
 from results.blocks import Results
@@ -141,13 +150,9 @@ def make_folder(folder: Path, run: Run, loaded: Mapping[str, Any]) -> None:
         "versions": versions,
     }
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=partial_prefix()) as name:
-            new = Path(name) / folder.name  # unlike the one above it, not private
-            new.mkdir()
+        with atomic_folder(folder) as new:
             run.plan.write(new / "plan.csv")
             write_json(new / RECORD, record)
-            new.rename(folder)
     except OSError as error:
         if folder.exists():
             raise UserError(f"{folder} was made by another run just now: start again") from None
@@ -248,7 +253,7 @@ def save_anew(place: Path, results: Results, bad_videos: Mapping[str, str]) -> S
     Raises UserError if they cannot be written.
     """
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        make_folders(place)
         with tempfile.TemporaryDirectory(dir=place, prefix=partial_prefix()) as name:
             figures = save_results(Path(name), results, bad_videos)
             written = sorted(path.name for path in Path(name).iterdir())
@@ -257,6 +262,7 @@ def save_anew(place: Path, results: Results, bad_videos: Mapping[str, str]) -> S
                 raise UserError(f"{place / folders[0]} is a folder, expected a file or nothing")
             for file in written:
                 (Path(name) / file).replace(place / file)
+            sync_folder(place)
             there = [file for file in _SOMETIMES if (place / file).is_file()]
             removed = sorted(set(there) - set(written))
             for file in removed:
