@@ -31,6 +31,7 @@ from common.files import (
 )
 from config import Config, as_json
 from measure.run import Run
+from results import study
 from results.blocks import Results
 from results.figures import plot_joint_encoding, plot_layerwise, plot_parts
 from results.store import FeatureStore
@@ -42,7 +43,7 @@ RECORD, SKIPPED = "config.json", "skipped_videos.csv"
 _PARTS = ("parts.png", "parts.pdf")
 _SOMETIMES = (SKIPPED, *_PARTS)
 # Options that do not change what a run is.
-_FREE = (
+FREE = (
     *("save_dir", "run_name", "resume", "weights_dir", "joint_encoding", "on_bad_video"),
     *("on_nan", "max_bad", "confidence", "groups"),
     *("batch_size", "way", "num_workers", "device"),
@@ -57,9 +58,8 @@ def require_free_name(config: Config) -> None:
     folder = config.save_dir / (config.run_name or "")
     if not config.run_name or not folder.exists():
         return
-    asked, there = as_json(config), _options(folder)
-    other = [k for k, v in asked.items() if k not in _FREE and there.get(k) != v]
-    if other:
+    there = recorded_options(folder)
+    if other := other_options(as_json(config), there):
         names = ", ".join(f"`{name}`" for name in other[:4])
         made = "is not that of a run of this version"
         if there:
@@ -67,7 +67,12 @@ def require_free_name(config: Config) -> None:
         raise UserError(f"{folder} exists, {made}, and is not overwritten: give another `run_name`")
 
 
-def _options(folder: Path) -> dict[str, Any]:
+def other_options(asked: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+    """The options that make the run that is asked for another one than that which is there."""
+    return [name for name in asked if name not in FREE and there.get(name) != asked[name]]
+
+
+def recorded_options(folder: Path) -> dict[str, Any]:
     """The options of the run in a folder, as this version records them; empty if there is none."""
     try:
         # Older versions sampled no pairs that are not scored.
@@ -129,6 +134,19 @@ def _is_that_of(folder: Path, run: Run) -> bool:
     # Other videos may have the same names.
     with advising_a_new_run():
         return same and not FeatureStore.changed_clip(folder / "features", run.store_rows())
+
+
+def exported(run: Run, folder: Path) -> study.Exported:
+    """What the study's files need to know of a run."""
+    return study.Exported(
+        task=run.network.task,
+        save_dir=run.config.place,
+        folder=folder,
+        seed=run.config.random_seed,
+        joint=run.config.joint_encoding,
+        record=run.record,
+        scored_plan=run.scored_plan,
+    )
 
 
 def make_folder(folder: Path, run: Run, loaded: Mapping[str, Any]) -> None:
