@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import platform
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -265,8 +265,15 @@ def require_place(folder: Path, place: Path) -> None:
         raise UserError(f"`save` {place} lies among the features of the run: give another folder")
 
 
-def save_anew(place: Path, results: Results, bad_videos: Mapping[str, str]) -> Saved:
+def save_anew(
+    place: Path,
+    results: Results,
+    bad_videos: Mapping[str, str],
+    first: Callable[[], None] | None = None,
+) -> Saved:
     """Write tables and figures, in place of those that are there: all of them, or none.
+
+    first: called when all are written, before they take their places.
 
     Raises UserError if they cannot be written.
     """
@@ -278,6 +285,8 @@ def save_anew(place: Path, results: Results, bad_videos: Mapping[str, str]) -> S
             replaced = [file for file in written if (place / file).exists()]
             if folders := [file for file in replaced if (place / file).is_dir()]:
                 raise UserError(f"{place / folders[0]} is a folder, expected a file or nothing")
+            if first:
+                first()
             for file in written:
                 (Path(name) / file).replace(place / file)
             sync_folder(place)
