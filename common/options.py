@@ -240,7 +240,7 @@ def _add_field(group: Any, field: dataclasses.Field, runs: bool) -> None:
         dest=field.name,
         type=parse,
         default=argparse.SUPPRESS,
-        help=text,
+        help=text.replace("%", "%%"),
         metavar=f"{{{','.join(choices)}}}" if choices else field.name.upper(),
         **more,
     )

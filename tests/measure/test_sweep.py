@@ -17,7 +17,7 @@ from datasets.catalogue import DATASETS
 from measure.features import LoadedNetwork
 from misc import re_estimate
 from tests import helpers_runs, helpers_vos
-from tests.helpers_runs import Forwards, as_argv, contents, options
+from tests.helpers_runs import Writes, as_argv, contents, options
 from utils import UserError
 
 data, no_network = helpers_runs.videos, helpers_runs.no_network
@@ -48,7 +48,7 @@ def table(shown: str) -> list[tuple[str, ...]]:
 @pytest.fixture
 def both(data, tmp_path) -> dict:
     """Two networks on one data set."""
-    return options(data, tmp_path, stg="4,5", batch_size=4, model=BOTH)
+    return options(data, tmp_path, stg="4,5", batch_size=4, model=BOTH, way="plain")
 
 
 class Fails:
@@ -156,9 +156,9 @@ class TestFailures:
         assert (
             f"error: demo_motion on plain, seed 1: {'' if code == 2 else 'this is a'}" in shown.err
         )
-        forwards = Forwards(monkeypatch)  # the same command again does what is left
+        writes = Writes(monkeypatch)  # the same command again does what is left
         assert run(both) == 0
-        assert forwards.sizes == [4] * 5
+        assert writes.sizes == [4] * 5
         assert [row[1] for row in table(capsys.readouterr().out)] == ["done", "was finished"]
 
     def test_networks_do_not_stay_in_memory(self, both, monkeypatch):

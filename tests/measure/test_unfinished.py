@@ -13,7 +13,7 @@ from config import Config
 from measure.prepare import prepare
 from tests import helpers_runs
 from tests.helpers_processes import forked, killed_at_call, needs_fork
-from tests.helpers_runs import Forwards, as_argv, computed, contents, options
+from tests.helpers_runs import Writes, as_argv, computed, contents, options
 from utils import UserError
 
 data, no_network = helpers_runs.videos, helpers_runs.no_network
@@ -22,7 +22,7 @@ USUAL = "demo_motion_plain_seed1"
 
 
 def chosen(data: Path, save_dir: Path, **more) -> dict:
-    return {**options(data, save_dir), "stg": "4,5", "batch_size": 4, **more}
+    return {**options(data, save_dir), "stg": "4,5", "batch_size": 4, "way": "plain", **more}
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def begun(data, tmp_path):
     def begin(**more) -> Path:
         config = Config(**chosen(data, tmp_path, **more))
         with pytest.MonkeyPatch.context() as patch:
-            Forwards(patch, interrupt_after=1)
+            Writes(patch, interrupt_after=1)
             with pytest.raises(KeyboardInterrupt) as stop:
                 main.measure(config)
         return Path(re.search(r"--resume (\S+)", "".join(stop.value.__notes__))[1])
@@ -45,9 +45,9 @@ def resume(data, tmp_path, monkeypatch):
     """A function that resumes with some options; gives the sizes of the batches computed."""
 
     def run(*argv: str, **more) -> list[int]:
-        forwards = Forwards(monkeypatch)
+        writes = Writes(monkeypatch)
         assert main.main([*as_argv(chosen(data, tmp_path, **more)), "--resume", *argv]) == 0
-        return forwards.sizes
+        return writes.sizes
 
     return run
 
@@ -91,7 +91,7 @@ def test_of_several_the_one_of_just_these_options(begun, resume, tmp_path):
 
 def test_others_may_be_given_that_change_no_number(begun, resume):
     begun()
-    assert resume("--batch_size", "16") == [16]
+    assert sum(resume("--batch_size", "16")) == 16
 
 
 def test_several_are_listed(begun, tmp_path):
