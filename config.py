@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -83,7 +84,7 @@ class Config:
 
     model: str | None = _what(
         None, str, "network: a name of --list_models, torchvision:NAME, hf:FOLDER, or "
-        "FILE.py:FUNCTION; default: that of --cfg_file, else i3d")
+        "FILE.py:FUNCTION; default: that of --cfg_file, else i3d", several=True)
     cfg_file: Path | None = _what(
         None, Path, "JSON configuration of a network and its data", task=SEGMENTATION)
     name: str | None = _what(
@@ -110,7 +111,7 @@ class Config:
 
     dataset: str | None = _videos(
         None, str, "data set; default: StylizedActivityNet, for segmentation StylizedDAVIS",
-        choices=tuple(DATASETS))
+        choices=tuple(DATASETS), several=True)
     stylized_data_dir: Path | None = _videos(
         None, Path, "folder of the stylized videos, with style_1, style_2, ... and the annotation "
         "files, or that of Stylized DAVIS", alias=("stylized_data_root",))
@@ -157,7 +158,8 @@ class Config:
         False, boolean, "compare the contents of frames when a run goes on, not their times")
 
     random_seed: int = _pairs(
-        1, integer(0, LARGEST_SEED), "seed of the pair plan, jitter and random weights")
+        1, integer(0, LARGEST_SEED), "seed of the pair plan, jitter and random weights",
+        several=True)
     pairing: str = _pairs(
         "anchored", str, "how pairs are sampled, see docs/numbers.md", choices=PAIRINGS)
     n_examples: int | None = _pairs(
@@ -193,7 +195,9 @@ class Config:
     save_dir: Path = _run(Path("dim_outputs"), Path, "parent folder of all runs")
     run_name: str | None = _run(
         None, str, "folder of this run; default: network, data set and seed")
-    resume: Path | None = _run(None, Path, "folder of a run to finish, or to estimate anew")
+    resume: Path | None = _run(
+        None, Path, "folder of a run to finish, or to estimate anew",
+        alone="without a folder: the unfinished run of these options in --save_dir")
     batch_size: int | None = _run(
         None, size_or_auto, "clips per forward; default: auto, the fastest number within memory")
     precision: str = _run(
@@ -236,6 +240,8 @@ def _parsed(field: dataclasses.Field, value: Any) -> Any:
 USUAL_MODEL = "i3d"
 # Bytes of a name that others are made of; those of files have 255 at most.
 LONGEST_NAME = 150
+# Options of which main.py takes several values, the one that changes last first.
+SWEPT = ("dataset", "random_seed", "model")
 # Options that only matter where pairs are sampled.
 SAMPLING = ("start", "pairing", "n_examples", "nreps", "app_shuffle", "m_same")
 
@@ -262,11 +268,14 @@ def load_config(argv: Sequence[str] | None = None) -> Config:
 
     Raises UserError for options that contradict each other.
     """
-    return from_given(parse(argv))
+    (given,) = combinations(parse(argv))
+    return from_given(given)
 
 
 def parse(argv: Sequence[str] | None, flags: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The options given on the command line of main.py; exits with code 2 for a bad one.
+
+    Those of `SWEPT` are tuples, and `resume` is None where it is given without a folder.
 
     flags: further options without a value, and their help; those given are True.
     """
@@ -279,8 +288,23 @@ def parse(argv: Sequence[str] | None, flags: Mapping[str, str] | None = None) ->
     )
     for name, text in (flags or {}).items():
         parser.add_argument(f"--{name}", action="store_true", default=argparse.SUPPRESS, help=text)
-    add_options(parser)
+    add_fields(parser, Config, runs=True)
     return vars(parser.parse_args(argv))
+
+
+def combinations(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The options of every run that is asked for: those that `parse` gives, with one value of each
+    of `SWEPT`.
+
+    Raises UserError for a list that is a path with a comma in it.
+    """
+    file, python, _ = ",".join(given.get("model", ())).removeprefix("hf:").partition(".py:")
+    path = f"{file}.py" if python else file
+    if "," in path and Path(path).exists():
+        raise UserError(f"`model`: commas separate networks, and {path} has one: rename it")
+    swept = [name for name in SWEPT if name in given]
+    products = itertools.product(*(given[name] for name in swept))
+    return [{**given, **dict(zip(swept, values, strict=True))} for values in products]
 
 
 def from_given(given: Mapping[str, Any]) -> Config:

@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.process import run_script
-from config import Config, from_given, parse
+from config import Config, combinations, from_given, parse
 from estimation.stage import Rules
 from measure import folder as folders
 from measure.ending import keeping
 from measure.estimates import estimate_stages
 from measure.features import Features, at_work, compute_features
 from measure.prepare import prepare
+from measure.recorded import noting_results
 from measure.request import find_network, resolved
 from measure.run import Run
+from measure.sweep import sweep
+from measure.unfinished import with_unfinished
 from results import study
 from results.blocks import Results
-from utils import as_options, counted
+from utils import UserError, as_options, counted
 
 # Options that print something instead of measuring.
 LISTS = {
@@ -44,20 +47,33 @@ class Outcome:
     exported: list[Path]
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line, measure, and print the numbers and where they are."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, measure, and print the numbers and where they are; returns the exit
+    code."""
     given = parse(argv, LISTS)
     wanted = [name for name in LISTS if given.pop(name, False)]
-    config = from_given(given)
+    first, *more = combinations(given)
+    if wanted and more:
+        raise UserError(f"`{wanted[0]}` goes with one network, data set and seed")
+    if more:
+        return sweep([first, *more], finish)
+    config = from_given(with_unfinished(first))
     if wanted:
         print_lists(wanted, config)
-        return
-    outcome = measure(config)
-    print(folders.summary(outcome.results, config.joint_encoding))
+    else:
+        finish(prepare(config))
+    return 0
+
+
+def finish(run: Run) -> Path:
+    """Measure what is prepared, and print the numbers and where they are; returns the folder."""
+    outcome = complete(run)
+    print(folders.summary(outcome.results, run.config.joint_encoding))
     print(f"tables:  {outcome.folder}")
     print(f"figures: {', '.join(map(str, outcome.figures))}")
     for path in outcome.exported:
         print(f"study:   {path}")
+    return outcome.folder
 
 
 def print_lists(wanted: Sequence[str], config: Config) -> None:
@@ -75,17 +91,13 @@ def measure(config: Config) -> Outcome:
 
     Raises UserError before the first expensive step for anything that is wrong with the request.
     """
-    run = prepare(config)
+    return complete(prepare(config))
+
+
+def complete(run: Run) -> Outcome:
+    """What a run leaves that is prepared: its videos and its pair plan are known."""
     folder = folders.find_folder(run)
-    exported = study.Exported(
-        task=run.network.task,
-        save_dir=run.config.place,
-        folder=folder,
-        seed=config.random_seed,
-        joint=config.joint_encoding,
-        record=run.record,
-        scored_plan=run.scored_plan,
-    )
+    exported = folders.exported(run, folder)
     study.require_free(exported)
     print(as_options(run.describe()), flush=True)
     with at_work(run, folder) as network:
@@ -95,8 +107,9 @@ def measure(config: Config) -> Outcome:
             print(f"left out: {left_out}, see {folder}/skipped_videos.csv")
         with keeping(run, folder):
             results = estimated(run, features)
-            figures = folders.save_results(folder, results, features.bad_videos)
-            return Outcome(folder, results, figures, study.write(exported, results))
+            with noting_results(folder, run.config):
+                figures = folders.save_results(folder, results, features.bad_videos)
+                return Outcome(folder, results, figures, study.write(exported, results))
 
 
 def estimated(run: Run, features: Features) -> Results:

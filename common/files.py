@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ import shutil
 import socket
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -51,14 +52,70 @@ def _is_abandoned(name: str) -> bool:
     return False
 
 
+# What systems say of files and folders that cannot be waited for.
+_NOT_SYNCED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until what was written to a file is on the disk, where a power cut leaves it."""
+    with path.open("r+b") as file:
+        _sync(file.fileno(), getattr(os, "fdatasync", os.fsync))
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system lets one."""
+    try:
+        opened = os.open(folder, os.O_RDONLY)
+    except OSError:  # such as Windows, or a folder that may be written to, and not read
+        return
+    try:
+        _sync(opened, os.fsync)
+    finally:
+        os.close(opened)
+
+
+def _sync(opened: int, sync: Callable[[int], None]) -> None:
+    try:
+        sync(opened)
+    except OSError as error:
+        if error.errno not in _NOT_SYNCED:
+            raise
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and those above it, unless they are there; their names are on the disk then."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in reversed(missing):
+        sync_folder(place.parent)
+
+
+@contextlib.contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """A new folder that appears at `folder` when the block ends without error, with what is in it:
+    files that are on the disk, such as `atomic_path` leaves.
+
+    Raises OSError if it cannot be made, or if there is one that is not empty.
+    """
+    make_folders(folder.parent)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=partial_prefix()) as name:
+        new = Path(name) / folder.name  # unlike the one above it, not private
+        new.mkdir()
+        yield new
+        sync_folder(new)
+        new.rename(folder)
+    sync_folder(folder.parent)
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends without error.
+    """A temporary path beside `path` that takes its place when the block ends without error. What
+    was written is on the disk before, so that no power cut leaves a part of it there.
 
     Raises WriteError if nothing can be written there.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=partial_prefix(), suffix=path.suffix
         )
@@ -69,6 +126,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
+        sync_file(temporary)
     except OSError as error:
         why = error.strerror
         if why and error.filename is None and not isinstance(error, UserError):
@@ -80,6 +138,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp makes private files
         temporary.replace(path)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

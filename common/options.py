@@ -132,6 +132,33 @@ def names(text: str) -> tuple[str, ...]:
     return parts
 
 
+def several(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """A parser of one or more distinct values, separated by commas."""
+
+    def parse_all(text: str) -> tuple[Any, ...]:
+        if "," not in text:
+            return (parse(text),)
+        values = tuple(map(parse, names(text)))
+        if len(set(values)) < len(values):
+            raise argparse.ArgumentTypeError(f"{text!r} has a value twice")
+        return values
+
+    return parse_all
+
+
+def _single(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A parser that refuses several values where main.py takes them."""
+
+    def parse_one(text: str) -> Any:
+        if "," in text:
+            raise argparse.ArgumentTypeError(
+                f"{text!r}: one value is expected here, without a comma; main.py takes several"
+            )
+        return parse(text)
+
+    return parse_one
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one message, without the usage in front of it."""
 
@@ -159,7 +186,8 @@ def option(default: Any, parse: Callable[[str], Any], text: str, **extra: Any) -
     """A field of a table of options: its default, its parser and its help.
 
     extra: choices, the words that it may be; alias, another spelling; group, under which heading
-    the help shows it; task, the networks that it is for, where it is not for all of them.
+    the help shows it; task, the networks that it is for, where it is not for all of them; several,
+    whether main.py takes a list of values; alone, what main.py's help says of it without a value.
     """
     if "choices" in extra:
         parse = one_of(extra["choices"])
@@ -171,9 +199,14 @@ def as_text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
-def add_fields(parser: argparse.ArgumentParser, table: type, only: Sequence[str] = ()) -> None:
+def add_fields(
+    parser: argparse.ArgumentParser, table: type, only: Sequence[str] = (), runs: bool = False
+) -> None:
     """Add the options of a table to a parser, under the headings of their groups: all, or those
     named in `only`.
+
+    runs: whether it is main.py's: options that may be several give a tuple then, and those that may
+    be without a value None in place of it.
 
     Those not given are left out of the parsed namespace: the defaults are in the table alone.
     """
@@ -184,11 +217,18 @@ def add_fields(parser: argparse.ArgumentParser, table: type, only: Sequence[str]
         heading = "" if only else field.metadata.get("group", "")
         if heading and heading not in groups:
             groups[heading] = parser.add_argument_group(heading)
-        _add_field(groups.get(heading, parser), field)
+        _add_field(groups.get(heading, parser), field, runs)
 
 
-def _add_field(group: Any, field: dataclasses.Field) -> None:
+def _add_field(group: Any, field: dataclasses.Field, runs: bool) -> None:
     text, task = field.metadata["help"], field.metadata.get("task")
+    parse, more = field.metadata["type"], {}
+    if field.metadata.get("several"):
+        parse = (several if runs else _single)(parse)
+        text += "; several, with commas, give as many runs" * runs
+    if runs and "alone" in field.metadata:
+        text += f"; {field.metadata['alone']}"
+        more = {"nargs": "?", "const": None}
     if task:
         text = f"{task}: {text}"
     if field.default is not None:
@@ -198,8 +238,9 @@ def _add_field(group: Any, field: dataclasses.Field) -> None:
     group.add_argument(
         *dict.fromkeys(f"--{spelling}" for spelling in (field.name, *aliases)),
         dest=field.name,
-        type=field.metadata["type"],
+        type=parse,
         default=argparse.SUPPRESS,
-        help=text,
+        help=text.replace("%", "%%"),
         metavar=f"{{{','.join(choices)}}}" if choices else field.name.upper(),
+        **more,
     )

@@ -44,16 +44,31 @@ def run_script(main: Callable[[], int | None]) -> int:
         _complain(f"\n{what}. {stop}".rstrip(), stop)
         return 128 + number
     except Exception as error:
-        if isinstance(error, UserError | OSError | UnicodeError) or is_out_of_memory(error):
-            _complain(f"error: {_in_a_sentence(error)}", error)
-            return 2
-        traceback.print_exception(error)
-        notes = error if sys.version_info < (3, 11) else None  # else they are shown already
-        _complain("error: this is a mistake in the toolkit: report it with the lines above", notes)
-        return 1
+        return report(error)
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+
+
+def report(error: Exception, of: str = "") -> int:
+    """Show an error as an entry point does that it ends; returns the exit code.
+
+    of: what it happened to.
+    """
+    where, code = f"error: {of}: " if of else "error: ", exit_code(error)
+    if code == 2:
+        _complain(f"{where}{in_a_sentence(error)}", error)
+        return code
+    traceback.print_exception(error)
+    notes = error if sys.version_info < (3, 11) else None  # else they are shown already
+    _complain(f"{where}this is a mistake in the toolkit: report it with the lines above", notes)
+    return code
+
+
+def exit_code(error: Exception) -> int:
+    """2 for an error that a user can mend, 1 for any other one."""
+    users = isinstance(error, UserError | OSError | UnicodeError) or is_out_of_memory(error)
+    return 2 if users else 1
 
 
 def _complain(text: str, error: BaseException | None = None) -> None:
@@ -62,7 +77,7 @@ def _complain(text: str, error: BaseException | None = None) -> None:
     print(as_options("\n".join([text, *notes])), file=sys.stderr)
 
 
-def _in_a_sentence(error: Exception) -> str:
+def in_a_sentence(error: Exception) -> str:
     """What an error says to a user: of one that the system raised, the path and why."""
     if isinstance(error, UserError):
         return str(error)

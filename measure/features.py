@@ -85,6 +85,8 @@ def compute_features(run: Run, folder: Path, network: LoadedNetwork | None = Non
     _require_same(run, folder)
     store = _begun_store(run, folder)
     if store and store.done.all():
+        clips = counted(len(run.rows), "clip")
+        print(f"nothing left to compute: the features of all {clips} are there", flush=True)
         return Features(store, run.bad_videos)
     network = network or load_for(run)[0]
     store = store or FeatureStore.create(

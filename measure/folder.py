@@ -12,16 +12,26 @@ import contextlib
 import itertools
 import platform
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from common.files import partial_prefix, read_json, why_unwritable, write_csv, write_json
+from common.files import (
+    atomic_folder,
+    make_folders,
+    partial_prefix,
+    read_json,
+    sync_folder,
+    why_unwritable,
+    write_csv,
+    write_json,
+)
 from config import Config, as_json
 from measure.run import Run
+from results import study
 from results.blocks import Results
 from results.figures import plot_joint_encoding, plot_layerwise, plot_parts
 from results.store import FeatureStore
@@ -33,7 +43,7 @@ RECORD, SKIPPED = "config.json", "skipped_videos.csv"
 _PARTS = ("parts.png", "parts.pdf")
 _SOMETIMES = (SKIPPED, *_PARTS)
 # Options that do not change what a run is.
-_FREE = (
+FREE = (
     *("save_dir", "run_name", "resume", "weights_dir", "joint_encoding", "on_bad_video"),
     *("on_nan", "max_bad", "confidence", "groups"),
     *("batch_size", "way", "num_workers", "device"),
@@ -48,9 +58,8 @@ def require_free_name(config: Config) -> None:
     folder = config.save_dir / (config.run_name or "")
     if not config.run_name or not folder.exists():
         return
-    asked, there = as_json(config), _options(folder)
-    other = [k for k, v in asked.items() if k not in _FREE and there.get(k) != v]
-    if other:
+    there = recorded_options(folder)
+    if other := other_options(as_json(config), there):
         names = ", ".join(f"`{name}`" for name in other[:4])
         made = "is not that of a run of this version"
         if there:
@@ -58,7 +67,12 @@ def require_free_name(config: Config) -> None:
         raise UserError(f"{folder} exists, {made}, and is not overwritten: give another `run_name`")
 
 
-def _options(folder: Path) -> dict[str, Any]:
+def other_options(asked: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+    """The options that make the run that is asked for another one than that which is there."""
+    return [name for name in asked if name not in FREE and there.get(name) != asked[name]]
+
+
+def recorded_options(folder: Path) -> dict[str, Any]:
     """The options of the run in a folder, as this version records them; empty if there is none."""
     try:
         # Older versions sampled no pairs that are not scored.
@@ -122,6 +136,19 @@ def _is_that_of(folder: Path, run: Run) -> bool:
         return same and not FeatureStore.changed_clip(folder / "features", run.store_rows())
 
 
+def exported(run: Run, folder: Path) -> study.Exported:
+    """What the study's files need to know of a run."""
+    return study.Exported(
+        task=run.network.task,
+        save_dir=run.config.place,
+        folder=folder,
+        seed=run.config.random_seed,
+        joint=run.config.joint_encoding,
+        record=run.record,
+        scored_plan=run.scored_plan,
+    )
+
+
 def make_folder(folder: Path, run: Run, loaded: Mapping[str, Any]) -> None:
     """Make the folder of a run, with its plan and its record; it appears when these are there.
 
@@ -141,13 +168,9 @@ def make_folder(folder: Path, run: Run, loaded: Mapping[str, Any]) -> None:
         "versions": versions,
     }
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=partial_prefix()) as name:
-            new = Path(name) / folder.name  # unlike the one above it, not private
-            new.mkdir()
+        with atomic_folder(folder) as new:
             run.plan.write(new / "plan.csv")
             write_json(new / RECORD, record)
-            new.rename(folder)
     except OSError as error:
         if folder.exists():
             raise UserError(f"{folder} was made by another run just now: start again") from None
@@ -242,21 +265,31 @@ def require_place(folder: Path, place: Path) -> None:
         raise UserError(f"`save` {place} lies among the features of the run: give another folder")
 
 
-def save_anew(place: Path, results: Results, bad_videos: Mapping[str, str]) -> Saved:
+def save_anew(
+    place: Path,
+    results: Results,
+    bad_videos: Mapping[str, str],
+    first: Callable[[], None] | None = None,
+) -> Saved:
     """Write tables and figures, in place of those that are there: all of them, or none.
+
+    first: called when all are written, before they take their places.
 
     Raises UserError if they cannot be written.
     """
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        make_folders(place)
         with tempfile.TemporaryDirectory(dir=place, prefix=partial_prefix()) as name:
             figures = save_results(Path(name), results, bad_videos)
             written = sorted(path.name for path in Path(name).iterdir())
             replaced = [file for file in written if (place / file).exists()]
             if folders := [file for file in replaced if (place / file).is_dir()]:
                 raise UserError(f"{place / folders[0]} is a folder, expected a file or nothing")
+            if first:
+                first()
             for file in written:
                 (Path(name) / file).replace(place / file)
+            sync_folder(place)
             there = [file for file in _SOMETIMES if (place / file).is_file()]
             removed = sorted(set(there) - set(written))
             for file in removed:

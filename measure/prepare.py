@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 from common.factors import DIFFERENT, FACTORS, scored_factors
 from common.tasks import SEGMENTATION
@@ -22,9 +24,26 @@ from measure.run import Run
 from models.network import AUTO, Network
 from utils import DataError, UserError, require_device
 
+_Made = TypeVar("_Made")
 
-def prepare(config: Config) -> Run:
+
+class Once:
+    """Things that are made once, by what they depend on."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, Any] = {}
+
+    def __call__(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
+        """What was made for a key before, or is made now."""
+        if key not in self._made:
+            self._made[key] = make()
+        return cast(_Made, self._made[key])
+
+
+def prepare(config: Config, once: Once | None = None) -> Run:
     """Resolve network, stages, videos and plan, and check the files of every planned clip.
+
+    once: what it shares with other runs: videos that are found, and plans that are checked.
 
     Raises UserError for anything that is wrong with the request or the data.
     """
@@ -39,10 +58,13 @@ def prepare(config: Config) -> Run:
     if not config.resume:
         require_writable(config)
     require_device(config.device)
-    data = find_data(config, network)
+    once = once or Once()
+    request = _request(config, network)
+    data = once((config.dataset, request), lambda: find_data(config, network))
     rules = _rules(config, network)
-    plan = _plan(config, rules, data)
-    problems = {**data.listed.problems, **data.check(plan)}
+    planned = (config.dataset, request, rules, config.pairs, config.resume)
+    plan, found = once(planned, lambda: _checked_plan(config, rules, data))
+    problems = {**data.listed.problems, **found}
     # The plan of a run that has begun stays as it is.
     stop_or_skip(problems, config.on_bad_video, begun=bool(config.resume))
     plan = plan.without(problems)
@@ -67,7 +89,11 @@ def prepare(config: Config) -> Run:
 def find_data(config: Config, network: Network) -> DataSet:
     """The videos that resolved options ask for. Raises UserError as the data set does."""
     assert config.dataset
-    request = DataRequest(
+    return DATASETS[config.dataset].find(config.dataset, _request(config, network))
+
+
+def _request(config: Config, network: Network) -> DataRequest:
+    return DataRequest(
         stylized=config.stylized_data_dir,
         styles=config.styles,
         subset=config.subset,
@@ -80,7 +106,6 @@ def find_data(config: Config, network: Network) -> DataSet:
         made_in=config.place / "synthetic_videos",
         thorough=config.thorough,
     )
-    return DATASETS[config.dataset].find(config.dataset, request)
 
 
 def _rules(config: Config, network: Network) -> PlanRules:
@@ -97,6 +122,14 @@ def _rules(config: Config, network: Network) -> PlanRules:
         parts=config.parts,
         **({"nreps": config.nreps} if config.nreps else {}),
     )
+
+
+def _checked_plan(
+    config: Config, rules: PlanRules, data: DataSet
+) -> tuple[PairPlan, dict[str, str]]:
+    """The pair plan, and what is wrong with the files of its videos, by video."""
+    plan = _plan(config, rules, data)
+    return plan, data.check(plan)
 
 
 def _plan(config: Config, rules: PlanRules, data: DataSet) -> PairPlan:

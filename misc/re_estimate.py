@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import _path
@@ -27,6 +28,7 @@ from measure.folder import note_estimation, require_place, save_anew, summary
 from measure.groups import described, read_groups
 from measure.lock import held
 from measure.pooled import estimated, require_alike, videos_of
+from measure.recorded import forget_results
 from utils import UserError, counted
 
 
@@ -59,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     bad_videos = {video: why for run in runs for video, why in run.bad_videos.items()}
     with held(folder, "`save`") if in_place else contextlib.nullcontext():
         results = estimated(runs, config, groups)
-        saved = save_anew(place, results, bad_videos)
+        first = partial(forget_results, folder) if in_place else None
+        saved = save_anew(place, results, bad_videos, first)
         if in_place:
             note_estimation(folder, config, OPTIONS)
     if bad_videos:

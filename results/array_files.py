@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +11,9 @@ from typing import BinaryIO
 import numpy as np
 
 from utils import DataError
+
+# Bytes of zeros that are written at once.
+_BLOCK = 1 << 20
 
 
 def checksum(stage: str, row: int, values: np.ndarray) -> int:
@@ -81,9 +84,11 @@ def _runs(rows: Sequence[int] | np.ndarray) -> Iterator[tuple[int, int]]:
 
 
 def write_zeros(path: Path, shape: tuple[int, int]) -> None:
-    """A .npy file of float32 zeros with its space reserved, so that a full disk fails here."""
-    array = np.lib.format.open_memmap(path, mode="w+", dtype="<f4", shape=shape)
-    del array
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    """A .npy file of float32 zeros, all of them written: a full disk fails here, and rows that are
+    put in their place are on the disk as soon as their bytes are, without a note of where."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    size, block = 4 * math.prod(shape), bytes(_BLOCK)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, size, _BLOCK):
+            file.write(block[: size - start])

@@ -9,7 +9,6 @@ clip whose features are not those that were written, whatever damaged them, is o
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,15 @@ from urllib.parse import quote
 
 import numpy as np
 
-from common.files import atomic_path, partial_prefix, read_csv, read_json, write_csv, write_json
+from common.files import (
+    atomic_folder,
+    atomic_path,
+    read_csv,
+    read_json,
+    sync_file,
+    write_csv,
+    write_json,
+)
 from common.parts import in_words
 from estimation.estimator import require_finite
 from results.array_files import checksum, open_array, read_rows, write_rows, write_zeros
@@ -69,13 +76,10 @@ class FeatureStore:
         The folder appears when it is complete. A column `files`, which stands for the files that a
         clip was read from, is no part of what the clip is called in messages.
         """
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=partial_prefix()) as name:
-            new = Path(name) / folder.name
+        with atomic_folder(folder) as new:
             write_csv(new / CLIPS, rows)
-            np.save(new / CHECKSUMS, np.full((len(rows), len(stages)), _TO_DO, dtype=np.int64))
+            _save(new / CHECKSUMS, np.full((len(rows), len(stages)), _TO_DO, dtype=np.int64))
             write_json(new / IDENTITY, dict(identity))
-            new.rename(folder)
         return cls(folder, stages, _labels(rows))
 
     @classmethod
@@ -194,21 +198,29 @@ class FeatureStore:
                     f"stage {stage}: {len(features[stage])} features for {len(rows)} clips"
                 )
             require_finite(features[stage], stage, [self.clips[row] for row in rows])
+        paths = []
         for column, stage in enumerate(self.stages):
             values = np.ascontiguousarray(features[stage], dtype="<f4")
-            path = self._prepared(stage, values.shape[1])
-            write_rows(path, rows, values)
+            paths.append(self._prepared(stage, values.shape[1]))
+            write_rows(paths[-1], rows, values)
             self._sums[rows, column] = [
                 checksum(stage, row, value) for row, value in zip(rows, values, strict=True)
             ]
             self._sound.discard(stage)
-        # Last: a clip is done when all of it is there.
-        write_rows(self.folder / CHECKSUMS, rows, self._sums[rows])
+        for path in paths:  # after all are written: most disks have little left to do for the rest
+            sync_file(path)
+        # Last: a clip is done when all of it is there, whatever happens to the power.
+        self._mark(rows)
 
     def forget(self, rows: Sequence[int]) -> None:
         """Clips of some rows are to be computed again."""
         self._sums[rows] = _TO_DO
+        self._mark(rows)
+
+    def _mark(self, rows: Sequence[int]) -> None:
+        """Record which clips of some rows are computed, on the disk."""
         write_rows(self.folder / CHECKSUMS, rows, self._sums[rows])
+        sync_file(self.folder / CHECKSUMS)
 
     def reader(self, stage: str) -> Callable[[np.ndarray], np.ndarray]:
         """Rows to features of a stage, float32 [rows, C], which are read when they are asked for.
@@ -256,8 +268,7 @@ class FeatureStore:
         found = open_array(path)
         if found is None or not found.flags.c_contiguous or not np.array_equal(found, self._sums):
             del found  # a file that is mapped cannot be replaced everywhere
-            with atomic_path(path) as temporary:
-                np.save(temporary, self._sums)
+            _save(path, self._sums)
             (self.folder / _DONE).unlink(missing_ok=True)
 
     def _damaged(self, stage: str) -> np.ndarray:
@@ -296,6 +307,11 @@ class FeatureStore:
             with atomic_path(path) as temporary:
                 write_zeros(temporary, shape)
         return path
+
+
+def _save(path: Path, sums: np.ndarray) -> None:
+    with atomic_path(path) as temporary:
+        np.save(temporary, sums)
 
 
 def _is_sound(array: np.ndarray | None) -> TypeGuard[np.ndarray]:

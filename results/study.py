@@ -73,6 +73,11 @@ class Exported:
         stages = self.record["stages"] if self.joint else []
         return [self.joint_folder / f"{stage}.npz" for stage in stages]
 
+    @property
+    def beside(self) -> list[Path]:
+        """The files that are written beside the folders of runs."""
+        return [self.final, *self.joint_files] if self.task == SEGMENTATION else []
+
 
 def require_free(run: Exported) -> None:
     """Raise UserError, before anything is computed, where a file beside the folders of runs is that
@@ -142,7 +147,7 @@ def _require_own_seed(run: Exported) -> None:
 
 
 def _require_its_run(run: Exported) -> None:
-    present = [path for path in (run.final, *run.joint_files) if path.exists()]
+    present = [path for path in run.beside if path.exists()]
     if present and not run.folder.exists() and not _has_same_scores(run):
         raise UserError(
             f"{present[0]} exists without its run in {run.folder}, and is not "

@@ -24,12 +24,15 @@ _DIGITS = 3
 _COARSE = 3.5
 
 
+# The tables of a run, with all numbers in the last one.
+TABLES = ("layerwise.csv", "units.csv", "joint_encoding.csv", "estimates.csv")
+
+
 def write_tables(folder: Path, results: Results) -> None:
-    """Write layerwise.csv, units.csv, joint_encoding.csv, and estimates.csv with all numbers."""
-    write_columns(folder / "layerwise.csv", layerwise_columns(results))
-    write_columns(folder / "units.csv", unit_columns(results))
-    write_columns(folder / "joint_encoding.csv", joint_columns(results))
-    write_columns(folder / "estimates.csv", estimate_columns(results))
+    """Write the tables."""
+    columns = (layerwise_columns, unit_columns, joint_columns, estimate_columns)
+    for name, of_results in zip(TABLES, columns, strict=True):
+        write_columns(folder / name, of_results(results))
 
 
 def write_columns(path: Path, groups: Iterator[Columns]) -> None:

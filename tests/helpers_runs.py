@@ -13,6 +13,7 @@ from measure.features import at_work, compute_features
 from measure.folder import find_folder
 from measure.loaded import LoadedNetwork
 from measure.run import Run
+from results.store import FeatureStore
 from tests.datasets.helpers import noise, write_frames
 from tests.helpers import stored
 
@@ -122,6 +123,22 @@ class Forwards:
             return original(network, inputs)
 
         monkeypatch.setattr(LoadedNetwork, "features", features)
+
+
+class Writes:
+    """Stands before the writing of features: counts rows, interrupts after some batches."""
+
+    def __init__(self, monkeypatch, interrupt_after: int | None = None):
+        self.sizes: list[int] = []
+        original = FeatureStore.write
+
+        def write(store, rows, features):
+            if len(self.sizes) == interrupt_after:
+                raise KeyboardInterrupt
+            self.sizes.append(len(rows))
+            original(store, rows, features)
+
+        monkeypatch.setattr(FeatureStore, "write", write)
 
 
 @pytest.fixture
