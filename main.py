@@ -11,10 +11,14 @@ from common.process import run_script
 from config import Config, from_given, parse
 from estimation.stage import Rules
 from measure import folder as folders
+from measure.assist import assist
 from measure.ending import keeping
 from measure.estimates import estimate_stages
 from measure.features import Features, at_work, compute_features
 from measure.prepare import prepare
+from measure.ranks.joining import joined
+from measure.ranks.team import Team
+from measure.ranks.work import PREPARED, digests
 from measure.request import find_network, resolved
 from measure.run import Run
 from results import study
@@ -44,15 +48,24 @@ class Outcome:
     exported: list[Path]
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line, measure, and print the numbers and where they are."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, measure, and print the numbers and where they are; returns the exit
+    code."""
     given = parse(argv, LISTS)
     wanted = [name for name in LISTS if given.pop(name, False)]
     config = from_given(given)
     if wanted:
         print_lists(wanted, config)
-        return
-    outcome = measure(config)
+        return 0
+    with joined() as team:
+        if not team.leads:
+            return assist(config, team)
+        report(measure(config, team), config)
+        return 0
+
+
+def report(outcome: Outcome, config: Config) -> None:
+    """Print the numbers of a run, and where they are."""
     print(folders.summary(outcome.results, config.joint_encoding))
     print(f"tables:  {outcome.folder}")
     print(f"figures: {', '.join(map(str, outcome.figures))}")
@@ -70,11 +83,19 @@ def print_lists(wanted: Sequence[str], config: Config) -> None:
         print(as_options(listing.stages_table(find_network(resolved(config)))))
 
 
-def measure(config: Config) -> Outcome:
+def measure(config: Config, team: Team | None = None) -> Outcome:
     """One run: videos -> pair plan -> features of its distinct clips -> estimates -> results.
+
+    team: of the processes that share the clips, of which this is the first (the others call
+        `measure.assist.assist`); alone by default.
 
     Raises UserError before the first expensive step for anything that is wrong with the request.
     """
+    with (team or Team()).leading() as own:
+        return _measured(config, own)
+
+
+def _measured(config: Config, team: Team) -> Outcome:
     run = prepare(config)
     folder = folders.find_folder(run)
     exported = study.Exported(
@@ -88,8 +109,9 @@ def measure(config: Config) -> Outcome:
     )
     study.require_free(exported)
     print(as_options(run.describe()), flush=True)
+    team.give(PREPARED, digests(run.agreed))
     with at_work(run, folder) as network:
-        features = compute_features(run, folder, network)
+        features = compute_features(run, folder, network, team)
         if features.bad_videos:
             left_out = counted(len(features.bad_videos), "video")
             print(f"left out: {left_out}, see {folder}/skipped_videos.csv")
