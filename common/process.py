@@ -45,7 +45,7 @@ def run_script(main: Callable[[], int | None]) -> int:
         return 128 + number
     except Exception as error:
         if isinstance(error, UserError | OSError | UnicodeError) or is_out_of_memory(error):
-            _complain(f"error: {_in_a_sentence(error)}", error)
+            _complain(f"error: {in_a_sentence(error)}", error)
             return 2
         traceback.print_exception(error)
         notes = error if sys.version_info < (3, 11) else None  # else they are shown already
@@ -62,7 +62,7 @@ def _complain(text: str, error: BaseException | None = None) -> None:
     print(as_options("\n".join([text, *notes])), file=sys.stderr)
 
 
-def _in_a_sentence(error: Exception) -> str:
+def in_a_sentence(error: Exception) -> str:
     """What an error says to a user: of one that the system raised, the path and why."""
     if isinstance(error, UserError):
         return str(error)
