@@ -5,16 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from common.process import run_script
-from config import Config, combinations, from_given, parse
+from config import Config, as_json, combinations, from_given, parse
 from estimation.stage import Rules
 from measure import folder as folders
+from measure.assist import assist
 from measure.ending import keeping
 from measure.estimates import estimate_stages
 from measure.features import Features, at_work, compute_features
 from measure.prepare import prepare
+from measure.ranks.joining import joined
+from measure.ranks.team import Team
+from measure.ranks.work import PREPARED, digests
 from measure.recorded import noting_results
 from measure.request import find_network, resolved
 from measure.run import Run
@@ -39,12 +44,14 @@ class Outcome:
     results: its estimates.
     figures: paths of its figures.
     exported: paths of the files that the study's code would have written.
+    joint: whether the joint-encoding classes are to be shown.
     """
 
     folder: Path
     results: Results
     figures: list[Path]
     exported: list[Path]
+    joint: bool = False
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,20 +62,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     first, *more = combinations(given)
     if wanted and more:
         raise UserError(f"`{wanted[0]}` goes with one network, data set and seed")
-    if more:
-        return sweep([first, *more], finish)
-    config = from_given(with_unfinished(first))
     if wanted:
-        print_lists(wanted, config)
-    else:
-        finish(prepare(config))
-    return 0
+        print_lists(wanted, from_given(first))
+        return 0
+    with joined() as team:
+        if not team.leads:
+            return assist(team)
+        with team.until_over():
+            if more:
+                return sweep([first, *more], partial(finish, team=team))
+            with team.leading() as own:
+                report(complete(prepare(from_given(with_unfinished(first))), own))
+            return 0
 
 
-def finish(run: Run) -> Path:
+def finish(run: Run, team: Team) -> Path:
     """Measure what is prepared, and print the numbers and where they are; returns the folder."""
-    outcome = complete(run)
-    print(folders.summary(outcome.results, run.config.joint_encoding))
+    with team.leading() as own:
+        return report(complete(run, own))
+
+
+def report(outcome: Outcome) -> Path:
+    """Print the numbers of a run, and where they are; returns its folder."""
+    print(folders.summary(outcome.results, outcome.joint))
     print(f"tables:  {outcome.folder}")
     print(f"figures: {', '.join(map(str, outcome.figures))}")
     for path in outcome.exported:
@@ -94,14 +110,20 @@ def measure(config: Config) -> Outcome:
     return complete(prepare(config))
 
 
-def complete(run: Run) -> Outcome:
-    """What a run leaves that is prepared: its videos and its pair plan are known."""
+def complete(run: Run, team: Team | None = None) -> Outcome:
+    """What a run leaves that is prepared: its videos and its pair plan are known.
+
+    team: of the processes that share the clips, of which this is the first (the others call
+        `measure.assist.assist`); alone by default.
+    """
+    team = team or Team()
     folder = folders.find_folder(run)
     exported = folders.exported(run, folder)
     study.require_free(exported)
     print(as_options(run.describe()), flush=True)
+    team.give(PREPARED, {"options": as_json(run.config), "digests": digests(run.agreed)})
     with at_work(run, folder) as network:
-        features = compute_features(run, folder, network)
+        features = compute_features(run, folder, network, team)
         if features.bad_videos:
             left_out = counted(len(features.bad_videos), "video")
             print(f"left out: {left_out}, see {folder}/skipped_videos.csv")
@@ -109,7 +131,8 @@ def complete(run: Run) -> Outcome:
             results = estimated(run, features)
             with noting_results(folder, run.config):
                 figures = folders.save_results(folder, results, features.bad_videos)
-                return Outcome(folder, results, figures, study.write(exported, results))
+                written = study.write(exported, results)
+                return Outcome(folder, results, figures, written, run.config.joint_encoding)
 
 
 def estimated(run: Run, features: Features) -> Results:

@@ -79,6 +79,9 @@ def require_device(text: str | None) -> None:
 def resolve_device(text: str | None) -> torch.device:
     """The device for `device`: cpu, cuda, cuda:1, mps, an integer (that GPU), or the best.
 
+    "cuda", and the best where there are GPUs, is this process's own GPU, if torchrun has started
+    several on this machine.
+
     Convolutions on a GPU are set to full float32, so that features do not depend on the device
     beyond rounding. Raises UserError for a device that this machine does not have.
     """
@@ -88,6 +91,10 @@ def resolve_device(text: str | None) -> torch.device:
     torch.backends.cudnn.allow_tf32 = False
     gpus = torch.cuda.device_count()
     has_mps = torch.backends.mps.is_available()
+    own = int(os.environ.get("LOCAL_RANK", "0")) % gpus if gpus else 0
+    if own and text in (None, "cuda"):
+        torch.cuda.set_device(own)  # where memory is pinned, too
+        return torch.device(f"cuda:{own}")
     if text is None:
         return torch.device("cuda" if gpus else "mps" if has_mps else "cpu")
     present = ["cpu", *(f"cuda:{i}" for i in range(gpus)), *(["mps"] if has_mps else [])]
@@ -140,10 +147,12 @@ def progress(
     total: int | None = None,
     done: int = 0,
     delay: float = 0.0,
+    shown: bool = True,
 ):
     """`items` with a progress bar (rate and time left) on a terminal; piped, a line a minute.
 
     delay: seconds until the bar is shown.
+    shown: whether it is at all.
     """
     from tqdm import tqdm
 
@@ -160,6 +169,7 @@ def progress(
         total=total,
         initial=done,
         miniters=1,
+        disable=not shown,
         ascii=piped,
         ncols=80 if piped else None,
         file=_Lines() if piped else None,
