@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from datasets.synthetic import STYLES, draw_video, render_at
-from datasets.video_clips import preprocess, subsample
+from datasets.taken_frames import subsample
+from datasets.video_clips import preprocess
 from misc import demo, make_synthetic, train_demo
 from misc.train_demo import TASKS, accuracy, draw_batch, main, target, train
 from models.catalogue import find
@@ -52,7 +53,7 @@ def test_clip_is_its_video_in_the_style_of_its_class_from_some_start(number):
         assert sorted(classes.tolist()) == [0] * 7 + [1]
         video, style = draw_video(5, 8 * number + i), list(STYLES)[int(classes.argmax())]
         # 8 frames of a window of 16, which lies anywhere in 24.
-        shown = [start + subsample(16, 8).numpy() for start in range(9)]
+        shown = [start + subsample(16, 8) for start in range(9)]
         rendered = (render_at(video, style, times, 64) for times in shown)
         inputs = [preprocess(torch.from_numpy(frames), network.clip) for frames in rendered]
         assert sum(bool((clip - x).abs().max() < 1e-3) for x in inputs) == 1
