@@ -210,7 +210,7 @@ class _Trials:
         self.network, self.inputs, self.precision = network, inputs, precision
         before = peak_memory()
         self.plain, self.seconds = _timed(network.plain, inputs)
-        self.bytes = max(peak_memory() - before, 1) // len(inputs[0])
+        self.bytes = max((peak_memory() - before) // len(inputs[0]), 1)
 
     @property
     def most(self) -> int:

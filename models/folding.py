@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -15,10 +15,10 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def norms_after_convolutions(
-    module: nn.Module, inputs: Sequence[Tensor], kept: Collection[str] = ()
+    module: nn.Module, forward: Callable[[], Any], kept: Collection[str] = ()
 ) -> list[tuple[str, str]]:
-    """Paths of convolutions, and of the batch norms that take what these return, as one forward of
-    `inputs` shows them; without those in `kept`, and without modules that run more than once.
+    """Paths of convolutions, and of the batch norms that take what these return, as one `forward`
+    shows them; without those in `kept`, and without modules that run more than once.
 
     What else takes a convolution's output is not seen.
     """
@@ -49,7 +49,7 @@ def norms_after_convolutions(
             elif type(part) in _NORMS and _has_statistics(part):
                 handles.append(part.register_forward_pre_hook(normed(name)))
         with torch.inference_mode():
-            module(*inputs)
+            forward()
     finally:
         for handle in handles:
             handle.remove()

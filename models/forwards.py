@@ -55,14 +55,14 @@ def forward_in(way: Way, network: Staged, inputs: Sequence[Tensor]) -> Forward:
     if way.is_plain:
         return network.plain
     module = copy.deepcopy(network.module)
+    own = Staged(module, network.points, network.rule)
     if way.folded:
-        kept = {point.module for own in network.points.values() for point in own}
-        fold(module, norms_after_convolutions(module, inputs, kept))
+        kept = {point.module for points in network.points.values() for point in points}
+        fold(module, norms_after_convolutions(module, lambda: own.plain(inputs), kept))
     if way.channels_last:
         _to_channels_last(module)
     if way.precision != FP32:
         _to_precision(module, DTYPES[way.precision])
-    own = Staged(module, network.points, network.rule)
     forward = _prepared(own.plain, way, inputs[0].device.type)
     if not (way.pruned or way.compiled):
         return forward
