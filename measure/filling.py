@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from datasets.batches import BadVideo, Batch
 
 
+# Batches of which a clip is compared with the plain way, beside the first ones and the last one.
+_COMPARED = (10, 100, 1000, 10_000)
+
+
 class FeatureNetwork(Protocol):
     """What gives features; `measure.features.LoadedNetwork` says what its methods do."""
 
@@ -30,6 +34,11 @@ class FeatureNetwork(Protocol):
 
     def require_steady(self, inputs: Sequence[Tensor], features: Mapping[str, np.ndarray]) -> None:
         """Raise UserError if a clip has other features than these by itself, or each time."""
+
+    def require_as_plain(
+        self, inputs: Sequence[Tensor], features: Mapping[str, np.ndarray]
+    ) -> None:
+        """Raise UserError if the last clip has other features than the network's modules give."""
 
 
 class Sink(Protocol):
@@ -109,6 +118,8 @@ class _Filling:
     findings: Findings
     written: list[int] = field(default_factory=list)
     witness: Witness | None = None
+    latest: Witness | None = None
+    batches: int = 0
 
     @property
     def unreadable(self) -> dict[str, str]:
@@ -148,6 +159,8 @@ class _Filling:
         """Check the network again, once all batches are taken. Raises UserError as it does."""
         if self.witness:
             self.network.require_steady(self.witness.inputs, self.witness.features)
+        if self.latest:
+            self.network.require_as_plain(self.latest.inputs, self.latest.features)
 
     def left_out(self) -> dict[str, str]:
         """The videos left out, and why, once all processes have ended."""
@@ -175,6 +188,10 @@ class _Filling:
         if self.witness is None:
             self.network.require_steady(batch.inputs, features)
             self.witness = Witness.among(batch.inputs, features)
+        self.latest = Witness.among(batch.inputs, features, last=True)
+        self.batches += 1
+        if self.batches in _COMPARED:
+            self.network.require_as_plain(batch.inputs, features)
         bad = clips_not_finite(features, len(batch.clips))
         if bad and not self.policy.nan:
             place, why = next(iter(bad.items()))

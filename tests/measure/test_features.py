@@ -14,7 +14,7 @@ from datasets.videos import MOST_SHOWN
 from measure.filling import fill_store
 from measure.left_out import Policy
 from measure.loaded import LoadedNetwork
-from measure.steady import require_steady
+from measure.steady import Unsteady, require_steady
 from models.network import HookPoint
 from results.store import FeatureStore
 from tests.helpers import assert_close, stored
@@ -40,6 +40,9 @@ class Doubler:
 
     def require_steady(self, inputs, features):
         require_steady(self.features, inputs, features)
+
+    def require_as_plain(self, inputs, features):
+        """Its features are the plain ones."""
 
 
 def batch(*rows: int, scale: float = 1.0) -> Batch:
@@ -132,6 +135,25 @@ class TestFillStore:
         with pytest.raises(UserError, match="out of memory"):
             fill_store(store, Short(), iter([batch(0, 1), batch(2)]), ROWS, STOP)
         assert store.done.sum() == 3
+
+    def test_later_batches_and_the_last_are_compared_with_the_plain_way(self, tmp_path):
+        compared = []
+
+        class Fast(Doubler):
+            def require_as_plain(self, inputs, features):
+                compared.append(int(inputs[0][-1]))
+                if len(compared) == 2:
+                    raise Unsteady("other features")
+
+        rows = {Clip(str(i), "1", 0): (i,) for i in range(13)}
+        store = FeatureStore.create(
+            tmp_path / "s", ("1", "2"), [{"clip": str(c)} for c in rows], {}
+        )
+        batches = (Batch([c], [torch.full((1, 1), float(r))]) for c, (r,) in rows.items())
+        with pytest.raises(UserError, match="other features"):
+            fill_store(store, Fast(), batches, rows, STOP)
+        assert compared == [9, 12]
+        assert not store.done.any()  # nothing that may be wrong is kept
 
     def test_nan_stops_with_stage_unit_and_clip_and_nothing_of_its_batch_is_stored(self, tmp_path):
         store = new_store(tmp_path)
