@@ -11,10 +11,14 @@ from common.process import run_script
 from config import Config, combinations, from_given, parse
 from estimation.stage import Rules
 from measure import folder as folders
+from measure.assist import assist
 from measure.ending import keeping
 from measure.estimates import estimate_stages
 from measure.features import Features, at_work, compute_features
 from measure.prepare import prepare
+from measure.ranks.joining import joined
+from measure.ranks.team import Team
+from measure.ranks.work import PREPARED, digests
 from measure.recorded import noting_results
 from measure.request import find_network, resolved
 from measure.run import Run
@@ -65,9 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def finish(run: Run) -> Path:
+def finish(run: Run, team: Team) -> Path:
     """Measure what is prepared, and print the numbers and where they are; returns the folder."""
-    outcome = complete(run)
+    outcome = complete(run, team)
     print(folders.summary(outcome.results, run.config.joint_encoding))
     print(f"tables:  {outcome.folder}")
     print(f"figures: {', '.join(map(str, outcome.figures))}")
@@ -86,22 +90,31 @@ def print_lists(wanted: Sequence[str], config: Config) -> None:
         print(as_options(listing.stages_table(find_network(resolved(config)))))
 
 
-def measure(config: Config) -> Outcome:
+def measure(config: Config, team: Team | None = None) -> Outcome:
     """One run: videos -> pair plan -> features of its distinct clips -> estimates -> results.
+
+    team: of the processes that share the clips, of which this is the first (the others call
+        `measure.assist.assist`); alone by default.
 
     Raises UserError before the first expensive step for anything that is wrong with the request.
     """
-    return complete(prepare(config))
+    return complete(prepare(config), team or Team())
 
 
-def complete(run: Run) -> Outcome:
+def complete(run: Run, team: Team) -> Outcome:
     """What a run leaves that is prepared: its videos and its pair plan are known."""
+    with team.leading() as own:
+        return _completed(run, own)
+
+
+def _completed(run: Run, team: Team) -> Outcome:
     folder = folders.find_folder(run)
     exported = folders.exported(run, folder)
     study.require_free(exported)
     print(as_options(run.describe()), flush=True)
+    team.give(PREPARED, digests(run.agreed))
     with at_work(run, folder) as network:
-        features = compute_features(run, folder, network)
+        features = compute_features(run, folder, network, team)
         if features.bad_videos:
             left_out = counted(len(features.bad_videos), "video")
             print(f"left out: {left_out}, see {folder}/skipped_videos.csv")

@@ -140,10 +140,12 @@ def progress(
     total: int | None = None,
     done: int = 0,
     delay: float = 0.0,
+    shown: bool = True,
 ):
     """`items` with a progress bar (rate and time left) on a terminal; piped, a line a minute.
 
     delay: seconds until the bar is shown.
+    shown: whether it is at all.
     """
     from tqdm import tqdm
 
@@ -160,6 +162,7 @@ def progress(
         total=total,
         initial=done,
         miniters=1,
+        disable=not shown,
         ascii=piped,
         ncols=80 if piped else None,
         file=_Lines() if piped else None,

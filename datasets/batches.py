@@ -33,10 +33,12 @@ class BadVideo:
 
     video: its name.
     reason: path of the frame, and what is wrong with it.
+    clip: the first one that shows it, of those that are read together.
     """
 
     video: str
     reason: str
+    clip: Any
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class _Reading:
             return self.reader.read(group, self.raw)
         # Returned, not raised: they are dealt with where the batches are used, in one process.
         except FrameError as error:
-            return BadVideo(group[0].video, str(error))
+            return BadVideo(group[0].video, str(error), group[0])
         except UserError as error:
             return error
 

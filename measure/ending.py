@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from measure.ranks.journal import rows_in
 from measure.run import Run
 from results.store import FeatureStore
 from utils import UserError, add_note
@@ -36,7 +37,8 @@ def _note(error: BaseException, run: Run, folder: Path) -> None:
     with contextlib.suppress(UserError, OSError):  # the error itself matters more
         if not folder.exists():
             return
-        done = FeatureStore.n_done(folder / "features") // run.geometry.rows
+        features = folder / "features"
+        done = (FeatureStore.n_done(features) + rows_in(features)) // run.geometry.rows
         own = " (a network that has changed needs a new run)" if run.network.modules else ""
         add_note(
             error,

@@ -13,7 +13,7 @@ from common.parts import in_words
 from config import as_json
 from datasets.chunks import to_do
 from measure.ending import keeping
-from measure.filling import fill_store
+from measure.filling import Sink, fill_store
 from measure.folder import (
     RECORD,
     advising_a_new_run,
@@ -25,12 +25,15 @@ from measure.folder import (
 )
 from measure.loaded import LoadedNetwork, load_network
 from measure.lock import held
+from measure.ranks.journal import journals, merge
+from measure.ranks.team import Team
+from measure.ranks.work import FINISHED, NOTHING, WORK, Work
 from measure.run import Run
-from measure.speed import decide, taken
+from measure.speed import Decision, decide, taken
 from measure.waiting import Waiting
 from models.network import BUILT
 from results.store import FeatureStore
-from utils import UserError, counted
+from utils import DataError, UserError, counted
 
 
 def load_for(run: Run) -> tuple[LoadedNetwork, dict[str, Any]]:
@@ -73,18 +76,23 @@ def at_work(run: Run, folder: Path) -> Iterator[LoadedNetwork | None]:
         yield network
 
 
-def compute_features(run: Run, folder: Path, network: LoadedNetwork | None = None) -> Features:
+def compute_features(
+    run: Run, folder: Path, network: LoadedNetwork | None = None, team: Team | None = None
+) -> Features:
     """The features of every clip of a run, kept in its folder.
 
     network: of the run, if it is loaded already; else it is only if a clip is left to compute.
+    team: of the processes that compute them, of which this is the first; alone by default.
 
     Clips whose features were damaged since are computed again.
 
     Raises UserError if the folder holds features of another run.
     """
+    team = team or Team()
     _require_same(run, folder)
     store = _begun_store(run, folder)
     if store and store.done.all():
+        team.give(WORK, NOTHING)
         clips = counted(len(run.rows), "clip")
         print(f"nothing left to compute: the features of all {clips} are there", flush=True)
         return Features(store, run.bad_videos)
@@ -93,15 +101,37 @@ def compute_features(run: Run, folder: Path, network: LoadedNetwork | None = Non
         folder / "features", run.stages, run.store_rows(), run.identity
     )
     with keeping(run, folder):
-        return Features(store, {**run.bad_videos, **_fill(run, folder, store, network)})
+        way = _decided(run, folder, store, network)
+        team.give(WORK, Work(folder, store.done, way.record).as_json())
+        left_out = fill(run, store, network, way, team)
+        merge(store, map(Path, team.posted(FINISHED)))
+        _require_all(run, store, left_out)
+        return Features(store, {**run.bad_videos, **left_out})
+
+
+def _require_all(run: Run, store: FeatureStore, left_out: Mapping[str, str]) -> None:
+    """Raise DataError if features of other videos than those left out are missing."""
+    done = store.done
+    wanted = (rows for clip, rows in run.rows.items() if clip.video not in left_out)
+    if missing := sum(not done[list(rows)].all() for rows in wanted):
+        raise DataError(
+            f"the features of {counted(missing, 'clip')} that other processes have computed cannot "
+            f"be read in {store.folder}: do all machines see that folder? Start again"
+        )
 
 
 def _begun_store(run: Run, folder: Path) -> FeatureStore | None:
     """The feature store of a run that has begun. Raises UserError if it is of other videos."""
-    if not (folder / "features").exists():
+    features = folder / "features"
+    if not features.exists():
         return None
+    left = journals(features)
+    if left:
+        with contextlib.suppress(DataError):  # of which is told below
+            merge(FeatureStore.read(features, run.stages), left)
     with advising_a_new_run():
-        store = FeatureStore.resume(folder / "features", run.stages, run.store_rows(), run.identity)
+        store = FeatureStore.resume(features, run.stages, run.store_rows(), run.identity)
+    merge(store, left)
     if store.damaged:
         clips = counted(store.damaged // run.geometry.rows or 1, "clip")
         print(f"damaged: the features of {clips}, which are computed again", flush=True)
@@ -110,20 +140,36 @@ def _begun_store(run: Run, folder: Path) -> FeatureStore | None:
     return store
 
 
-def _fill(run: Run, folder: Path, store: FeatureStore, network: LoadedNetwork) -> dict[str, str]:
-    """Compute what a store lacks; returns the videos that were left out, and why."""
-    recorded = store.done
-    done = {clip for clip, rows in run.rows.items() if recorded[list(rows)].all()}
+def _decided(run: Run, folder: Path, store: FeatureStore, network: LoadedNetwork) -> Decision:
+    """How the rest of a run's features is computed, which its record says from then on."""
+    done = len(_done(run, store))
     if done:
-        print(f"resuming: {len(done)} of {len(run.rows)} clips are done", flush=True)
-    way = decide(run, network, len(run.rows) - len(done), recorded_way(folder) if done else None)
+        print(f"resuming: {done} of {len(run.rows)} clips are done", flush=True)
+    way = decide(run, network, len(run.rows) - done, recorded_way(folder) if done else None)
     note_way(folder, way.record)
+    return way
+
+
+def _done(run: Run, store: Sink) -> set[Any]:
+    """The clips of a run that are computed."""
+    recorded = store.done
+    return {clip for clip, rows in run.rows.items() if recorded[list(rows)].all()}
+
+
+def fill(
+    run: Run, store: Sink, network: LoadedNetwork, way: Decision, team: Team
+) -> dict[str, str]:
+    """Compute what a store lacks, with the other processes of a team; returns the videos that were
+    left out, and why.
+
+    Every process of the team calls this, with what the first one knows to be done.
+    """
     run, network = taken(run, network, way)
-    chunks = to_do(run.chunks, done.__contains__)
+    chunks = team.take(to_do(run.chunks, _done(run, store).__contains__))
     batches = run.batches(chunks, network.device)
     waiting = Waiting(run.config.num_workers)
     with contextlib.closing(batches):
-        return fill_store(store, network, batches, run.rows, run.policy, waiting)
+        return fill_store(store, network, batches, run.rows, run.policy, waiting, team)
 
 
 def _require_same(run: Run, folder: Path) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 
 from datasets.videos import MOST_SHOWN
 from measure.left_out import Policy, clips_not_finite
+from measure.ranks.findings import NOT_FINITE, UNREADABLE, Findings
+from measure.ranks.team import Team
 from measure.steady import Unsteady, Witness
 from measure.waiting import Waiting
-from results.store import FeatureStore
 from utils import DataError, as_options, progress
 
 if TYPE_CHECKING:
@@ -31,18 +32,34 @@ class FeatureNetwork(Protocol):
         """Raise UserError if a clip has other features than these by itself, or each time."""
 
 
+class Sink(Protocol):
+    """Where features go: the feature store, or a journal (`measure.ranks.journal`)."""
+
+    @property
+    def done(self) -> np.ndarray:
+        """Which rows are computed, bool [rows]."""
+
+    def write(self, rows: Sequence[int], features: Mapping[str, np.ndarray]) -> None:
+        """Keep the features of some rows, [rows, C] per stage."""
+
+    def forget(self, rows: Sequence[int]) -> None:
+        """Some rows are to be computed again."""
+
+
 def fill_store(
-    store: FeatureStore,
+    store: Sink,
     network: FeatureNetwork,
     batches: Iterator[Batch | BadVideo],
     rows: Mapping[Any, Sequence[int]],
     policy: Policy,
     waiting: Waiting | None = None,
+    team: Team | None = None,
 ) -> dict[str, str]:
     """Compute and store the features of all clips in `batches`; returns videos left out and why.
 
     rows: of every clip in the store.
     waiting: what the progress bar says of who waits.
+    team: of the processes that do so, of which the first waits for the others; alone by default.
 
     If frames come too slowly, what helps is printed at the end.
 
@@ -52,17 +69,23 @@ def fill_store(
     it has given is not kept), and DataError for NaN or inf that may not be left out.
     """
     waiting = waiting or Waiting(0)
-    filling = _Filling(store, network, rows, policy)
-    with progress((), "clips", "clip", total=len(rows), done=filling.n_done) as bar:
+    filling = _Filling(store, network, rows, policy, Findings(team or Team()))
+    findings = filling.findings
+    with progress(
+        (), "clips", "clip", total=len(rows), done=filling.n_done, shown=findings.team.leads
+    ) as bar:
         for batch in batches:
             with waiting.computing():
                 computed = filling.take(batch)
             bar.set_postfix_str(str(waiting), refresh=False)
-            bar.update(computed)
+            bar.update(findings.count(computed))
             if filling.is_over:
                 break
-    left_out = filling.finish()
-    if waiting.advice:
+        filling.end()
+        for computed in findings.waiting():
+            bar.update(computed)
+    left_out = filling.left_out()
+    if waiting.advice and findings.team.leads:
         print(as_options(waiting.advice), flush=True)
     return left_out
 
@@ -71,14 +94,23 @@ def fill_store(
 class _Filling:
     """A store that is being filled."""
 
-    store: FeatureStore
+    store: Sink
     network: FeatureNetwork
     rows: Mapping[Any, Sequence[int]]
     policy: Policy
-    unreadable: dict[str, str] = field(default_factory=dict)
-    not_finite: dict[str, str] = field(default_factory=dict)
+    findings: Findings
     written: list[int] = field(default_factory=list)
     witness: Witness | None = None
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """Videos with a frame that cannot be read, and why."""
+        return self.findings.of(UNREADABLE)
+
+    @property
+    def not_finite(self) -> dict[str, str]:
+        """Videos for which the network has given NaN or inf, and where."""
+        return self.findings.of(NOT_FINITE)
 
     @property
     def n_done(self) -> int:
@@ -89,31 +121,44 @@ class _Filling:
     @property
     def is_over(self) -> bool:
         """Whether as many bad videos are known as are shown, and no clip will be computed."""
-        return not self.policy.unreadable and len(self.unreadable) == MOST_SHOWN
+        return not self.policy.unreadable and len(self.unreadable) >= MOST_SHOWN
 
     def take(self, batch: Batch | BadVideo) -> int:
         """Deal with a batch; returns the number of clips computed."""
         from datasets.batches import BadVideo
 
         computed = 0
+        self.findings.hear()
         if isinstance(batch, BadVideo):
-            self.unreadable.setdefault(batch.video, batch.reason)
+            self._leave_out(UNREADABLE, batch.clip, batch.reason)
         elif self.policy.unreadable or not self.unreadable:
             computed = self._compute(batch)
-        if self.policy.unreadable or self.not_finite:
-            self.policy.require_few({**self.unreadable, **self.not_finite})
+        self._require_few()
         return computed
 
-    def finish(self) -> dict[str, str]:
-        """The videos left out, and why, once all batches are taken."""
+    def end(self) -> None:
+        """Check the network again, once all batches are taken. Raises UserError as it does."""
         if self.witness:
             try:
                 self.network.require_steady(self.witness.inputs, self.witness.features)
             except Unsteady:
                 self.store.forget(self.written)
                 raise
-        self.policy.require_readable(self.unreadable)
+
+    def left_out(self) -> dict[str, str]:
+        """The videos left out, and why, once all processes have ended."""
+        self.findings.hear()
+        self._require_few()
+        if self.findings.team.leads:
+            self.policy.require_readable(dict([*self.unreadable.items()][:MOST_SHOWN]))
         return {**self.unreadable, **self.not_finite}
+
+    def _require_few(self) -> None:
+        if self.policy.unreadable or self.not_finite:
+            self.policy.require_few({**self.unreadable, **self.not_finite})
+
+    def _leave_out(self, kind: str, clip: Any, reason: str) -> None:
+        self.findings.add(kind, self.rows[clip][0], clip.video, reason)
 
     def _compute(self, batch: Batch) -> int:
         """Compute a batch as a whole, and store those of its clips that are not stored yet; returns
@@ -132,7 +177,8 @@ class _Filling:
             raise DataError(
                 f"clip {batch.clips[place]}, {why}. Give `on_nan` skip to leave such videos out"
             )
-        self.not_finite |= {batch.clips[place].video: why for place, why in bad.items()}
+        for place, why in bad.items():
+            self._leave_out(NOT_FINITE, batch.clips[place], why)
         self._write([i for i in to_do if i not in bad], batch.clips, features)
         return len(to_do)
 

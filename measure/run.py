@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +125,15 @@ class Run:
             # In float32 as it was before there was a choice.
             "precision": None if self.config.precision == FP32 else self.config.precision,
             "plan": self.plan.digest,
+        }
+
+    @property
+    def agreed(self) -> dict[str, Any]:
+        """What all processes that compute its features must agree in, in JSON types."""
+        return {
+            **self.identity,
+            "batch_size": self.config.batch_size,
+            "PyTorch version": version("torch"),
         }
 
     @property

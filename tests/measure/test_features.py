@@ -81,13 +81,17 @@ class TestFillStore:
         assert stored(again, "2")[:2].tolist() == [[0], [3]]
 
     def test_bad_video_stops_with_its_path(self, tmp_path):
-        items = iter([batch(0), BadVideo("b", "b/000003.png: broken"), batch(4)])
+        items = iter([batch(0), BadVideo("b", "b/000003.png: broken", CLIPS[2]), batch(4)])
         with pytest.raises(DataError, match=r"(?s)b: b/000003\.png.*`on_bad_video` skip"):
             fill_store(new_store(tmp_path), Doubler(), items, ROWS, STOP)
 
     def test_all_bad_videos_are_named_and_nothing_is_computed_after_the_first(self, tmp_path):
         store = new_store(tmp_path)
-        bad = [BadVideo("b", "first"), BadVideo("b", "second"), BadVideo("c", "third")]
+        bad = [
+            BadVideo("b", "first", CLIPS[2]),
+            BadVideo("b", "second", CLIPS[3]),
+            BadVideo("c", "third", CLIPS[4]),
+        ]
         items = iter([batch(0), bad[0], batch(2), *bad[1:], batch(4)])
         with pytest.raises(DataError, match=r"2 videos with .*\n  b: first\n  c: third\nRepair"):
             fill_store(store, Doubler(), items, ROWS, STOP)
@@ -95,14 +99,24 @@ class TestFillStore:
 
     def test_no_more_is_read_after_ten_bad_videos(self, tmp_path):
         assert MOST_SHOWN == 10
-        items = (BadVideo(f"v{i}", "broken") for i in range(99))
+        clips = [replace(CLIPS[0], video=f"v{i}") for i in range(99)]
+        items = (BadVideo(clip.video, "broken", clip) for clip in clips)
+        rows = {clip: (row,) for row, clip in enumerate(clips)}
+        store = FeatureStore.create(tmp_path, ("1", "2"), [{"clip": str(c)} for c in clips], {})
         with pytest.raises(DataError, match="10 videos or more with a frame that cannot be read"):
-            fill_store(new_store(tmp_path), Doubler(), items, ROWS, STOP)
+            fill_store(store, Doubler(), items, rows, STOP)
         assert next(items).video == "v10"
 
     def test_bad_video_is_skipped_and_reported_once(self, tmp_path):
         store = new_store(tmp_path)
-        items = iter([batch(0), BadVideo("b", "first"), batch(1), BadVideo("b", "second")])
+        items = iter(
+            [
+                batch(0),
+                BadVideo("b", "first", CLIPS[2]),
+                batch(1),
+                BadVideo("b", "second", CLIPS[3]),
+            ]
+        )
         assert fill_store(store, Doubler(), items, ROWS, SKIP) == {"b": "first"}
         assert store.done.tolist() == [True, True, False, False, False, False]
 

@@ -1,0 +1,1 @@
+"""Many processes on one run: each computes some of its clips, the first one does all else."""
