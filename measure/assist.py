@@ -11,6 +11,7 @@ import socket
 import time
 
 from common.parts import in_words
+from common.process import in_a_sentence
 from config import Config
 from measure.ending import keeping
 from measure.features import fill
@@ -22,7 +23,6 @@ from measure.ranks.team import END, FAILED, Ended, Team
 from measure.ranks.work import FINISHED, NOTHING, PREPARED, WORK, Work, digests
 from measure.run import Run
 from measure.speed import Decision
-from measure.steady import Unsteady
 from utils import UserError, is_out_of_memory
 
 # Seconds in which the first process says what went wrong, before this one ends.
@@ -39,21 +39,27 @@ def assist(config: Config, team: Team) -> int:
     try:
         with own.heeding():
             _work(config, own)
-            own.wait_for(END)
             return 0
     except Lost:
         raise
     except Ended as end:
         return _silently(end.code)
-    except BaseException as error:
+    except Exception as error:
         can_mend = isinstance(error, UserError | OSError) or is_out_of_memory(error)
-        what = f"cannot go on: {error}" if can_mend else f"was ended by {type(error).__name__}"
-        _tell(own, what, isinstance(error, Unsteady))
+        what = f"cannot go on: {in_a_sentence(error)}" if can_mend else _ended_by(error)
+        _tell(own, what, getattr(error, "unsteady", False))
         if not can_mend:
             raise
         with contextlib.suppress(UserError):
             own.wait_for(END)
         return _silently(2)
+    except BaseException as error:
+        _tell(own, _ended_by(error))
+        raise
+
+
+def _ended_by(error: BaseException) -> str:
+    return f"was ended by {type(error).__name__}"
 
 
 def _tell(team: Team, what: str, unsteady: bool = False) -> None:
@@ -78,6 +84,7 @@ def _work(config: Config, team: Team) -> None:
     _require_same(run, expected)
     told = team.wait_for(WORK)
     if told == NOTHING:
+        _wait_for_end(team)
         return
     work = Work.of(told)
     network, _ = load_network(run.config, run.network, run.checkpoint)
@@ -85,13 +92,21 @@ def _work(config: Config, team: Team) -> None:
     try:
         with keeping(run, work.folder):
             fill(run, journal, network, Decision(work.way), team)
-    except Ended as end:
-        if end.unsteady:
-            journal.forget([])
+        journal.close()
+        team.post(FINISHED, str(journal.path))
+        _wait_for_end(team)
+    except BaseException as error:
+        if getattr(error, "unsteady", False):
+            journal.forget()
         raise
     finally:
         journal.close()
-    team.post(FINISHED, str(journal.path))
+
+
+def _wait_for_end(team: Team) -> None:
+    """Wait until all results are written. Raises Ended if they are not to be."""
+    team.wait_for(END)
+    team.heed()
 
 
 def _require_same(run: Run, expected: dict[str, str]) -> None:

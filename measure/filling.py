@@ -12,7 +12,7 @@ from datasets.videos import MOST_SHOWN
 from measure.left_out import Policy, clips_not_finite
 from measure.ranks.findings import NOT_FINITE, UNREADABLE, Findings
 from measure.ranks.team import Team
-from measure.steady import Unsteady, Witness
+from measure.steady import Witness
 from measure.waiting import Waiting
 from utils import DataError, as_options, progress
 
@@ -70,10 +70,22 @@ def fill_store(
     """
     waiting = waiting or Waiting(0)
     filling = _Filling(store, network, rows, policy, Findings(team or Team()))
-    findings = filling.findings
-    with progress(
-        (), "clips", "clip", total=len(rows), done=filling.n_done, shown=findings.team.leads
-    ) as bar:
+    try:
+        _fill(filling, batches, waiting)
+    except BaseException as error:
+        if getattr(error, "unsteady", False):  # whichever process has noticed it
+            store.forget(filling.written)
+        raise
+    left_out = filling.left_out()
+    if waiting.advice and filling.findings.team.leads:
+        print(as_options(waiting.advice), flush=True)
+    return left_out
+
+
+def _fill(filling: _Filling, batches: Iterator[Batch | BadVideo], waiting: Waiting) -> None:
+    """Take all batches, and wait for the other processes, behind a progress bar of all."""
+    findings, total, done = filling.findings, len(filling.rows), filling.n_done
+    with progress((), "clips", "clip", total=total, done=done, shown=findings.team.leads) as bar:
         for batch in batches:
             with waiting.computing():
                 computed = filling.take(batch)
@@ -84,10 +96,6 @@ def fill_store(
         filling.end()
         for computed in findings.waiting():
             bar.update(computed)
-    left_out = filling.left_out()
-    if waiting.advice and findings.team.leads:
-        print(as_options(waiting.advice), flush=True)
-    return left_out
 
 
 @dataclass
@@ -139,11 +147,7 @@ class _Filling:
     def end(self) -> None:
         """Check the network again, once all batches are taken. Raises UserError as it does."""
         if self.witness:
-            try:
-                self.network.require_steady(self.witness.inputs, self.witness.features)
-            except Unsteady:
-                self.store.forget(self.written)
-                raise
+            self.network.require_steady(self.witness.inputs, self.witness.features)
 
     def left_out(self) -> dict[str, str]:
         """The videos left out, and why, once all processes have ended."""

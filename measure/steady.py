@@ -22,7 +22,12 @@ Features = Mapping[str, np.ndarray]
 
 
 class Unsteady(UserError):
-    """A network whose features of a clip depend on more than the clip."""
+    """A network whose features of a clip depend on more than the clip.
+
+    unsteady: that what was computed is not to be kept.
+    """
+
+    unsteady = True
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,25 @@ class Ended:
 
 def forked(work: Callable[[], int | None], folder: Path) -> Ended:
     """Do some work in a copy of this process, with its streams in files of a folder."""
-    streams = [folder / "stdout.txt", folder / "stderr.txt"]
+    return ended(started(work, folder), folder)
+
+
+def started(work: Callable[[], int | None], folder: Path) -> int:
+    """Begin some work in a copy of this process; returns the number of the copy."""
     pid = os.fork()
     if pid == 0:
-        _work(work, streams)
+        _work(work, _streams(folder))
+    return pid
+
+
+def ended(pid: int, folder: Path) -> Ended:
+    """How a copy ends, once it does."""
     _, status = os.waitpid(pid, 0)
-    return Ended(os.waitstatus_to_exitcode(status), *(path.read_text() for path in streams))
+    return Ended(os.waitstatus_to_exitcode(status), *(p.read_text() for p in _streams(folder)))
+
+
+def _streams(folder: Path) -> list[Path]:
+    return [folder / "stdout.txt", folder / "stderr.txt"]
 
 
 def _work(work: Callable[[], int | None], streams: list[Path]) -> None:

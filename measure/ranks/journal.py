@@ -57,8 +57,8 @@ class Journal:
         os.fsync(self._file.fileno())
         self.done[list(rows)] = True
 
-    def forget(self, rows: Sequence[int]) -> None:
-        """Remove all that was written: some rows are to be computed again."""
+    def forget(self, rows: Sequence[int] = ()) -> None:
+        """Remove all that was written: these rows are to be computed again."""
         self.close()
         self.path.unlink(missing_ok=True)
         self.done[list(rows)] = False

@@ -32,7 +32,16 @@ class Lost(UserError):
 
 
 class Called(KeyboardInterrupt):
-    """The thread that watches the others calls the main one: see `Keys.trouble`."""
+    """The thread that watches the others calls the main one.
+
+    trouble: why.
+    unsteady: whether what was computed is not to be kept.
+    """
+
+    def __init__(self, trouble: UserError) -> None:
+        super().__init__(str(trouble))
+        self.trouble = trouble
+        self.unsteady: bool = getattr(trouble, "unsteady", False)
 
 
 class Keys(Protocol):
@@ -125,15 +134,15 @@ class Shared:
             return
 
         def called(*given: Any) -> None:
-            if self._to_call is not None:
+            if self._to_call is not None and self.trouble:
                 self._to_call = None
-                raise Called
+                raise Called(self.trouble)
 
         before = signal.signal(number, called)
         self._to_call = threading.get_ident()
         try:
             if self.trouble:
-                raise Called
+                raise Called(self.trouble)
             yield
         finally:
             with self._calling:

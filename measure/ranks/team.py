@@ -131,11 +131,9 @@ class Team:
             with self.keys.calling(self.run):
                 yield
         except Called as call:
-            trouble = self.keys.trouble
-            assert trouble
             for note in getattr(call, "__notes__", ()):
-                add_note(trouble, note)
-            raise trouble from None
+                add_note(call.trouble, note)
+            raise call.trouble from None
 
     @contextlib.contextmanager
     def leading(self) -> Iterator[Team]:
