@@ -79,6 +79,9 @@ def require_device(text: str | None) -> None:
 def resolve_device(text: str | None) -> torch.device:
     """The device for `device`: cpu, cuda, cuda:1, mps, an integer (that GPU), or the best.
 
+    "cuda", and the best where there are GPUs, is this process's own GPU, if torchrun has started
+    several on this machine.
+
     Convolutions on a GPU are set to full float32, so that features do not depend on the device
     beyond rounding. Raises UserError for a device that this machine does not have.
     """
@@ -88,6 +91,10 @@ def resolve_device(text: str | None) -> torch.device:
     torch.backends.cudnn.allow_tf32 = False
     gpus = torch.cuda.device_count()
     has_mps = torch.backends.mps.is_available()
+    own = int(os.environ.get("LOCAL_RANK", "0")) % gpus if gpus else 0
+    if own and text in (None, "cuda"):
+        torch.cuda.set_device(own)  # where memory is pinned, too
+        return torch.device(f"cuda:{own}")
     if text is None:
         return torch.device("cuda" if gpus else "mps" if has_mps else "cpu")
     present = ["cpu", *(f"cuda:{i}" for i in range(gpus)), *(["mps"] if has_mps else [])]

@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 import shlex
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,16 @@ def test_commands_that_need_data_name_files_and_options_that_exist(page, capsys)
         known = set(re.findall(r"--\w+", capsys.readouterr().out))
         used = {word for word in argv if word.startswith("--")}
         assert used <= known, words
+
+
+def test_scripts_for_clusters_are_sound_and_name_options_that_exist(capsys):
+    for block in blocks(ROOT / "docs/cluster.md", "sh"):
+        subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)
+        (_, given) = block.text.split("main.py")
+        with pytest.raises(SystemExit):
+            main.main(["--help"])
+        known = set(re.findall(r"--\w+", capsys.readouterr().out))
+        assert set(re.findall(r"--\w+", given)) <= known
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)

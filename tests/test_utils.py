@@ -93,6 +93,26 @@ def test_device(gpus, mps, text, expected, machine):
 
 
 @pytest.mark.parametrize(
+    ("rank", "text", "expected"),
+    [
+        ("1", None, "cuda:1"),
+        ("1", "cuda", "cuda:1"),
+        ("1", "cuda:0", "cuda:0"),
+        ("1", "cpu", "cpu"),
+        ("3", None, "cuda:1"),  # two processes on each GPU
+        ("2", None, "cuda"),
+    ],
+)
+def test_processes_of_one_machine_share_its_gpus(rank, text, expected, machine, monkeypatch):
+    machine(gpus=2)
+    current = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    assert str(utils.resolve_device(text)) == expected
+    assert current == [1] * (expected == "cuda:1")
+
+
+@pytest.mark.parametrize(
     ("gpus", "text", "present"),
     [
         (0, "cuda", "Present: cpu;"),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from measure.ranks.keys import BEAT, MISSES, POLL, Direct, Lost, Shared
 from measure.ranks.team import Team, news_of
-from utils import UserError, counted
+from utils import UserError
 
 if TYPE_CHECKING:
     from torch.distributed import Store
@@ -178,7 +178,7 @@ def _gathered(place: Place, store: Store, own: str) -> tuple[Store, list[str]]:
 
     if not _until(lambda: not missing(), PATIENCE):
         raise UserError(
-            f"{counted(len(missing()), 'process')} of {place.size} did not come in "
+            f"{len(missing())} of {place.size} processes did not come in "
             f"{PATIENCE:.0f} seconds, such as that of rank {missing()[0]}"
         )
     members = [own, *(str(keys.get(f"hello/{rank}")) for rank in others)]
