@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch.distributed  # noqa: F401  before processes are copied, which need it
 
+from datasets import chunks, video_clips
+from datasets.batches import read_frame
 from measure import assist
 from measure.ranks import joining, keys
 from tests.helpers_processes import Ended, ended, started
@@ -20,11 +24,24 @@ Work = Callable[[], int | None]
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch) -> None:
-    """Processes that have died are noticed in two seconds, and nobody lingers."""
+    """Processes that have died are noticed in two seconds, nobody lingers, and chunks are small, so
+    that there is one for everybody."""
+    monkeypatch.setattr(chunks, "_CLIPS", 2)
     for module in (keys, joining):
         monkeypatch.setattr(module, "BEAT", 0.25)
     monkeypatch.setattr(assist, "_LAST_WORDS", 0)
     monkeypatch.setattr(joining, "PATIENCE", 30.0)
+
+
+def let_take_most(monkeypatch, rank: int) -> None:
+    """The other processes read slowly, so that this one has much to do."""
+
+    def slow(path: Path) -> np.ndarray:
+        if os.environ.get("RANK") not in (None, str(rank)):
+            time.sleep(0.03)
+        return read_frame(path)
+
+    monkeypatch.setattr(video_clips, "read_frame", slow)
 
 
 def environment(rank: int, size: int, port: int) -> dict[str, str]:

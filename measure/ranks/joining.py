@@ -89,12 +89,15 @@ def joined(environ: Mapping[str, str] = os.environ) -> Iterator[Team]:
     if place is None:
         yield Team()
         return
+    # What PyTorch says of a lost connection, with addresses in its library, is said in a sentence.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     _share_cores(place, environ)
     store, members = _meet(place, _connected(place))
     keys = Shared(store, _Watch(place.rank, members))
     try:
         yield Team(place.rank, place.size, keys)
     finally:
+        keys.turn_to(0)
         keys.set_at_last(f"left/{place.rank}", "")
         if place.rank == 0:  # the store, which may end with this process, is read by the others
             _until(lambda: all(_has_left(keys, rank) for rank in range(place.size)), PARTING)

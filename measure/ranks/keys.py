@@ -118,16 +118,18 @@ class Shared:
         with contextlib.suppress(NoAnswer, RuntimeError):
             answer.result(timeout=1)
 
+    def turn_to(self, run: int) -> None:
+        """Look for trouble in a run; 0 for none. That of an earlier one is over, unless a process
+        has died."""
+        self._watch.run = run
+        if not isinstance(self.trouble, Lost):
+            self.trouble = None
+
     @contextlib.contextmanager
     def calling(self, run: int) -> Iterator[None]:
         """Inside the block, which the main thread runs, it is interrupted (`Called`) when there is
-        trouble in a run, whatever it is doing.
-
-        Trouble of an earlier run is over, unless a process has died.
-        """
-        if not isinstance(self.trouble, Lost):
-            self.trouble = None
-        self._watch.run = run
+        trouble in a run, whatever it is doing."""
+        self.turn_to(run)
         number = getattr(signal, "SIGURG", None)  # which does nothing unless it is asked for
         if number is None or threading.current_thread() is not threading.main_thread():
             yield

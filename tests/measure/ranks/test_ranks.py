@@ -16,12 +16,10 @@ import pytest
 
 import main
 from common.process import run_script
-from datasets import video_clips
-from datasets.batches import read_frame
 from measure.loaded import LoadedNetwork
 from tests import helpers_ranks, helpers_runs, helpers_vos
 from tests.helpers_processes import Ended, killed_at_call, needs_fork
-from tests.helpers_ranks import in_ranks
+from tests.helpers_ranks import in_ranks, let_take_most
 from tests.helpers_runs import as_argv, options
 from tests.measure.test_kills import results
 
@@ -104,6 +102,7 @@ class TestEnds:
 
     def at_third(self, monkeypatch, does: Callable[[], None], rank: int) -> None:
         """Something happens in the third forward of one process."""
+        let_take_most(monkeypatch, rank)
         features, seen = LoadedNetwork.features, []
 
         def deadly(network, inputs):
@@ -119,7 +118,6 @@ class TestEnds:
 
     def test_process_that_dies(self, chosen, tmp_path, monkeypatch):
         self.at_third(monkeypatch, self.kill, rank=1)
-        monkeypatch.setattr(video_clips, "read_frame", slow)
         first, second = self.ranks(tmp_path, chosen, chosen)
         assert (first.code, second.code) == (2, -9)
         words = r"error: the process of rank 1 \(process \d+ on \S+\) has died: nothing was heard "
@@ -171,15 +169,16 @@ class TestEnds:
 
     def test_network_that_is_not_steady_leaves_nothing(self, chosen, tmp_path, monkeypatch):
         """Whichever process has noticed it."""
-        features, seen = LoadedNetwork.features, []
+        original, seen = LoadedNetwork._guarded, []
 
-        def changing(network, inputs):
+        def changing(network, forward, inputs):
             seen.append(1)
-            found = features(network, inputs)
-            return {k: x + (len(seen) > 4) for k, x in found.items()} if rank() == "1" else found
+            found = original(network, forward, inputs)
+            changes = os.environ.get("RANK") == "1" and len(seen) > 4
+            return {stage: x + changes for stage, x in found.items()}
 
-        monkeypatch.setattr(LoadedNetwork, "features", changing)
-        monkeypatch.setattr(video_clips, "read_frame", slow)
+        monkeypatch.setattr(LoadedNetwork, "_guarded", changing)
+        let_take_most(monkeypatch, 1)
         ends = self.ranks(tmp_path, chosen, chosen, chosen)
         assert [end.code for end in ends] == [2, 2, 2]
         assert re.search(r"rank 1 .* cannot go on: stage '\w+': the features of", ends[0].err)
@@ -187,22 +186,10 @@ class TestEnds:
         assert not list((tmp_path / "runs").rglob("*.journal"))
 
 
-def rank() -> str | None:
-    return os.environ.get("RANK")
-
-
-def slow(path: Path) -> np.ndarray:
-    """So that every process gets some clips."""
-    import time
-
-    time.sleep(0.01)
-    return read_frame(path)
-
-
 class TestBadVideos:
     @pytest.fixture
     def broken(self, data, tmp_path, monkeypatch) -> Path:
-        monkeypatch.setattr(video_clips, "read_frame", slow)
+        let_take_most(monkeypatch, 1)
         copy = Path(shutil.copytree(data, tmp_path / "videos"))
         for video in ("chess", "eggs"):
             for path in copy.glob(f"style_*/{video}/*"):
