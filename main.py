@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from common.process import run_script
@@ -18,7 +19,7 @@ from measure.features import Features, at_work, compute_features
 from measure.prepare import prepare
 from measure.ranks.joining import joined
 from measure.ranks.team import Team
-from measure.ranks.work import PREPARED, digests
+from measure.ranks.work import PREPARED, Asked
 from measure.recorded import noting_results
 from measure.request import find_network, resolved
 from measure.run import Run
@@ -52,6 +53,15 @@ class Outcome:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for; returns the exit code.
+
+    Of several processes that torchrun has started the first one does it, and the others help.
+    """
+    with joined() as team:
+        return lead(argv, team) if team.leads else assist(team)
+
+
+def lead(argv: Sequence[str] | None, team: Team) -> int:
     """Parse the command line, measure, and print the numbers and where they are; returns the exit
     code."""
     given = parse(argv, LISTS)
@@ -60,12 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if wanted and more:
         raise UserError(f"`{wanted[0]}` goes with one network, data set and seed")
     if more:
-        return sweep([first, *more], finish)
+        return sweep([first, *more], partial(finish, team=team))
     config = from_given(with_unfinished(first))
     if wanted:
         print_lists(wanted, config)
     else:
-        finish(prepare(config))
+        finish(prepare(config), team)
     return 0
 
 
@@ -112,7 +122,7 @@ def _completed(run: Run, team: Team) -> Outcome:
     exported = folders.exported(run, folder)
     study.require_free(exported)
     print(as_options(run.describe()), flush=True)
-    team.give(PREPARED, digests(run.agreed))
+    team.give(PREPARED, Asked.of(run.config, run.agreed).as_json())
     with at_work(run, folder) as network:
         features = compute_features(run, folder, network, team)
         if features.bad_videos:
