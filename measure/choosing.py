@@ -71,7 +71,7 @@ _STEPS = (
     _switched(0.2, "channels_last"),
     _switched(0.15, "pruned", seconds=2),
 )
-_LAST_STEPS = (_switched(0.25, "compiled", seconds=30),)
+_LAST_STEPS = (_switched(0.25, "compiled", seconds=60),)
 # What a value of `precision` allows, where it was asked for at any rate: hence the gain.
 _PRECISIONS = {
     FP32: (),
@@ -179,6 +179,8 @@ def choose(
             took = step.seconds + 2 * way.batch_size * best.seconds
             if way == best.way or (step.gain < 1 and step.gain * left < took):
                 continue
+            if way.compiled and any(trial.error for trial in tried if trial.refused):
+                continue  # the network makes much of rounding: that of a compiler is no smaller
             tried.append(trials.run(way, best.seconds, precisely=left > _PRECISELY))
             if not tried[-1].refused and tried[-1].seconds < (1 - _WORTH) * best.seconds:
                 best = tried[-1]

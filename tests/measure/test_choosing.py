@@ -73,7 +73,7 @@ def test_each_step_is_kept_if_it_is_faster(monkeypatch):
 @pytest.mark.parametrize(
     ("step", "left"),
     [
-        ("channels_last", ("memory", "folded", "compiled")),
+        ("channels_last", ("memory", "folded")),
         ("compiled", ("memory", "folded", "channels_last")),
     ],
 )
@@ -97,7 +97,7 @@ def test_a_step_that_fails_is_refused_in_a_line(monkeypatch):
 
 def test_a_trial_that_would_take_longer_than_it_may_save_is_left_out(monkeypatch):
     world = World(monkeypatch, seconds=0.25)
-    found = chosen(world, clips=200)  # 50 s: compiling takes 30
+    found = chosen(world, clips=200)  # 50 s: compiling takes 60
     assert found.best.way.steps == ("memory", "folded", "channels_last")
     assert not any(way.compiled for way in world.tried)
 
