@@ -17,11 +17,13 @@ import pytest
 import main
 from common.process import run_script
 from measure.loaded import LoadedNetwork
+from measure.run import Run
 from tests import helpers_ranks, helpers_runs, helpers_vos
 from tests.helpers_processes import Ended, killed_at_call, needs_fork
 from tests.helpers_ranks import in_ranks, let_take_most
 from tests.helpers_runs import as_argv, options
 from tests.measure.test_kills import results
+from utils import UserError
 
 data, without_figures = helpers_runs.videos, helpers_runs.without_figures
 trees, tiny = helpers_vos.trees, helpers_vos.tiny
@@ -157,15 +159,43 @@ class TestEnds:
         assert (second.out, second.err) == ("", "")
         assert not (tmp_path / "runs").exists()
 
-    def test_other_options_are_refused(self, chosen, tmp_path):
-        del chosen["run_name"]
-        first, second = self.ranks(tmp_path, chosen, {**chosen, "random_seed": 2})
+    def test_other_weights_are_refused(self, chosen, tmp_path, monkeypatch):
+        """As where each machine has files of its own."""
+        weights = Run.weights.func
+        other = lambda run: weights(run) + os.environ.get("RANK", "")  # noqa: E731
+        monkeypatch.setattr(Run, "weights", property(other))
+        first, second = self.ranks(tmp_path, chosen, chosen)
         assert (first.code, second.code) == (2, 2)
-        words = (
-            "cannot go on: measures with .*other pairs .* than the first one: give all processes"
-        )
+        words = "cannot go on: measures with other weights than the first one: give all"
         assert re.search(words, first.err), first.err
         assert second.err == ""
+
+    def test_options_are_those_of_the_first_process(self, chosen, tmp_path):
+        ends = self.ranks(tmp_path, chosen, {**chosen, "random_seed": 2})
+        assert [end.code for end in ends] == [0, 0]
+
+    def test_one_run_of_a_sweep_that_fails_does_not_end_the_others(
+        self, chosen, tmp_path, monkeypatch
+    ):
+        del chosen["run_name"]
+        main.main(as_argv({**chosen, "save_dir": tmp_path / "alone", "random_seed": 2}))
+        features = LoadedNetwork.features
+
+        def failing(network, inputs):
+            if os.environ.get("RANK") == "1" and not (tmp_path / "failed").exists():
+                (tmp_path / "failed").touch()
+                raise UserError("no more")
+            return features(network, inputs)
+
+        monkeypatch.setattr(LoadedNetwork, "features", failing)
+        let_take_most(monkeypatch, 1)
+        several = {**chosen, "random_seed": "1,2"}
+        first, second = self.ranks(tmp_path, several, several)
+        assert (first.code, second.code) == (2, 2)
+        assert re.search(r"rank 1 .* cannot go on: no more", first.err), first.err
+        assert second.err == ""
+        name = "demo_motion_plain_seed2"
+        assert results(tmp_path / "runs" / name) == results(tmp_path / "alone" / name)
 
     def test_network_that_is_not_steady_leaves_nothing(self, chosen, tmp_path, monkeypatch):
         """Whichever process has noticed it."""
