@@ -69,8 +69,9 @@ _STEPS = (
     _switched(0.25, "folded", "channels_last"),
     _switched(0.1, "folded"),
     _switched(0.2, "channels_last"),
-    _switched(0.15, "pruned", seconds=2),
 )
+# Of several inputs, some may lead to no stage: the slow pathway where the fast one is measured.
+_PRUNED = {False: _switched(0.05, "pruned", seconds=2), True: _switched(0.4, "pruned", seconds=2)}
 _LAST_STEPS = (_switched(0.25, "compiled", seconds=60),)
 # What a value of `precision` allows, where it was asked for at any rate: hence the gain.
 _PRECISIONS = {
@@ -173,7 +174,8 @@ def choose(
     always = precision in HALF
     if best.seconds * clips > _LONG or always:
         print(f"way: trying the fastest for {counted(clips, 'clip')}", flush=True)
-        for step in _steps(precision, plain.batch_size, min(batch_sizes[1], clips, trials.most)):
+        most = min(batch_sizes[1], clips, trials.most)
+        for step in _steps(precision, plain.batch_size, most, len(inputs) > 1):
             way = step.change(best.way)
             left = clips * best.seconds
             took = step.seconds + 2 * way.batch_size * best.seconds
@@ -188,8 +190,8 @@ def choose(
     return Choice(best, tuple(tried), time.perf_counter() - start)
 
 
-def _steps(precision: str, batch: int, largest: int) -> Iterator[Step]:
-    yield from (*_STEPS, *_PRECISIONS[precision])
+def _steps(precision: str, batch: int, largest: int, many_inputs: bool) -> Iterator[Step]:
+    yield from (*_STEPS, _PRUNED[many_inputs], *_PRECISIONS[precision])
     while batch * _LARGER <= largest:
         yield _LARGER_BATCH
         batch *= _LARGER
