@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from common.process import run_script
-from config import Config, as_json, combinations, from_given, parse
+from config import Config, combinations, from_given, parse
 from estimation.stage import Rules
 from measure import folder as folders
 from measure.assist import assist
@@ -19,7 +19,7 @@ from measure.features import Features, at_work, compute_features
 from measure.prepare import prepare
 from measure.ranks.joining import joined
 from measure.ranks.team import Team
-from measure.ranks.work import PREPARED, digests
+from measure.ranks.work import PREPARED, Asked
 from measure.recorded import noting_results
 from measure.request import find_network, resolved
 from measure.run import Run
@@ -44,17 +44,24 @@ class Outcome:
     results: its estimates.
     figures: paths of its figures.
     exported: paths of the files that the study's code would have written.
-    joint: whether the joint-encoding classes are to be shown.
     """
 
     folder: Path
     results: Results
     figures: list[Path]
     exported: list[Path]
-    joint: bool = False
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for; returns the exit code.
+
+    Of several processes that torchrun has started the first one does it, and the others help.
+    """
+    with joined() as team:
+        return lead(argv, team) if team.leads else assist(team)
+
+
+def lead(argv: Sequence[str] | None, team: Team) -> int:
     """Parse the command line, measure, and print the numbers and where they are; returns the exit
     code."""
     given = parse(argv, LISTS)
@@ -62,29 +69,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     first, *more = combinations(given)
     if wanted and more:
         raise UserError(f"`{wanted[0]}` goes with one network, data set and seed")
+    if more:
+        return sweep([first, *more], partial(finish, team=team))
+    config = from_given(with_unfinished(first))
     if wanted:
-        print_lists(wanted, from_given(first))
-        return 0
-    with joined() as team:
-        if not team.leads:
-            return assist(team)
-        with team.until_over():
-            if more:
-                return sweep([first, *more], partial(finish, team=team))
-            with team.leading() as own:
-                report(complete(prepare(from_given(with_unfinished(first))), own))
-            return 0
+        print_lists(wanted, config)
+    else:
+        finish(prepare(config), team)
+    return 0
 
 
 def finish(run: Run, team: Team) -> Path:
     """Measure what is prepared, and print the numbers and where they are; returns the folder."""
-    with team.leading() as own:
-        return report(complete(run, own))
-
-
-def report(outcome: Outcome) -> Path:
-    """Print the numbers of a run, and where they are; returns its folder."""
-    print(folders.summary(outcome.results, outcome.joint))
+    outcome = complete(run, team)
+    print(folders.summary(outcome.results, run.config.joint_encoding))
     print(f"tables:  {outcome.folder}")
     print(f"figures: {', '.join(map(str, outcome.figures))}")
     for path in outcome.exported:
@@ -102,26 +100,29 @@ def print_lists(wanted: Sequence[str], config: Config) -> None:
         print(as_options(listing.stages_table(find_network(resolved(config)))))
 
 
-def measure(config: Config) -> Outcome:
+def measure(config: Config, team: Team | None = None) -> Outcome:
     """One run: videos -> pair plan -> features of its distinct clips -> estimates -> results.
-
-    Raises UserError before the first expensive step for anything that is wrong with the request.
-    """
-    return complete(prepare(config))
-
-
-def complete(run: Run, team: Team | None = None) -> Outcome:
-    """What a run leaves that is prepared: its videos and its pair plan are known.
 
     team: of the processes that share the clips, of which this is the first (the others call
         `measure.assist.assist`); alone by default.
+
+    Raises UserError before the first expensive step for anything that is wrong with the request.
     """
-    team = team or Team()
+    return complete(prepare(config), team or Team())
+
+
+def complete(run: Run, team: Team) -> Outcome:
+    """What a run leaves that is prepared: its videos and its pair plan are known."""
+    with team.leading() as own:
+        return _completed(run, own)
+
+
+def _completed(run: Run, team: Team) -> Outcome:
     folder = folders.find_folder(run)
     exported = folders.exported(run, folder)
     study.require_free(exported)
     print(as_options(run.describe()), flush=True)
-    team.give(PREPARED, {"options": as_json(run.config), "digests": digests(run.agreed)})
+    team.give(PREPARED, Asked.of(run.config, run.agreed).as_json())
     with at_work(run, folder) as network:
         features = compute_features(run, folder, network, team)
         if features.bad_videos:
@@ -131,8 +132,7 @@ def complete(run: Run, team: Team | None = None) -> Outcome:
             results = estimated(run, features)
             with noting_results(folder, run.config):
                 figures = folders.save_results(folder, results, features.bad_videos)
-                written = study.write(exported, results)
-                return Outcome(folder, results, figures, written, run.config.joint_encoding)
+                return Outcome(folder, results, figures, study.write(exported, results))
 
 
 def estimated(run: Run, features: Features) -> Results:

@@ -12,60 +12,67 @@ import time
 from typing import Any
 
 from common.parts import in_words
-from common.process import in_a_sentence
+from common.process import exit_code, in_a_sentence
 from config import Config
 from measure.ending import keeping
 from measure.features import fill
 from measure.loaded import load_network
 from measure.prepare import prepare
 from measure.ranks.journal import Journal
-from measure.ranks.keys import Lost
+from measure.ranks.keys import POLL, Lost
 from measure.ranks.team import END, FAILED, Ended, Team
-from measure.ranks.work import FINISHED, NOTHING, PREPARED, WORK, Work, digests
-from measure.run import Run
+from measure.ranks.work import FINISHED, NOTHING, PREPARED, WORK, Asked, Work
 from measure.speed import Decision
-from utils import UserError, is_out_of_memory
+from utils import UserError
 
 # Seconds in which the first process says what went wrong, before this one ends.
 _LAST_WORDS = 3.0
 
 
 def assist(team: Team) -> int:
-    """Compute clips of all runs that the first process measures; returns the exit code of this one:
-    0 when all results are written, else another one, silently, as the first process says why.
+    """Compute clips of the runs that the first process measures, until it has no more; returns the
+    exit code of this one: 0 if all results of these are written, else another one, silently, as
+    the first process says why.
 
     Raises Lost if the first process has died.
     """
     codes = [0]
-    while (code := _assisted(team.next_run())) is not None:
-        codes.append(code)
-    return max(codes)
+    while (own := team.next_run()) and (asked := _next(own)):
+        codes.append(_helped(Asked(**asked), own))
+    codes.append(own.over or 0)
+    team.leave()
+    return _silently(max(codes)) if any(codes) else 0
 
 
-def _assisted(own: Team) -> int | None:
-    """The exit code for one run; None if there is no other one."""
+def _next(team: Team) -> dict[str, Any] | None:
+    """The next run of the first process; None if it has no more."""
+    with team.heeding():
+        while (asked := team.get(PREPARED)) is None and team.over is None:
+            time.sleep(POLL)
+        return asked
+
+
+def _helped(asked: Asked, team: Team) -> int:
+    """Help with a run; returns the exit code that it has for this process."""
     try:
-        with own.heeding():
-            told = own.wait_for(PREPARED)  # the first one downloads, and makes videos
-            if told == NOTHING:
-                return None
-            _work(told, own)
+        with team.heeding():
+            _work(asked, team)
             return 0
     except Lost:
         raise
     except Ended as end:
-        return _silently(end.code)
+        return end.code
     except Exception as error:
-        can_mend = isinstance(error, UserError | OSError) or is_out_of_memory(error)
-        what = f"cannot go on: {in_a_sentence(error)}" if can_mend else _ended_by(error)
-        _tell(own, what, getattr(error, "unsteady", False))
-        if not can_mend:
+        code = exit_code(error)
+        what = f"cannot go on: {in_a_sentence(error)}" if code == 2 else _ended_by(error)
+        _tell(team, what, getattr(error, "unsteady", False))
+        if code != 2:
             raise
-        with contextlib.suppress(UserError):
-            own.wait_for(END)
-        return _silently(2)
+        with contextlib.suppress(Ended):
+            team.wait_for(END)
+        return code
     except BaseException as error:
-        _tell(own, _ended_by(error))
+        _tell(team, _ended_by(error))
         raise
 
 
@@ -88,10 +95,14 @@ def _silently(code: int) -> int:
     return code
 
 
-def _work(run_told: dict[str, Any], team: Team) -> None:
-    """Compute the clips that this process takes of a run, into a journal."""
-    run = prepare(Config(**run_told["options"]))
-    _require_same(run, run_told["digests"])
+def _work(asked: Asked, team: Team) -> None:
+    """Compute the clips of a run that this process takes, into a journal."""
+    run = prepare(Config(**asked.options))
+    if other := asked.differing(run.agreed):
+        raise UserError(
+            f"it measures with {in_words(other)} than the first one: give all processes the same "
+            "files and videos"
+        )
     told = team.wait_for(WORK)
     if told == NOTHING:
         _wait_for_end(team)
@@ -117,14 +128,3 @@ def _wait_for_end(team: Team) -> None:
     """Wait until all results are written. Raises Ended if they are not to be."""
     team.wait_for(END)
     team.heed()
-
-
-def _require_same(run: Run, expected: dict[str, str]) -> None:
-    """Raise UserError if the first process measures anything else."""
-    found = digests(run.agreed)
-    other = [key for key, value in expected.items() if found.get(key) != value]
-    if other:
-        raise UserError(
-            f"measures with {in_words(other)} than the first one: give all processes the same "
-            "options, files and videos"
-        )

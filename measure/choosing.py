@@ -45,16 +45,19 @@ class Step:
     change: from a way to the changed one.
     gain: the part of the time that it may be hoped to save.
     seconds: that it takes once, beside forwards.
+    of_convolutions: whether it is for networks that are made of these.
     """
 
     change: Callable[[Way], Way]
     gain: float
     seconds: float = 0.0
+    of_convolutions: bool = False
 
 
 def _switched(gain: float, *names: str, seconds: float = 0.0) -> Step:
     switches: dict[str, Any] = dict.fromkeys(names, True)
-    return Step(lambda way: replace(way, **switches), gain, seconds)
+    of_convolutions = bool({"folded", "channels_last"} & switches.keys())
+    return Step(lambda way: replace(way, **switches), gain, seconds, of_convolutions)
 
 
 def _rounded(precision: str, gain: float) -> Step:
@@ -176,6 +179,8 @@ def choose(
         print(f"way: trying the fastest for {counted(clips, 'clip')}", flush=True)
         most = min(batch_sizes[1], clips, trials.most)
         for step in _steps(precision, plain.batch_size, most, len(inputs) > 1):
+            if step.of_convolutions and not network.convolves:
+                continue
             way = step.change(best.way)
             left = clips * best.seconds
             took = step.seconds + 2 * way.batch_size * best.seconds

@@ -40,6 +40,13 @@ class Staged:
     points: Mapping[str, Sequence[HookPoint]]
     rule: UnitRule
 
+    @property
+    def convolves(self) -> bool:
+        """Whether a tenth of its parameters, or more, are those of convolutions."""
+        parts = (p for p in self.module.modules() if isinstance(p, nn.modules.conv._ConvNd))
+        own = sum(part.weight.numel() for part in parts)
+        return 10 * own >= sum(p.numel() for p in self.module.parameters())
+
     def plain(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         """Features of every stage as the network's modules compute them."""
         return stage_features(self.module, inputs, self.points, rule=self.rule)

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from common.process import exit_code
 from measure.ranks.keys import BEAT, MISSES, POLL, Direct, Lost, Shared
-from measure.ranks.team import Team, news_of
+from measure.ranks.team import LEFT, OVER, Team, news_of
 from utils import UserError
 
 if TYPE_CHECKING:
@@ -94,11 +95,18 @@ def joined(environ: Mapping[str, str] = os.environ) -> Iterator[Team]:
     _share_cores(place, environ)
     store, members = _meet(place, _connected(place))
     keys = Shared(store, _Watch(place.rank, members))
+    team, over = Team(place.rank, place.size, keys), 1
     try:
-        yield Team(place.rank, place.size, keys)
+        yield team
+        over = 0
+    except Exception as error:
+        over = exit_code(error)
+        raise
     finally:
         keys.turn_to(0)
-        keys.set_at_last(f"left/{place.rank}", "")
+        if place.rank == 0:
+            keys.set_at_last(OVER, str(over))
+        team.leave()
         if place.rank == 0:  # the store, which may end with this process, is read by the others
             _until(lambda: all(_has_left(keys, rank) for rank in range(place.size)), PARTING)
         keys.close()
@@ -106,7 +114,7 @@ def joined(environ: Mapping[str, str] = os.environ) -> Iterator[Team]:
 
 def _has_left(keys: Shared, rank: int) -> bool:
     with contextlib.suppress(UserError):
-        return keys.get(f"left/{rank}") is not None
+        return keys.get(LEFT.format(rank)) is not None
     return True  # as far as can be told
 
 
@@ -237,14 +245,22 @@ class _Watch:
     def __call__(self, keys: Direct) -> UserError | None:
         """What is wrong, if anything."""
         keys.add(f"beat/{self.rank}", 1)
+        # First: one that has said why it ends may have left.
+        told = news_of(keys, self.run, self.rank == 0) if self.run else None
+        return told or self._lost(keys)
+
+    def _lost(self, keys: Direct) -> Lost | None:
+        """That a process has died, if one has."""
         for rank in range(1, len(self.members)) if self.rank == 0 else [0]:
             beat = keys.add(f"beat/{rank}", 0)
             still = beat == self._beats.get(rank)
             self._beats[rank] = beat
             self._missed[rank] = self._missed.get(rank, 0) + 1 if still else 0
-            if self._missed[rank] >= MISSES and keys.get(f"left/{rank}") is None:
+            who = f"the process of rank {rank} ({self.members[rank]})"
+            if rank and self.run and keys.get(LEFT.format(rank)) is not None:
+                return Lost(f"{who} has ended")
+            if self.run and self._missed[rank] >= MISSES:
                 return Lost(
-                    f"the process of rank {rank} ({self.members[rank]}) has died: nothing was "
-                    f"heard of it for {BEAT * MISSES:.0f} seconds"
+                    f"{who} has died: nothing was heard of it for {BEAT * MISSES:.0f} seconds"
                 )
-        return news_of(keys, self.run, self.rank == 0) if self.run else None
+        return None

@@ -14,13 +14,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from common.process import exit_code
 from measure.ranks.keys import POLL, Called, Keys, Memory, Shared
-from measure.ranks.work import NOTHING, PREPARED
-from utils import UserError, add_note, is_out_of_memory
+from utils import UserError, add_note
 
 T = TypeVar("T")
 # How a run ended; what kept a process from going on.
 END, FAILED = "end", "failed"
+# The exit code of the first process, once it has no more to do.
+OVER = "over"
+# That a process has left.
+LEFT = "left/{}"
 
 
 class Ended(UserError):
@@ -116,6 +120,16 @@ class Team:
         values = (self.get(f"{name}/{i}") for i in range(start, self.add(name, 0)))
         return list(itertools.takewhile(lambda value: value is not None, values))
 
+    @property
+    def over(self) -> int | None:
+        """The exit code in which the first process has ended; None while it goes on."""
+        text = self.keys.get(OVER)
+        return None if text is None else int(text)
+
+    def leave(self) -> None:
+        """Tell the others that this process will end."""
+        self.keys.set_at_last(LEFT.format(self.rank), "")
+
     def heed(self) -> None:
         """Raise Failed in the first process if another one cannot go on with the run, and Ended in
         the others if the first one has ended it."""
@@ -150,20 +164,11 @@ class Team:
                 yield own
             end = [0, False]
         except BaseException as error:
-            code = 2 if isinstance(error, UserError | OSError) or is_out_of_memory(error) else 1
+            code = exit_code(error) if isinstance(error, Exception) else 1
             end = [code, getattr(error, "unsteady", False)]
             raise
         finally:
             own.keys.set_at_last(own._key(END), json.dumps(end))
-
-    @contextlib.contextmanager
-    def until_over(self) -> Iterator[None]:
-        """Around all runs, in the first process: tells the others that no other one comes."""
-        try:
-            yield
-        finally:
-            own = self.next_run()
-            own.keys.set_at_last(own._key(PREPARED), json.dumps(NOTHING))
 
     def _key(self, name: str) -> str:
         return f"{self.run}/{name}"

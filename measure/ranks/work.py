@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-# What is told under these names: options and digests of a run; `Work`; a journal's path, or None.
+from config import Config, as_json
+
+# What is told under these names: `Asked`; `Work`; the path of a journal.
 PREPARED, WORK, FINISHED = "prepared", "work", "finished"
-# There is nothing to compute, or no other run.
+# There is nothing to compute.
 NOTHING: dict[str, Any] = {}
 
 
@@ -44,7 +46,29 @@ class Work:
         return cls(Path(told["folder"]), done, told["way"])
 
 
-def digests(identity: Mapping[str, Any]) -> dict[str, str]:
-    """What all processes must agree in: for each thing that features depend on, a short digest."""
-    texts = {key: json.dumps(value, sort_keys=True) for key, value in identity.items()}
-    return {key: hashlib.sha256(text.encode()).hexdigest()[:16] for key, text in texts.items()}
+@dataclass(frozen=True)
+class Asked:
+    """A run that all processes are to work on.
+
+    options: of the run, in JSON types.
+    digests: of each thing that its features depend on, which must be the same everywhere.
+    """
+
+    options: dict[str, Any]
+    digests: dict[str, str]
+
+    @classmethod
+    def of(cls, config: Config, agreed: Mapping[str, Any]) -> Asked:
+        """The run with these options, and with what all processes must agree in."""
+        texts = {key: json.dumps(value, sort_keys=True) for key, value in agreed.items()}
+        digests = {k: hashlib.sha256(text.encode()).hexdigest()[:16] for k, text in texts.items()}
+        return cls(as_json(config), digests)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same in JSON types."""
+        return asdict(self)
+
+    def differing(self, agreed: Mapping[str, Any]) -> list[str]:
+        """In what another process does not agree."""
+        found = Asked.of(Config(), agreed).digests
+        return [key for key, value in self.digests.items() if found.get(key) != value]

@@ -37,6 +37,8 @@ class World:
         monkeypatch.setattr(choosing, "keep_memory", lambda kept: True)
         monkeypatch.setattr("models.forwards.forward_in", self.forward_in)
 
+    convolves = True
+
     def plain(self, inputs):
         return self.compute(Way(), inputs)
 
@@ -100,6 +102,12 @@ def test_a_trial_that_would_take_longer_than_it_may_save_is_left_out(monkeypatch
     found = chosen(world, clips=200)  # 50 s: compiling takes 60
     assert found.best.way.steps == ("memory", "folded", "channels_last")
     assert not any(way.compiled for way in world.tried)
+
+
+def test_layouts_of_maps_are_tried_for_networks_of_convolutions_alone(monkeypatch):
+    world = World(monkeypatch)
+    world.convolves = False
+    assert chosen(world).best.way.steps == ("memory", "compiled")
 
 
 def test_a_short_run_is_plain_and_nothing_is_tried(monkeypatch):

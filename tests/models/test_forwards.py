@@ -109,6 +109,19 @@ def test_networks_of_the_study(name):
     assert error(forward_in(way, own, x)(x), own.plain(x)) < 1e-5
 
 
+@pytest.mark.parametrize(
+    ("module", "convolves"),
+    [
+        (nn.Conv3d(3, 8, 3), True),
+        (nn.Sequential(nn.Conv2d(3, 8, 1), nn.Linear(100, 100)), False),
+        (nn.LayerNorm(4), False),
+    ],
+    ids=["convolution", "mostly linear", "norm"],
+)
+def test_networks_of_convolutions(module, convolves):
+    assert Staged(module, {}, BY_SHAPE).convolves == convolves
+
+
 def test_what_no_stage_depends_on_is_left_out(monkeypatch):
     graphs = []
     monkeypatch.setattr(forwards, "_of_size", lambda size, run, stages: graphs.append(run))

@@ -166,7 +166,7 @@ class TestEnds:
         monkeypatch.setattr(Run, "weights", property(other))
         first, second = self.ranks(tmp_path, chosen, chosen)
         assert (first.code, second.code) == (2, 2)
-        words = "cannot go on: measures with other weights than the first one: give all"
+        words = "cannot go on: it measures with other weights than the first one: give all"
         assert re.search(words, first.err), first.err
         assert second.err == ""
 
