@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -107,6 +108,15 @@ def test_networks_of_the_study(name):
     x = [torch.randn(1, *shape) for shape in small.clip.shapes.values()]
     way = Way(folded=True, channels_last=True, pruned=True)
     assert error(forward_in(way, own, x)(x), own.plain(x)) < 1e-5
+
+
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("c++")), reason="needs a compiler")
+def test_compiled():
+    network, x = staged({"1": (HookPoint("relu"),)}), clips()
+    forward = forward_in(Way(compiled=True, batch_size=2), network, x)
+    other = [torch.randn_like(x[0])]
+    for part in (x, other, [other[0][:1]]):
+        assert error(forward(part), network.plain(part)) < 1e-5
 
 
 @pytest.mark.parametrize(
