@@ -34,28 +34,26 @@ class Entry:
 
     cfg_file: its configuration, below configs/.
     checkpoint: its weights in the study's archive.
-    batch_size: clips per forward.
     trained_on: training set of the weights, where there are several.
     """
 
     cfg_file: str
     checkpoint: str
-    batch_size: int
     trained_on: str = ""
 
     def argv(self, checkpoints: Path | None) -> list[str]:
         """The options that main.py takes for it; without checkpoints, untrained."""
         weights = str(checkpoints / self.checkpoint) if checkpoints else RANDOM
         options = ["--cfg_file", str(ROOT / "configs" / self.cfg_file), "--checkpoint", weights]
-        options += ["--batch_size", str(self.batch_size), "--stg", "all"]
+        options += ["--stg", "all"]
         return [*options, *(["--trained_on", self.trained_on] if self.trained_on else [])]
 
 
 STUDY = (
-    Entry("rtnet_davis.json", "model_RX50.pth", 5),
-    Entry("matnet_davis.json", "checkpoints_matnet", 10),
+    Entry("rtnet_davis.json", "model_RX50.pth"),
+    Entry("matnet_davis.json", "checkpoints_matnet"),
     *(
-        Entry("twostreamv3plus_davis.json", f"checkpoints_fseg/{FUSIONSEG.format(name)}", 32, name)
+        Entry("twostreamv3plus_davis.json", f"checkpoints_fseg/{FUSIONSEG.format(name)}", name)
         for name in ("davis", "taovos", "imgnetvid")
     ),
 )

@@ -50,11 +50,11 @@ def study(monkeypatch, tmp_path):
 def test_four_seeds_of_five_networks(study, capsys):
     assert run_main_vos.main([]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "all done: dim_outputs/vos_models"
-    found = [(c.random_seed, c.cfg_file.stem, c.batch_size, c.trained_on) for c in study.runs]
+    found = [(c.random_seed, c.cfg_file.stem, c.trained_on) for c in study.runs]
     networks = [
-        ("rtnet_davis", 5, None),
-        ("matnet_davis", 10, None),
-        *((FUSIONSEG, 32, training) for training in TRAININGS),
+        ("rtnet_davis", None),
+        ("matnet_davis", None),
+        *((FUSIONSEG, training) for training in TRAININGS),
     ]
     assert found == [(seed, *network) for seed in (1, 2, 3, 4) for network in networks]
     assert {config.stg for config in study.runs} == {"all"}
