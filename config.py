@@ -62,7 +62,7 @@ def ways(text: str) -> str:
     if text not in ("auto", "plain") and unknown:
         raise argparse.ArgumentTypeError(
             f"{unknown[0]!r} is not known. Available: auto, plain, or some of "
-            f"{', '.join(SWITCHES)}, joined by +"
+            f"{', '.join(SWITCHES)}, joined by +; half precision is for `precision`"
         )
     return text
 
@@ -403,10 +403,6 @@ def check(config: Config) -> None:
                 f"{LONGEST_NAME} at most"
             )
     sampled = [name for name in SAMPLING if name in changed(config) and name != "n_examples"]
-    if config.way == "plain" and config.precision != FP32:
-        raise UserError(
-            f"`precision` {config.precision}: `way` plain is in float32: leave out one of the two"
-        )
     if config.pairs and sampled:
         raise UserError(f"`pairs` {config.pairs} holds the pairs already: leave out `{sampled[0]}`")
     if config.nreps and config.pairing in ONCE:

@@ -3,6 +3,7 @@ with the plain one."""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,13 +103,18 @@ class Trial:
     refused: str = ""
     forward: Forward | None = None
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether it was refused for its features, though they are in float32."""
+        return bool(self.refused and self.error) and self.way.precision == FP32
+
     def record(self) -> dict[str, Any]:
         """What was found, in JSON types."""
         found = {"seconds_a_clip": self.seconds, "largest_error": self.error}
         return {
             "steps": list(self.way.steps),
             "batch_size": self.way.batch_size,
-            **({} if self.forward is None else found),
+            **(found if math.isfinite(self.seconds) else {}),
             **({"refused": self.refused} if self.refused else {}),
         }
 
@@ -147,7 +153,7 @@ class Choice:
 
 
 def named(way: Way) -> str:
-    """A way in words, as `way` takes it."""
+    """A way in words; but for half precision, `way` takes them."""
     return "+".join(way.steps) or "plain"
 
 
@@ -173,24 +179,33 @@ def choose(
     keep_memory(True)  # for the first forward too: it warms up for those that keep it
     plain = Way(batch_size=batch_sizes[0])
     trials = _Trials(network, inputs, precision)
-    tried = [best := trials.untried(plain)]
-    always = precision in HALF
-    if best.seconds * clips > _LONG or always:
+    best = trials.untried(plain)
+    on_cpu = inputs[0].device.type == "cpu"
+    if best.seconds * clips > (_PRECISELY if on_cpu else _LONG):
+        best = trials.run(plain)
+    tried = [best]
+    if best.seconds * clips > _LONG or precision in HALF:
         print(f"way: trying the fastest for {counted(clips, 'clip')}", flush=True)
         most = min(batch_sizes[1], clips, trials.most)
         for step in _steps(precision, plain.batch_size, most, len(inputs) > 1):
-            if step.of_convolutions and not network.convolves:
-                continue
-            way = step.change(best.way)
-            left = clips * best.seconds
+            way, left = step.change(best.way), clips * best.seconds
             took = step.seconds + 2 * way.batch_size * best.seconds
-            if way == best.way or (step.gain < 1 and step.gain * left < took):
+            if (
+                way in [trial.way for trial in tried]
+                or (step.of_convolutions and not network.convolves)
+                or (way.memory and not on_cpu)
+                or (step.gain < 1 and step.gain * left < took)
+                # It makes much of rounding: that of a compiler is no smaller.
+                or (way.compiled and any(trial.is_apart for trial in tried))
+            ):
                 continue
-            if way.compiled and any(trial.error for trial in tried if trial.refused):
-                continue  # the network makes much of rounding: that of a compiler is no smaller
-            tried.append(trials.run(way, best.seconds, precisely=left > _PRECISELY))
-            if not tried[-1].refused and tried[-1].seconds < (1 - _WORTH) * best.seconds:
-                best = tried[-1]
+            trial = trials.run(way, best.seconds, precisely=left > _PRECISELY)
+            if not trial.refused and trial.seconds < (1 - _WORTH) * best.seconds:
+                trial, best = best, trial
+                tried[tried.index(trial)] = replace(trial, forward=None)
+                tried.append(best)
+            else:
+                tried.append(replace(trial, forward=None))  # its modules take memory
     keep_memory(best.way.memory)
     return Choice(best, tuple(tried), time.perf_counter() - start)
 
@@ -206,9 +221,11 @@ def _steps(precision: str, batch: int, largest: int, many_inputs: bool) -> Itera
 def checked(network: Staged, way: Way, inputs: Sequence[Tensor], precision: str) -> Trial:
     """A way that was chosen before. Raises UserError if its features are not within tolerance, or
     if it cannot be had here."""
-    trial = _Trials(network, inputs, precision).run(way)
+    of_one_size = way.pruned or way.compiled
+    tried = way if of_one_size else replace(way, batch_size=len(inputs[0]))
+    trial = _Trials(network, inputs, precision).run(tried, precisely=False)
     if trial.refused:
-        raise UserError(f"`way` {named(way)}: {trial.refused}; give `way` auto or plain")
+        raise UserError(f"`way` {named(way)}: {trial.refused}; give `way` plain")
     return trial
 
 
@@ -253,7 +270,8 @@ class _Trials:
         # Larger batches begin with the clips that the plain forward was given.
         own = {stage: (x, features[stage]) for stage, x in self.plain.items()}
         rows = {stage: min(len(x), len(y)) for stage, (x, y) in own.items()}
-        apart = max(largest_difference(x[: rows[s]], y[: rows[s]]) for s, (x, y) in own.items())
+        each = [largest_difference(x[: rows[s]], y[: rows[s]]) for s, (x, y) in own.items()]
+        apart = float(np.max(each))  # NaN, if there is one
         return Trial(way, seconds, apart, self._why_not(apart), forward)
 
     def _batch(self, way: Way) -> list[Tensor]:
@@ -277,8 +295,9 @@ def require_as_plain(
     """Raise Unsteady if features of a clip, computed in a way within tolerance on the clips of its
     trial, are not the plain ones on another clip."""
     for stage, x in plain.items():
-        error = largest_difference(x, features[stage])
-        if error > _LATER * TOLERANCES[precision]:
+        finite = np.isfinite(x)  # the others are the network's own
+        error = largest_difference(x[finite], features[stage][finite])
+        if not error <= _LATER * TOLERANCES[precision]:
             raise Unsteady(
                 f"stage {stage!r}: the way that was chosen gives a clip features that differ from "
                 f"the plain ones by {error:.1e} of the largest one, though they were alike on the "

@@ -101,7 +101,7 @@ def compute_features(
         folder / "features", run.stages, run.store_rows(), run.identity
     )
     with keeping(run, folder):
-        way = _decided(run, folder, store, network)
+        way = _decided(run, folder, store, network, team)
         team.give(WORK, Work(folder, store.done, way.record).as_json())
         left_out = fill(run, store, network, way, team)
         merge(store, map(Path, team.posted(FINISHED)))
@@ -140,12 +140,15 @@ def _begun_store(run: Run, folder: Path) -> FeatureStore | None:
     return store
 
 
-def _decided(run: Run, folder: Path, store: FeatureStore, network: LoadedNetwork) -> Decision:
+def _decided(
+    run: Run, folder: Path, store: FeatureStore, network: LoadedNetwork, team: Team
+) -> Decision:
     """How the rest of a run's features is computed, which its record says from then on."""
     done = len(_done(run, store))
     if done:
         print(f"resuming: {done} of {len(run.rows)} clips are done", flush=True)
-    way = decide(run, network, len(run.rows) - done, recorded_way(folder) if done else None)
+    left = (len(run.rows) - done) // team.size
+    way = decide(run, network, left, recorded_way(folder) if done else None)
     note_way(folder, way.record)
     return way
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -82,8 +82,8 @@ def fill_store(
     try:
         _fill(filling, batches, waiting)
     except BaseException as error:
-        if getattr(error, "unsteady", False):  # whichever process has noticed it
-            store.forget(filling.written)
+        if getattr(error, "unsteady", False):  # whichever process has noticed it, and whenever
+            store.forget(np.flatnonzero(store.done).tolist())
         raise
     left_out = filling.left_out()
     if waiting.advice and filling.findings.team.leads:
@@ -116,7 +116,6 @@ class _Filling:
     rows: Mapping[Any, Sequence[int]]
     policy: Policy
     findings: Findings
-    written: list[int] = field(default_factory=list)
     witness: Witness | None = None
     latest: Witness | None = None
     batches: int = 0
@@ -211,4 +210,3 @@ class _Filling:
         n = len(rows) // len(kept)
         taken = [n * place + k for place in kept for k in range(n)]
         self.store.write(rows, {stage: values[taken] for stage, values in features.items()})
-        self.written += rows

@@ -32,7 +32,7 @@ OPTIONS = (
 # What features are made from, in a run's record and beside them (`measure.run.Run.identity`).
 IDENTITY = (
     *("network", "form", "source", "weights", "random", "stages", "path", "clip", "unit_dim"),
-    "plan",
+    *("plan", "precision"),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from config import Config
 from measure.choosing import as_arrays, require_as_plain
+from measure.left_out import clips_not_finite
 from measure.steady import RELATIVE, ROUNDED, require_steady
 from models.network import BY_SHAPE, HookPoint, Network, UnitRule
 from models.way import FP32
@@ -77,7 +78,19 @@ class LoadedNetwork:
                 lambda x: stage_features(self.module, x, self.points, logits=True, rule=self.rule),
                 inputs,
             )
-        return self._features(inputs)
+        found = self._features(inputs)
+        if not self.is_plain:  # half precision overflows where float32 does not
+            for place in clips_not_finite(found, len(inputs[0])):
+                self._make_plain(found, place, inputs)
+        return found
+
+    def _make_plain(self, found: dict[str, np.ndarray], place: int, inputs: Sequence[torch.Tensor]):
+        """Put the features that the network's modules compute in the place of those of a clip."""
+        plain = self._guarded(self.staged.plain, [x[place : place + 1] for x in inputs])
+        for stage, values in plain.items():
+            rows = len(values)
+            found[stage] = found[stage].copy()
+            found[stage][rows * place : rows * (place + 1)] = values
 
     def require_steady(
         self, inputs: Sequence[torch.Tensor], features: Mapping[str, np.ndarray]
@@ -103,13 +116,20 @@ class LoadedNetwork:
         return self._guarded(self.forward or self.staged.plain, inputs)
 
     def _guarded(self, forward: Forward, inputs: Sequence[torch.Tensor]) -> dict[str, np.ndarray]:
+        moved = [x.to(self.device, non_blocking=True) for x in inputs]
+        # A chosen forward has come down to one clip before it lacks memory.
+        with self.guarding(inputs, 1 if forward is self.forward else len(inputs[0])):
+            return as_arrays(forward(moved))
+
+    @contextlib.contextmanager
+    def guarding(self, inputs: Sequence[torch.Tensor], clips: int | None = None) -> Iterator[None]:
+        """Turns errors of a user's own network inside the block, and a lack of memory for so many
+        clips (by default those of the inputs), into UserErrors."""
         from models.outline import first_forward, within_memory
 
-        moved = [x.to(self.device, non_blocking=True) for x in inputs]
         guard = first_forward(inputs) if self.is_users else contextlib.nullcontext()
-        # A chosen forward has come down to one clip before it lacks memory.
-        with within_memory(1 if forward is self.forward else len(inputs[0])), guard:
-            return as_arrays(forward(moved))
+        with within_memory(clips or len(inputs[0])), guard:
+            yield
 
 
 def load_network(config: Config, network: Network, checkpoint: str) -> tuple[LoadedNetwork, Loaded]:

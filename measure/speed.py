@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -55,14 +55,15 @@ def decide(
         half = [config.precision] * (config.precision in HALF)
         return Decision({"steps": [*config.way.split("+"), *half], "batch_size": size})
     if recorded is not None:
-        Way.of_record(recorded)
-        kept = config.batch_size or recorded["batch_size"]
+        most = max(_LARGEST.get(network.device.type, 0), size)
+        kept = config.batch_size or min(Way.of_record(recorded).batch_size, most)
         return Decision({**recorded, "batch_size": kept})
-    inputs = first_inputs(run, network)
+    inputs = first_inputs(run, network, min(size, _TRIED))
     if inputs is None:  # no video can be read, as will be said
         return Decision({"steps": [], "batch_size": size})
     largest = config.batch_size or _LARGEST.get(network.device.type, 0)
-    choice = choose(network.staged, inputs, clips, config.precision, (size, largest))
+    with network.guarding(inputs):
+        choice = choose(network.staged, inputs, clips, config.precision, (size, largest))
     if len(choice.tried) > 1:
         print(choice.describe(), flush=True)
     return Decision(choice.record(), choice.best.forward)
@@ -78,13 +79,8 @@ def taken(run: Run, network: LoadedNetwork, decision: Decision) -> tuple[Run, Lo
 
     way, forward = Way.of_record(decision.record), decision.forward
     if forward is None:
-        inputs = first_inputs(run, network) if way.steps else None
-        forward = (
-            network.staged.plain
-            if inputs is None
-            else checked(network.staged, way, inputs, run.config.precision).forward
-        )
-    assert forward
+        inputs = first_inputs(run, network, min(way.batch_size, _TRIED)) if way.steps else None
+        forward = network.staged.plain if inputs is None else _checked(run, network, way, inputs)
     ready = replace(
         network,
         forward=Fitting(network.staged, way, forward),
@@ -94,12 +90,19 @@ def taken(run: Run, network: LoadedNetwork, decision: Decision) -> tuple[Run, Lo
     return replace(run, config=replace(run.config, batch_size=way.batch_size)), ready
 
 
-def first_inputs(run: Run, network: LoadedNetwork) -> list[Tensor] | None:
-    """The inputs of the first clips of a run that can be read, on the network's device; None if
-    there are none."""
+def _checked(run: Run, network: LoadedNetwork, way: Way, inputs: Sequence[Tensor]) -> Forward:
+    with network.guarding(inputs):
+        trial = checked(network.staged, way, inputs, run.config.precision)
+    assert trial.forward
+    return trial.forward
+
+
+def first_inputs(run: Run, network: LoadedNetwork, clips: int) -> list[Tensor] | None:
+    """The inputs of the first clips of a run that can be read, so many at most, on the network's
+    device; None if there are none."""
     from datasets.batches import Batch, iter_batches
 
-    chunks = ([batch] for batch in in_batches(run.plan.clips, _TRIED))
+    chunks = ([batch] for batch in in_batches(run.plan.clips, clips))
     for batch in iter_batches(chunks, run.data.reader(run.geometry)):
         if isinstance(batch, Batch):
             return [x.to(network.device) for x in batch.inputs]

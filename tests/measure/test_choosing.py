@@ -54,7 +54,7 @@ class World:
         factor = np.prod([self.faster[step] for step in way.steps])
         self.now += self.seconds * factor * len(inputs[0]) * (1 - 0.1 * (way.batch_size > 2))
         off = sum(self.off.get(step, 0) for step in way.steps)
-        return {"5": (1 + off) * inputs[0].flatten(1)}
+        return {"4": inputs[0].flatten(1), "5": (1 + off) * inputs[0].flatten(1)}
 
 
 INPUTS = [torch.arange(1.0, 9).view(2, 4)]
@@ -148,6 +148,17 @@ def test_larger_batches_within_memory(monkeypatch):
     assert chosen(World(monkeypatch), sizes=(2, 32)).best.way.batch_size == 2
 
 
+def test_half_precision_that_differs_does_not_keep_from_compiling(monkeypatch):
+    found = chosen(World(monkeypatch, off={"bf16": 0.1}), precision="auto")
+    assert found.best.way.steps == ("memory", "folded", "channels_last", "compiled")
+
+
+def test_a_folding_network_is_tried_with_one_clip(monkeypatch):
+    world = World(monkeypatch)
+    found = choose(world, [INPUTS[0][:1]], 1000, "fp32", (1, 1))
+    assert {trial.way.batch_size for trial in found.tried} == {1}
+
+
 def test_the_chosen_forward_gives_the_plain_features(monkeypatch):
     found = chosen(World(monkeypatch))
     assert torch.equal(found.best.forward(INPUTS)["5"], INPUTS[0])
@@ -157,7 +168,7 @@ def test_the_chosen_forward_gives_the_plain_features(monkeypatch):
 def test_a_way_that_is_asked_for_is_checked(monkeypatch):
     way = Way(folded=True, batch_size=2)
     assert checked(World(monkeypatch), way, INPUTS, "fp32").way == way
-    with pytest.raises(UserError, match=r"^`way` folded: features differ .*give `way` auto"):
+    with pytest.raises(UserError, match=r"^`way` folded: features differ .*give `way` plain"):
         checked(World(monkeypatch, off={"folded": 1e-3}), way, INPUTS, "fp32")
     with pytest.raises(UserError, match=r"^`way` folded: RuntimeError: no folded here; give"):
         checked(World(monkeypatch, fails=["folded"]), way, INPUTS, "fp32")
@@ -174,6 +185,10 @@ def test_later_clips_may_differ_by_ten_times_as_much():
     with pytest.raises(Unsteady, match=r"stage '5': the way that was chosen .* give `way` plain"):
         require_as_plain(plain, {"5": plain["5"] * np.float32(1 + 5e-4)}, "fp32")
     require_as_plain(plain, {"5": plain["5"] * np.float32(1.1)}, HALF[0])
+    with pytest.raises(Unsteady, match="by nan"):
+        require_as_plain(plain, {"5": plain["5"] * np.float32(np.nan)}, HALF[0])
+    not_finite = {"5": np.array([[np.inf, -4.0]], dtype=np.float32)}
+    require_as_plain(not_finite, not_finite, "fp32")  # the network's own
 
 
 @pytest.mark.parametrize(

@@ -200,3 +200,18 @@ class TestLoadedNetwork:
         error = UserError if is_users else RuntimeError
         with pytest.raises(error, match="5" if is_users else None):
             replace(network, is_users=is_users).features([torch.randn(1, 5, 2, 4, 4)])
+
+
+def test_a_clip_that_overflows_in_half_precision_is_computed_in_full():
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Conv3d(3, 4, 1)).eval()
+    plain = LoadedNetwork(module, {"1": (HookPoint("0"),)}, torch.device("cpu"))
+
+    def overflowing(inputs):
+        found = plain.staged.plain(inputs)
+        return {stage: torch.where(x.abs() > 100, torch.inf, x) for stage, x in found.items()}
+
+    fast = replace(plain, forward=overflowing, is_plain=False, precision="fp16")
+    x = torch.randn(3, 3, 2, 4, 4)
+    x[1] *= 1e4
+    np.testing.assert_allclose(fast.features([x])["1"], plain.features([x])["1"], rtol=1e-5)
