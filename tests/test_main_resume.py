@@ -126,6 +126,7 @@ def test_finished_run_is_estimated_anew_without_the_network(interrupted, request
         ("--stg", "5"),
         ("--image_size", "40"),
         ("--n_sample_frames", "12"),
+        ("--precision", "bf16"),
         # The classifier's size decides which random weights the convolutions get.
         ("--num_classes", "5"),
     ],
