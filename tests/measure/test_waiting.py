@@ -41,6 +41,9 @@ class Slow:
     def require_steady(self, inputs, features):
         pass
 
+    def require_as_plain(self, inputs, features):
+        """Its features are the plain ones."""
+
 
 def batches(clock: Clock, seconds: float):
     """Three batches, for each of which so many seconds are read."""
