@@ -90,7 +90,8 @@ def sweep(asked: Sequence[Mapping[str, Any]], finish: Callable[[Run], Path]) -> 
             if ends[-1].state != _DONE:
                 print(f"{ends[-1].state}: {ends[-1].said}", flush=True)
     except BaseException:
-        ends.append(_STOPPED)
+        if len(ends) < len(tasks):  # else it came after the last one
+            ends.append(_STOPPED)
         raise
     finally:
         print(_summary(tasks, ends), flush=True)
