@@ -24,14 +24,10 @@ _RESULTS = "results"
 @contextlib.contextmanager
 def noting_results(folder: Path, config: Config) -> Iterator[None]:
     """Around the writing of a run's results: once all are written, its record says with which
-    options; while others than before are written, that there are none."""
-    options = _options(config)
-    if read_json(folder / RECORD).get(_RESULTS) == options:
-        yield  # the same bytes
-        return
+    options; while they are written, that there are none."""
     _note(folder, None)
     yield
-    _note(folder, options)
+    _note(folder, _options(config))
 
 
 def forget_results(folder: Path) -> None:
