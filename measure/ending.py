@@ -38,7 +38,7 @@ def _note(error: BaseException, run: Run, folder: Path) -> None:
         if not folder.exists():
             return
         features = folder / "features"
-        done = (FeatureStore.n_done(features) + rows_in(features)) // run.geometry.rows
+        done = FeatureStore.n_done(features, rows_in(features)) // run.geometry.rows
         own = " (a network that has changed needs a new run)" if run.network.modules else ""
         add_note(
             error,

@@ -9,7 +9,7 @@ clip whose features are not those that were written, whatever damaged them, is o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -170,10 +170,14 @@ class FeatureStore:
         return None
 
     @staticmethod
-    def n_done(folder: Path) -> int:
-        """Number of clips that are recorded as computed in the store in `folder`, 0 without one."""
+    def n_done(folder: Path, also: Collection[int] = ()) -> int:
+        """Number of clips that are recorded as computed in the store in `folder`, 0 without one.
+
+        also: other rows to count, each once.
+        """
         done = _read_done(folder)
-        return 0 if done is None else int(done.sum())
+        recorded = [] if done is None else np.flatnonzero(done).tolist()
+        return len({*recorded, *also})
 
     @property
     def done(self) -> np.ndarray:

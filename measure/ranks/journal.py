@@ -87,9 +87,9 @@ def journals(folder: Path) -> list[Path]:
     return sorted(folder.glob("*" + _SUFFIX))
 
 
-def rows_in(folder: Path) -> int:
-    """How many rows the journals in the folder of a feature store have."""
-    return len({row for path in journals(folder) for rows, _ in _records(path) for row in rows})
+def rows_in(folder: Path) -> set[int]:
+    """The rows that the journals in the folder of a feature store have."""
+    return {row for path in journals(folder) for rows, _ in _records(path) for row in rows}
 
 
 def merge(store: FeatureStore, paths: Iterable[Path]) -> None:

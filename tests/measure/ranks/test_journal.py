@@ -36,7 +36,7 @@ def written(store: FeatureStore, *batches: list[int], rank: int = 1) -> Path:
 def test_features_land_in_their_rows(store):
     paths = [written(store, [4, 5], [1]), written(store, [0], rank=2)]
     assert journals(store.folder) == sorted(paths)
-    assert rows_in(store.folder) == 4
+    assert len(rows_in(store.folder)) == 4
     merge(store, paths)
     assert store.done.tolist() == [row in (0, 1, 4, 5) for row in range(8)]
     for stage, values in features([0, 1, 4, 5]).items():
@@ -78,7 +78,7 @@ def test_cut_off_anywhere_it_has_its_whole_records(store):
         other.unlink()
     for length in range(0, len(content) + 1, 7):
         path.write_bytes(content[:length])
-        assert rows_in(store.folder) == expected[sum(length >= end for end in ends[1:])]
+        assert len(rows_in(store.folder)) == expected[sum(length >= end for end in ends[1:])]
 
 
 def test_damaged_bytes_are_no_features(store):
@@ -89,7 +89,12 @@ def test_damaged_bytes_are_no_features(store):
         broken = bytearray(content)
         broken[place] ^= 1 << int(rng.integers(8))
         path.write_bytes(broken)
-        assert rows_in(store.folder) in (0, 1, 2, 3)  # all but its record, or but those from it on
+        assert len(rows_in(store.folder)) in (
+            0,
+            1,
+            2,
+            3,
+        )  # all but its record, or but those from it on
     merge(store, [path])
     for stage, values in features(range(8)).items():
         done = store.done
@@ -118,4 +123,4 @@ def test_folder_that_is_seen_later(store, tmp_path, monkeypatch):
     journal = Journal(folder, 1, STAGES, store.done)
     journal.write([0], features([0]))
     journal.close()
-    assert rows_in(folder) == 1
+    assert len(rows_in(folder)) == 1
