@@ -83,7 +83,8 @@ def resolve_device(text: str | None) -> torch.device:
     several on this machine.
 
     Convolutions on a GPU are set to full float32, so that features do not depend on the device
-    beyond rounding. Raises UserError for a device that this machine does not have.
+    beyond rounding. Raises UserError for a device that this machine does not have, and for a
+    LOCAL_RANK that is no number.
     """
     _let_mps_fall_back()
     import torch
@@ -91,7 +92,7 @@ def resolve_device(text: str | None) -> torch.device:
     torch.backends.cudnn.allow_tf32 = False
     gpus = torch.cuda.device_count()
     has_mps = torch.backends.mps.is_available()
-    own = int(os.environ.get("LOCAL_RANK", "0")) % gpus if gpus else 0
+    own = _local_rank() % gpus if gpus else 0
     if own and text in (None, "cuda"):
         torch.cuda.set_device(own)  # where memory is pinned, too
         return torch.device(f"cuda:{own}")
@@ -105,6 +106,16 @@ def resolve_device(text: str | None) -> torch.device:
             "leave `device` out to take the best"
         )
     return torch.device(name)
+
+
+def _local_rank() -> int:
+    text = os.environ.get("LOCAL_RANK") or "0"
+    if not text.isdecimal():
+        raise UserError(
+            f"LOCAL_RANK is {text}, and is to be the number of this process on its machine, from "
+            "0: unset it, or start all processes with torchrun"
+        )
+    return int(text)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

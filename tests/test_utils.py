@@ -112,6 +112,15 @@ def test_processes_of_one_machine_share_its_gpus(rank, text, expected, machine, 
     assert current == [1] * (expected == "cuda:1")
 
 
+def test_local_rank_that_is_no_number_is_refused(machine, monkeypatch):
+    machine(gpus=2)
+    monkeypatch.setenv("LOCAL_RANK", "x")
+    with pytest.raises(UserError, match="LOCAL_RANK is x, and is to be the number"):
+        utils.resolve_device(None)
+    monkeypatch.setenv("LOCAL_RANK", "")
+    assert str(utils.resolve_device(None)) == "cuda"
+
+
 @pytest.mark.parametrize(
     ("gpus", "text", "present"),
     [
