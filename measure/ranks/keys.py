@@ -121,9 +121,10 @@ class Shared:
     def turn_to(self, run: int) -> None:
         """Look for trouble in a run; 0 for none. That of an earlier one is over, unless a process
         has died."""
-        self._watch.run = run
-        if not isinstance(self.trouble, Lost):
-            self.trouble = None
+        with self._calling:
+            self._watch.run = run
+            if not isinstance(self.trouble, Lost):
+                self.trouble = None
 
     @contextlib.contextmanager
     def calling(self, run: int) -> Iterator[None]:
@@ -185,14 +186,16 @@ class Shared:
                 next_beat = time.monotonic() + BEAT
 
     def _look(self) -> None:
+        run = self._watch.run
         try:
             found = self._watch(self._store)
         except RuntimeError as error:  # PyTorch's, for a connection that is broken
             found = _broken(error)
-        if found is None or self.trouble:
-            return
-        self.trouble = found
         with self._calling:
+            # What is of an earlier run is over; what is not will be found at the next look, too.
+            if found is None or self.trouble or run != self._watch.run:
+                return
+            self.trouble = found
             if self._to_call is not None:
                 signal.pthread_kill(self._to_call, signal.SIGURG)
 
