@@ -50,6 +50,13 @@ def run_script(main: Callable[[], int | None]) -> int:
             stream.flush()
 
 
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def report(error: Exception, of: str = "") -> int:
     """Show an error as an entry point does that it ends; returns the exit code.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
+
+from common.process import usable_cores
 
 # The network waits for more than this share of a run of so many seconds: its user is told.
 _SHARE, _SECONDS = 0.2, 30.0
@@ -52,7 +53,7 @@ class Waiting:
         """What would make the run faster, in sentences; empty unless frames came too slowly."""
         if self.share <= _SHARE or self.seconds <= _SECONDS:
             return ""
-        cores = _cores()
+        cores = usable_cores()
         return (
             f"frames came too slowly: the network waited for them in {self._percent} of "
             f"{self.seconds:.0f} seconds. "
@@ -63,10 +64,3 @@ class Waiting:
                 "disk, would help"
             )
         )
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -101,14 +101,6 @@ class Team:
         while (value := self.get(name)) is None:
             self.heed()
             time.sleep(POLL)
-        return value
-
-    def shared(self, name: str, make: Callable[[], T]) -> T:
-        """What the first process makes, in JSON types; the others wait for it."""
-        if not self.leads:
-            return self.wait_for(name)
-        value = make()
-        self.give(name, value)
         return value
 
     def post(self, name: str, value: Any) -> None:

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from common.process import usable_cores
 from datasets.batches import Batch
 from datasets.video_plan import Clip
 from measure import waiting as waiting_module
@@ -100,7 +101,7 @@ def test_the_bar_says_which_side_waits(tmp_path, monkeypatch, reading, computing
     ],
 )
 def test_advice_at_the_end_is_what_can_help(tmp_path, capsys, monkeypatch, workers, cores, words):
-    monkeypatch.setattr(waiting_module, "_cores", lambda: cores)
+    monkeypatch.setattr(waiting_module, "usable_cores", lambda: cores)
     run(tmp_path, reading=10, computing=10, workers=workers)
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("frames came too slowly: the network waited for them in 50 % of 60 sec")
@@ -120,4 +121,4 @@ def test_no_advice_after_a_short_run_or_little_waiting(tmp_path, capsys, reading
 
 
 def test_cores_are_those_that_this_process_may_use():
-    assert waiting_module._cores() >= 1
+    assert usable_cores() >= 1
