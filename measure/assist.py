@@ -37,9 +37,12 @@ def assist(team: Team) -> int:
     Raises Lost if the first process has died.
     """
     codes = [0]
-    while (own := team.next_run()) and (asked := _next(own)):
-        codes.append(_helped(Asked(**asked), own))
-    codes.append(own.over or 0)
+    try:
+        while (own := team.next_run()) and (asked := _next(own)):
+            codes.append(_helped(Asked(**asked), own))
+        codes.append(own.over or 0)
+    except Ended as end:  # the first process, which the thread that watches it has noticed
+        codes.append(end.code)
     team.leave()
     return _silently(max(codes)) if any(codes) else 0
 

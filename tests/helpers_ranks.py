@@ -31,6 +31,7 @@ def soon(monkeypatch) -> None:
         monkeypatch.setattr(module, "BEAT", 0.25)
     monkeypatch.setattr(assist, "_LAST_WORDS", 0)
     monkeypatch.setattr(joining, "PATIENCE", 30.0)
+    monkeypatch.setattr(joining, "PARTING", 5.0)
 
 
 def let_take_most(monkeypatch, rank: int) -> None:

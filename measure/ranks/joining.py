@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from common.process import exit_code
+from common.process import exit_code, usable_cores
 from measure.ranks.keys import BEAT, MISSES, POLL, Direct, Lost, Shared
-from measure.ranks.team import LEFT, OVER, Team, news_of
+from measure.ranks.team import LEFT, OVER, Ended, Team, news_of
 from utils import UserError
 
 if TYPE_CHECKING:
     from torch.distributed import Store
 
 # Seconds to wait for the others at the start, and at the end.
-PATIENCE, PARTING = 600.0, 5.0
+PATIENCE, PARTING = 600.0, BEAT + 2.0
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,9 @@ def joined(environ: Mapping[str, str] = os.environ) -> Iterator[Team]:
     try:
         yield team
         over = 0
+    except SystemExit as error:  # of --help, say
+        over = error.code if isinstance(error.code, int) else int(error.code is not None)
+        raise
     except Exception as error:
         over = exit_code(error)
         raise
@@ -135,8 +138,7 @@ def _share_cores(place: Place, environ: Mapping[str, str]) -> None:
     if "TORCHELASTIC_RUN_ID" in environ and environ.get("OMP_NUM_THREADS") == "1":
         import torch
 
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        torch.set_num_threads(max((cores or 1) // place.local_size, 2))
+        torch.set_num_threads(max(usable_cores() // place.local_size, 2))
 
 
 def _connected(place: Place) -> Store:
@@ -212,10 +214,10 @@ def _welcomed(place: Place, store: Store, own: str) -> tuple[Store, list[str]]:
         if session != greeted:
             greeted = session
             part.set(f"hello/{place.rank}", own)
-        members = Direct(part).get("members")
-        if members is None or json.loads(members)[place.rank] != own:  # an earlier team's
+        members = json.loads(Direct(part).get("members") or "[]")
+        if len(members) != place.size or members[place.rank] != own:  # an earlier team's
             return False
-        found[:] = part, json.loads(members)
+        found[:] = part, members
         return True
 
     try:
@@ -247,7 +249,13 @@ class _Watch:
         keys.add(f"beat/{self.rank}", 1)
         # First: one that has said why it ends may have left.
         told = news_of(keys, self.run, self.rank == 0) if self.run else None
-        return told or self._lost(keys)
+        return told or self._over(keys) or self._lost(keys)
+
+    def _over(self, keys: Direct) -> Ended | None:
+        """That the first process has ended in order, if it has: nothing is left to do in a run, and
+        its store may vanish."""
+        code = keys.get(OVER) if self.rank and self.run else None
+        return None if code is None else Ended(int(code))
 
     def _lost(self, keys: Direct) -> Lost | None:
         """That a process has died, if one has."""

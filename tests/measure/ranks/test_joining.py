@@ -83,8 +83,3 @@ class TestTeamOfOne:
         assert team.posted("found") == [1, [2, "b"]]
         assert team.posted("found", 1) == [[2, "b"]]
         assert team.posted("nothing") == []
-
-    def test_shared(self):
-        team = Team().next_run()
-        assert team.shared("way", lambda: {"steps": []}) == {"steps": []}
-        assert team.get("way") == {"steps": []}
