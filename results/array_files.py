@@ -16,6 +16,11 @@ from utils import DataError
 _BLOCK = 1 << 20
 
 
+# NumPy reads headers by Python's parser, which in Python 3.11 two threads disturb for each other
+# (SystemError: AST constructor recursion depth mismatch).
+_PARSING = threading.Lock()
+
+
 def checksum(stage: str, row: int, values: np.ndarray) -> int:
     """CRC-32 of the features of a clip at a stage; in another place they have another one."""
     place = f"{stage}\n{row}\n{len(values)}".encode()
@@ -30,7 +35,8 @@ def open_array(path: Path) -> np.ndarray | None:
     if not path.is_file():
         return None
     try:
-        return np.lib.format.open_memmap(path, mode="r")
+        with _PARSING:
+            return np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception:  # a damaged file can raise anything
@@ -73,7 +79,8 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type of the array in a file, which stands at the array's first byte then."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0
-    shape, _, dtype = (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+    with _PARSING:
+        shape, _, dtype = (read if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
     return shape, dtype
 
 
