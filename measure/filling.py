@@ -117,7 +117,7 @@ class _Filling:
     policy: Policy
     findings: Findings
     witness: Witness | None = None
-    latest: Witness | None = None
+    latest: tuple[Sequence[Tensor], Mapping[str, np.ndarray]] | None = None
     batches: int = 0
 
     @property
@@ -159,7 +159,7 @@ class _Filling:
         if self.witness:
             self.network.require_steady(self.witness.inputs, self.witness.features)
         if self.latest:
-            self.network.require_as_plain(self.latest.inputs, self.latest.features)
+            self.network.require_as_plain(*self.latest)
 
     def left_out(self) -> dict[str, str]:
         """The videos left out, and why, once all processes have ended."""
@@ -187,7 +187,7 @@ class _Filling:
         if self.witness is None:
             self.network.require_steady(batch.inputs, features)
             self.witness = Witness.among(batch.inputs, features)
-        self.latest = Witness.among(batch.inputs, features, last=True)
+        self.latest = batch.inputs, features
         self.batches += 1
         if self.batches in _COMPARED:
             self.network.require_as_plain(batch.inputs, features)

@@ -42,14 +42,11 @@ class Witness:
     features: Features
 
     @staticmethod
-    def among(inputs: Sequence[Tensor], features: Features, last: bool = False) -> Witness:
-        """The first clip of a batch, or the last."""
+    def among(inputs: Sequence[Tensor], features: Features) -> Witness:
+        """The first clip of a batch."""
         clips = len(inputs[0])
-        place = slice(-1, None) if last else slice(1)
-        own = {stage: x.reshape(clips, -1, x.shape[1])[place][0] for stage, x in features.items()}
-        return Witness(
-            [x[place].clone() for x in inputs], {stage: x.copy() for stage, x in own.items()}
-        )
+        first = {stage: x[: len(x) // clips].copy() for stage, x in features.items()}
+        return Witness([x[:1].clone() for x in inputs], first)
 
 
 def require_steady(
